@@ -1,0 +1,312 @@
+"""What is wrong with the settings, and how to mend it: `flask doctor`, and the configuration page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from dotenv.parser import parse_stream
+from flask import Flask, render_template, request
+from flask_babel import lazy_gettext as _
+from msal.authority import WELL_KNOWN_AUTHORITY_HOSTS, WELL_KNOWN_B2C_HOSTS
+
+from app_config import DEFAULTS, DOTENV, GRAPH_CLOUDS, GUID, is_loopback, number, read_certificate, split_url
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found about one setting: `wrong` keeps everybody from signing in, `odd` is worth a look."""
+
+    setting: str
+    level: str  # "right", "odd" or "wrong"
+    found: str
+    mend: str = ""
+
+
+def init_app(app: Flask) -> None:
+    """Show the configuration page instead of a sign-in that cannot work."""
+    findings = check_settings(app.config["SETTINGS"])
+    if any(finding.level == "wrong" for finding in findings):
+
+        @app.before_request
+        def show_configuration():
+            if request.endpoint not in ("static", "healthz"):
+                return render_template("configuration.html", findings=findings), 200 if request.path == "/" else 503
+            return None
+
+
+def check_settings(settings: Mapping[str, str]) -> list[Finding]:
+    """What can be told of the settings without asking anybody."""
+    return [*_check_dotenv(DOTENV), *(finding for check in _CHECKS for finding in check(settings))]
+
+
+_PLACEHOLDER = re.compile(
+    r"<[^>]*>|\b(enter|your)[ _-]|_here\b|tenant_guid|tenant_id|client_id|client_secret|changeme|^x+$|0{8}-(0{4}-){3}0{12}",
+    re.IGNORECASE,
+)
+_REQUIRED = {
+    "CLIENT_ID": _("the Application (client) ID of your app registration"),
+    "CLIENT_SECRET": _("the value of a client secret (not its ID)"),
+    "AUTHORITY": _("https://login.microsoftonline.com/ and your Directory (tenant) ID"),
+}
+
+
+def _check_dotenv(path: Path) -> list[Finding]:
+    try:
+        with path.open(encoding="utf-8") as file:
+            broken = [binding.original for binding in parse_stream(file) if binding.error]
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        return [Finding(".env", "wrong", _("cannot be read: %(error)s", error=error), _("Save it as UTF-8 text."))]
+    return [
+        Finding(
+            ".env",
+            "wrong",
+            _("line %(line)s cannot be understood", line=original.line),
+            _("Write each setting on a line of its own as NAME=value."),
+        )
+        for original in broken
+    ]
+
+
+def _check_required(settings):
+    others = {
+        "CLIENT_SECRET": ("CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE"),
+        "AUTHORITY": ("OIDC_AUTHORITY", "B2C_TENANT_NAME"),
+    }
+    for name, what in _REQUIRED.items():
+        if not any(settings[each] for each in (name, *others.get(name, ()))):
+            yield Finding(name, "wrong", _("is missing"), _("Set it to %(what)s.", what=what))
+
+
+def _check_shape(settings):
+    for name, value in settings.items():
+        if name.endswith(("_PASSWORD", "_PATH", "_DIR", "_FILE")) or name == "SECRET_KEY":
+            continue
+        if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+            yield Finding(name, "wrong", _("has quotes around its value"), _("Remove the quotes."))
+        elif re.search(r"[\r\n]", value):
+            yield Finding(name, "wrong", _("has a line break in its value"), _("Write it on one line."))
+        elif name in ("CLIENT_ID", "AUTHORITY", "REDIRECT_URI", "ENDPOINT", "OIDC_AUTHORITY") and re.search(r"\s", value):
+            yield Finding(name, "wrong", _("has a space in its value"), _("Remove the space."))
+        elif name != "SCOPE" and _PLACEHOLDER.search(value):
+            what = _REQUIRED.get(name)
+            mend = _("Set it to %(what)s.", what=what) if what else _("Replace it with your own value, or remove it.")
+            yield Finding(name, "wrong", _("still holds a placeholder"), mend)
+
+
+def _check_client_id(settings):
+    client_id, tenant = settings["CLIENT_ID"], split_url(settings["AUTHORITY"]).path.strip("/").split("/")[0]
+    if not client_id or not settings["AUTHORITY"] or _PLACEHOLDER.search(client_id):
+        return
+    if client_id.lower() == tenant.lower():
+        yield Finding(
+            "CLIENT_ID",
+            "wrong",
+            _("is the directory (tenant) ID that AUTHORITY has"),
+            _("Set it to the Application (client) ID, which stands above it in the registration's Overview."),
+        )
+    elif not GUID.fullmatch(client_id):
+        level = "wrong" if _is_microsoft(split_url(settings["AUTHORITY"]).hostname) else "odd"
+        yield Finding("CLIENT_ID", level, _("is not a GUID"), _("Copy the Application (client) ID from the Overview."))
+
+
+def _check_credential(settings):
+    names = [
+        name
+        for name in ("CLIENT_SECRET", "CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE")
+        if settings[name]
+    ]
+    if len(names) > 1:
+        yield Finding(
+            " + ".join(names),
+            "wrong",
+            _("more than one credential is set"),
+            _("Keep one of them and remove the others."),
+        )
+    if GUID.fullmatch(settings["CLIENT_SECRET"]):
+        yield Finding(
+            "CLIENT_SECRET",
+            "odd",
+            _("is a GUID, which is what a secret's ID looks like"),
+            _("Copy the secret's Value. It is shown only once: if it is gone, add a new secret."),
+        )
+    if settings["AZURE_FEDERATED_TOKEN_FILE"]:
+        if not settings["SECRET_KEY"]:
+            yield Finding(
+                "SECRET_KEY",
+                "wrong",
+                _("is missing, and there is no secret or certificate to derive it from"),
+                _("Set it to 32 or more random characters, the same on every machine."),
+            )
+        try:
+            Path(settings["AZURE_FEDERATED_TOKEN_FILE"]).read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            yield Finding(
+                "AZURE_FEDERATED_TOKEN_FILE",
+                "wrong",
+                _("cannot be read: %(error)s", error=getattr(error, "strerror", None) or error),
+                _("Check the path, and that the app may read the file."),
+            )
+    if settings["SECRET_KEY"] and len(settings["SECRET_KEY"]) < 16:
+        yield Finding("SECRET_KEY", "wrong", _("is short enough to be guessed"), _("Use 32 or more random characters."))
+
+
+def _check_certificate(settings):
+    if not settings["CLIENT_CERTIFICATE_PATH"]:
+        return
+    try:
+        certificate = read_certificate(settings)[2]
+    except ValueError as error:
+        yield Finding(
+            "CLIENT_CERTIFICATE_PATH",
+            "wrong",
+            _("cannot be used: %(error)s", error=error),
+            _("Give a PEM file with the private key and the certificate, or a PFX file, and its password."),
+        )
+        return
+    now, end = datetime.now(timezone.utc), certificate.not_valid_after_utc
+    when = end.strftime("%Y-%m-%d")
+    mend = _("Make a new certificate, register it beside the old one, then replace the file.")
+    if end < now:
+        yield Finding("CLIENT_CERTIFICATE_PATH", "wrong", _("expired on %(date)s", date=when), mend)
+    elif certificate.not_valid_before_utc > now:
+        start = certificate.not_valid_before_utc.strftime("%Y-%m-%d")
+        yield Finding(
+            "CLIENT_CERTIFICATE_PATH",
+            "wrong",
+            _("is not valid before %(date)s", date=start),
+            _("Check this machine's clock, or wait."),
+        )
+    elif end - now < timedelta(days=30):
+        yield Finding("CLIENT_CERTIFICATE_PATH", "odd", _("expires on %(date)s", date=when), mend)
+
+
+def _check_authority(settings):
+    given = [name for name in ("AUTHORITY", "OIDC_AUTHORITY", "B2C_TENANT_NAME") if settings[name]]
+    if len(given) > 1:
+        yield Finding(
+            " + ".join(given), "wrong", _("more than one authority is set"), _("Keep one of them and remove the others.")
+        )
+    if settings["B2C_TENANT_NAME"] and not settings["SIGNUPSIGNIN_USER_FLOW"]:
+        yield Finding(
+            "SIGNUPSIGNIN_USER_FLOW", "wrong", _("is missing"), _("Set it to the name of your sign-up and sign-in flow.")
+        )
+    for name in ("AUTHORITY", "OIDC_AUTHORITY"):
+        value = settings[name]
+        parts = split_url(value)
+        mend = _("Set it to %(what)s.", what=_REQUIRED["AUTHORITY"])
+        if not value or _PLACEHOLDER.search(value):
+            continue
+        if parts.scheme == "http":
+            yield Finding(name, "wrong", _("uses http"), _("Use https: tokens are asked for there."))
+        elif parts.scheme != "https" or not parts.hostname:
+            yield Finding(name, "wrong", _("is not a URL that begins with https://"), mend)
+        elif name == "AUTHORITY" and not parts.path.strip("/") and not parts.hostname.endswith(".ciamlogin.com"):
+            yield Finding(name, "wrong", _("has no tenant after the host name"), mend)
+        elif name == "AUTHORITY" and re.search(r"/(v2\.0|oauth2(/.*)?|\.well-known/.*)/?$", parts.path):
+            yield Finding(name, "wrong", _("is the URL of one endpoint, not of the tenant"), mend)
+
+
+def _check_tenants(settings):
+    allowed = re.split(r"[\s,]+", settings["ALLOWED_TENANTS"])
+    if settings["ALLOWED_TENANTS"] and not all(GUID.fullmatch(each) for each in allowed if each):
+        yield Finding(
+            "ALLOWED_TENANTS", "wrong", _("holds something that is no tenant ID"), _("List tenant IDs (GUIDs), comma separated.")
+        )
+    elif split_url(settings["AUTHORITY"]).path.strip("/") in ("common", "organizations") and not settings["ALLOWED_TENANTS"]:
+        yield Finding(
+            "AUTHORITY",
+            "odd",
+            _("lets people of every organization sign in"),
+            _("If the app is for your organization only, use your Directory (tenant) ID, or set ALLOWED_TENANTS."),
+        )
+
+
+def _check_redirect_uri(settings):
+    parts = split_url(settings["REDIRECT_URI"])
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        yield Finding(
+            "REDIRECT_URI",
+            "wrong",
+            _("is not a URL with a path"),
+            _("Write it as it stands in the app registration, for example %(uri)s.", uri=DEFAULTS["REDIRECT_URI"]),
+        )
+    elif parts.path in ("", "/", "/login", "/logout"):
+        yield Finding(
+            "REDIRECT_URI",
+            "wrong",
+            _("has no path of its own"),
+            _("Register a path such as /getAToken, and use the same here."),
+        )
+    elif parts.scheme == "http" and parts.hostname != "localhost":
+        yield Finding(
+            "REDIRECT_URI",
+            "odd" if is_loopback(parts.hostname) else "wrong",
+            _("uses http on a host other than localhost"),
+            _("Entra accepts http for localhost only: use https, in the registration too."),
+        )
+
+
+def _check_scope(settings):
+    names = settings["SCOPE"].split()
+    defaults = [name for name in names if name.endswith("/.default") or name == ".default"]
+    if not names:
+        yield Finding("SCOPE", "odd", _("is empty"), _("Remove it to ask for User.Read, which Call Graph needs."))
+    elif defaults and len(names) > 1:
+        yield Finding(
+            "SCOPE",
+            "wrong",
+            _("mixes .default with other scopes"),
+            _("Use .default alone, or list the permissions by name."),
+        )
+
+
+def _check_endpoint(settings):
+    endpoint, authority = split_url(settings["ENDPOINT"]), split_url(settings["AUTHORITY"]).hostname
+    if endpoint.scheme != "https" or not endpoint.hostname:
+        yield Finding(
+            "ENDPOINT", "wrong", _("is not a URL that begins with https://"), _("The token may travel by https only.")
+        )
+        return
+    home = GRAPH_CLOUDS.get(endpoint.hostname)
+    if home and authority in WELL_KNOWN_AUTHORITY_HOSTS and authority in GRAPH_CLOUDS.values() and authority != home:
+        graph = next(host for host, login in GRAPH_CLOUDS.items() if login == authority)
+        yield Finding(
+            "ENDPOINT",
+            "wrong",
+            _("is the Graph of another cloud than AUTHORITY"),
+            _("For this authority the host is %(host)s.", host=graph),
+        )
+
+
+def _check_rest(settings):
+    if number(settings["TRUSTED_PROXY_COUNT"]) is None:
+        yield Finding("TRUSTED_PROXY_COUNT", "wrong", _("is not a number"), _("Count the proxies in front, or remove it."))
+    if settings["REDIS_URL"] and split_url(settings["REDIS_URL"]).scheme not in ("redis", "rediss", "unix"):
+        yield Finding("REDIS_URL", "wrong", _("does not begin with redis://, rediss:// or unix://"), _("Correct it."))
+    if settings["LOG_FORMAT"] not in ("text", "json"):
+        yield Finding("LOG_FORMAT", "wrong", _("is neither text nor json"), _("Use one of the two, or remove it."))
+
+
+def _is_microsoft(host: str | None) -> bool:
+    return host in WELL_KNOWN_AUTHORITY_HOSTS or bool(host and host.endswith(tuple(f".{h}" for h in WELL_KNOWN_B2C_HOSTS)))
+
+
+_CHECKS = (
+    _check_required,
+    _check_shape,
+    _check_client_id,
+    _check_credential,
+    _check_certificate,
+    _check_authority,
+    _check_tenants,
+    _check_redirect_uri,
+    _check_scope,
+    _check_endpoint,
+    _check_rest,
+)

@@ -1,0 +1,151 @@
+"""The one HTTP client of the process: pooled, and bounded in time and size.
+
+`requests` bounds each wait for bytes, not the whole answer: a server that sends one byte a second, in the headers or in
+the body, holds a worker for as long as it likes. Here every answer has a deadline and a largest size.
+"""
+
+from __future__ import annotations
+
+import functools
+import http.client
+import io
+import os
+import socket
+import time
+from urllib.parse import urlsplit
+
+import requests
+import requests.adapters
+import requests.utils
+import urllib3.connection
+import urllib3.connectionpool
+import urllib3.exceptions
+
+CONNECT_SECONDS = 3.0
+ANSWER_SECONDS = 7.0
+POOL_SIZE = 64  # at least the threads of a worker (gunicorn.conf.py), so that none waits for or throws away a connection
+
+
+# Balancers and firewalls forget a silent connection after some minutes without a word to either end.
+_SOCKET_OPTIONS = [*urllib3.connection.HTTPConnection.default_socket_options, (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+if hasattr(socket, "TCP_KEEPIDLE"):
+    _SOCKET_OPTIONS.append((socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60))
+
+
+class TooLarge(requests.RequestException):
+    """The answer is larger than the caller takes."""
+
+
+class _UntilDeadline(io.RawIOBase):
+    """Reads from a socket's file, and gives every single read no more time than the whole answer has left."""
+
+    def __init__(self, raw: io.RawIOBase, sock, seconds: float):
+        super().__init__()
+        self._raw, self._sock, self._deadline = raw, sock, time.monotonic() + seconds
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int | None:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the answer did not end in time")
+        self._sock.settimeout(left)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _BoundedResponse(http.client.HTTPResponse):
+    """The deadline counts from when the request has been sent, so it covers the status line and the headers too."""
+
+    def __init__(self, sock, *args, **kwargs):
+        super().__init__(sock, *args, **kwargs)
+        self.fp = io.BufferedReader(_UntilDeadline(self.fp.detach(), sock, ANSWER_SECONDS), 65536)
+
+
+class _HTTPConnection(urllib3.connection.HTTPConnection):
+    response_class = _BoundedResponse
+
+
+class _HTTPSConnection(urllib3.connection.HTTPSConnection):
+    response_class = _BoundedResponse
+
+
+class _HTTPPool(urllib3.connectionpool.HTTPConnectionPool):
+    ConnectionCls = _HTTPConnection
+
+
+class _HTTPSPool(urllib3.connectionpool.HTTPSConnectionPool):
+    ConnectionCls = _HTTPSConnection
+
+
+class _BoundedAdapter(requests.adapters.HTTPAdapter):
+    def _bound(self, manager):
+        manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+        return manager
+
+    def init_poolmanager(self, *args, **kwargs):
+        super().init_poolmanager(*args, socket_options=_SOCKET_OPTIONS, **kwargs)
+        self._bound(self.poolmanager)
+
+    def proxy_manager_for(self, *args, **kwargs):
+        return self._bound(super().proxy_manager_for(*args, **kwargs))
+
+
+@functools.lru_cache(maxsize=64)
+def _proxies(origin: str) -> dict[str, str]:
+    return requests.utils.get_environ_proxies(origin)
+
+
+class BoundedSession(requests.Session):
+    """A `requests.Session` for many threads whose every answer is bounded.
+
+    `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY` and `REQUESTS_CA_BUNDLE` (or `CURL_CA_BUNDLE`) are honoured, and read once:
+    with `trust_env` requests reads them, and `~/.netrc`, which can replace the bearer token, at every single call.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.trust_env = False
+        self.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+        self.mount("https://", _BoundedAdapter(pool_connections=8, pool_maxsize=POOL_SIZE))
+        self.mount("http://", _BoundedAdapter(pool_connections=8, pool_maxsize=POOL_SIZE))
+
+    def fetch(self, method: str, url: str, *, limit: int = 1024 * 1024, **kwargs) -> requests.Response:
+        """Send one request and read its whole answer. Redirects are not followed: they could carry a token away.
+
+        :param method: `GET` or `POST`.
+        :param url: absolute URL.
+        :param limit: the most bytes that the (decompressed) body may have.
+        :param kwargs: `headers`, `params` and `data`, as `requests` takes them.
+        :return: the response, its body read.
+        :raises requests.RequestException: no connection within `CONNECT_SECONDS`, no whole answer within
+            `ANSWER_SECONDS` after that, or `TooLarge`.
+        """
+        kwargs.setdefault("proxies", _proxies("{0.scheme}://{0.netloc}".format(urlsplit(url))))
+        kwargs |= {"timeout": (CONNECT_SECONDS, ANSWER_SECONDS), "allow_redirects": False, "stream": True}
+        try:
+            response = self.request(method, url, **kwargs)
+        except requests.ConnectionError as error:
+            # RFC 9110, 9.2.2: a GET is safe to send again. That the server has closed an idle connection may show
+            # only when the connection is used, so a first break says nothing about the server.
+            if method != "GET" or not isinstance(error.args[0], urllib3.exceptions.ProtocolError):
+                raise
+            response = self.request(method, url, **kwargs)
+        with response:
+            body = io.BytesIO()
+            try:
+                for chunk in response.iter_content(65536):
+                    body.write(chunk)
+                    if body.tell() > limit:
+                        raise TooLarge(f"the answer has more than {limit} bytes", response=response)
+            except requests.ConnectionError as error:
+                # requests says ConnectionError when a body stalls, and Timeout when the headers do.
+                if isinstance(error.args[0], urllib3.exceptions.ReadTimeoutError):
+                    raise requests.ReadTimeout(error.args[0]) from error
+                raise
+        response._content = body.getvalue()  # where requests itself keeps a body that it has read
+        return response

@@ -1,0 +1,148 @@
+"""The sample people of the sandbox's tenant: each shows one thing that an app meets in real life."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+#: The tenant's domain name, one of the names by which its URLs may call it.
+DOMAIN = "contoso.onmicrosoft.com"
+PHOTO = Path(__file__).with_name("adele.jpg")
+
+
+@dataclass
+class Person:
+    """Somebody who can sign in.
+
+    Attributes:
+        key: short name, the value of the button on the sign-in page and the key in ``box.people``.
+        shows: what this person is there to show, in a few words.
+        profile: what Graph answers about this person at ``/me``, without ``@odata.context``.
+        photo: the bytes of a JPEG picture, or None.
+        photo_type: the media type of that picture.
+        throttled: seconds that Graph asks to wait (429 and Retry-After), or None.
+        needs_admin: only an administrator may consent for this person.
+        tenant_id: the home tenant of somebody from elsewhere; shows when the sign-in went through
+            ``common`` or ``organizations``. None is the sandbox's own tenant.
+        id_claims: further claims of this person's ID tokens, such as ``roles``.
+    """
+
+    key: str
+    shows: str
+    profile: dict[str, Any]
+    photo: bytes | None = None
+    photo_type: str = "image/jpeg"
+    throttled: int | None = None
+    needs_admin: bool = False
+    tenant_id: str | None = None
+    id_claims: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def oid(self) -> str:
+        """The directory object's id, a GUID (claim ``oid``)."""
+        return self.profile["id"]
+
+    @property
+    def name(self) -> str:
+        """The name to show (claim ``name``)."""
+        return self.profile.get("displayName") or self.key
+
+    @property
+    def username(self) -> str:
+        """The name to sign in with (claim ``preferred_username``)."""
+        return self.profile.get("userPrincipalName") or f"{self.key}@{DOMAIN}"
+
+
+def profile(key: str, given: str | None, family: str | None, display: str, **more: Any) -> dict[str, Any]:
+    """A profile with the fields, in the order, that Graph v1.0 answers by default for a user.
+
+    Args:
+        key: the local part of the sign-in name; the object id derives from it, so it is stable.
+        given: given name, or None.
+        family: family name, or None.
+        display: the whole name.
+        more: other fields, replacing the default ones.
+    """
+    return {
+        "businessPhones": [],
+        "displayName": display,
+        "givenName": given,
+        "jobTitle": None,
+        "mail": f"{key}@{DOMAIN}",
+        "mobilePhone": None,
+        "officeLocation": None,
+        "preferredLanguage": None,
+        "surname": family,
+        "userPrincipalName": f"{key}@{DOMAIN}",
+        "id": str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{key}.{DOMAIN}")),
+        **more,
+    }
+
+
+def sample_people() -> dict[str, Person]:
+    """New copies of the sample people, by key."""
+    people = [
+        Person(
+            "adele",
+            "A full profile with a photo",
+            profile(
+                "adele",
+                "Adèle",
+                "Vance",
+                "Adèle Vance",
+                businessPhones=["+1 425 555 0109"],
+                jobTitle="Retail Manager",
+                mobilePhone="+1 425 555 0100",
+                officeLocation="18/2111",
+                preferredLanguage="en-US",
+            ),
+            photo=PHOTO.read_bytes(),
+        ),
+        Person(
+            "alex",
+            "No photo",
+            profile(
+                "alex",
+                "Alex",
+                "Wilber",
+                "Alex Wilber",
+                businessPhones=["+1 858 555 0110"],
+                jobTitle="Marketing Assistant",
+                officeLocation="131/1104",
+                preferredLanguage="en-US",
+            ),
+        ),
+        Person(
+            "bot",
+            "Hardly any field filled in",
+            profile("bot", None, None, "Conf Room Baker", mail=None),
+        ),
+        Person(
+            "lynne",
+            "Graph is busy: try again in 7 seconds",
+            profile("lynne", "Lynne", "Robbins", "Lynne Robbins", jobTitle="Planner"),
+            throttled=7,
+        ),
+        Person(
+            "miriam",
+            "Needs an administrator's consent",
+            profile("miriam", "Miriam", "Graham", "Miriam Graham", jobTitle="Director"),
+            needs_admin=True,
+        ),
+        Person(
+            "noor",
+            "A guest with a right-to-left name",
+            profile(
+                "noor",
+                "نور",
+                "الحسن",
+                "نور الحسن",
+                mail="noor@fabrikam.example",
+                preferredLanguage="ar-SA",
+                userPrincipalName=f"noor_fabrikam.example#EXT#@{DOMAIN}",
+            ),
+        ),
+    ]
+    return {person.key: person for person in people}
