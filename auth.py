@@ -313,7 +313,7 @@ class _WebAuth(identity.web.Auth):
         if "scope" in result and (missing := _names(self._scopes) - _names(result["scope"].split())):
             return {"error": "invalid_scope", "error_description": f"Ungranted scope(s): {' '.join(sorted(missing))}"}
         self._session.clear()
-        current_app.session_interface.regenerate(self._session)
+        self._session.regenerate()
         self._save_user_into_session(result["id_token_claims"])
         self._save_cache(cache)
         self._session["signed_in_at"] = int(time.time())
@@ -335,7 +335,9 @@ class _WebAuth(identity.web.Auth):
             return post_logout_redirect_uri
         hint = user.get("login_hint") or user.get("preferred_username")
         query = {"post_logout_redirect_uri": post_logout_redirect_uri, "client_id": self._client_id}
-        return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(query | ({'logout_hint': hint} if hint else {}))}"
+        return (
+            f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(query | ({'logout_hint': hint} if hint else {}))}"
+        )
 
     def get_user(self) -> dict | None:
         """Who is signed in; once the ID token has expired, the authority is asked whether they still may be.
@@ -355,7 +357,7 @@ class _WebAuth(identity.web.Auth):
             return found
         # One refresh at a time for a session: of two requests that find the token expired, the second finds the first
         # one's token. Authorities that rotate refresh tokens take the use of an old one for a theft.
-        with current_app.session_interface.exclusive(self._session):
+        with self._session.exclusive():
             brought = self._cached_token(scopes)
             if brought and not claims and brought["access_token"] != (found or {}).get("access_token"):
                 return brought

@@ -91,7 +91,9 @@ def _check_shape(settings):
             yield Finding(name, "wrong", _("has quotes around its value"), _("Remove the quotes."))
         elif re.search(r"[\r\n]", value):
             yield Finding(name, "wrong", _("has a line break in its value"), _("Write it on one line."))
-        elif name in ("CLIENT_ID", "AUTHORITY", "REDIRECT_URI", "ENDPOINT", "OIDC_AUTHORITY") and re.search(r"\s", value):
+        elif name in ("CLIENT_ID", "AUTHORITY", "REDIRECT_URI", "ENDPOINT", "OIDC_AUTHORITY") and re.search(
+            r"\s", value
+        ):
             yield Finding(name, "wrong", _("has a space in its value"), _("Remove the space."))
         elif name != "SCOPE" and _PLACEHOLDER.search(value):
             what = _REQUIRED.get(name)
@@ -117,9 +119,7 @@ def _check_client_id(settings):
 
 def _check_credential(settings):
     names = [
-        name
-        for name in ("CLIENT_SECRET", "CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE")
-        if settings[name]
+        name for name in ("CLIENT_SECRET", "CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE") if settings[name]
     ]
     if len(names) > 1:
         yield Finding(
@@ -190,11 +190,17 @@ def _check_authority(settings):
     given = [name for name in ("AUTHORITY", "OIDC_AUTHORITY", "B2C_TENANT_NAME") if settings[name]]
     if len(given) > 1:
         yield Finding(
-            " + ".join(given), "wrong", _("more than one authority is set"), _("Keep one of them and remove the others.")
+            " + ".join(given),
+            "wrong",
+            _("more than one authority is set"),
+            _("Keep one of them and remove the others."),
         )
     if settings["B2C_TENANT_NAME"] and not settings["SIGNUPSIGNIN_USER_FLOW"]:
         yield Finding(
-            "SIGNUPSIGNIN_USER_FLOW", "wrong", _("is missing"), _("Set it to the name of your sign-up and sign-in flow.")
+            "SIGNUPSIGNIN_USER_FLOW",
+            "wrong",
+            _("is missing"),
+            _("Set it to the name of your sign-up and sign-in flow."),
         )
     for name in ("AUTHORITY", "OIDC_AUTHORITY"):
         value = settings[name]
@@ -216,9 +222,15 @@ def _check_tenants(settings):
     allowed = re.split(r"[\s,]+", settings["ALLOWED_TENANTS"])
     if settings["ALLOWED_TENANTS"] and not all(GUID.fullmatch(each) for each in allowed if each):
         yield Finding(
-            "ALLOWED_TENANTS", "wrong", _("holds something that is no tenant ID"), _("List tenant IDs (GUIDs), comma separated.")
+            "ALLOWED_TENANTS",
+            "wrong",
+            _("holds something that is no tenant ID"),
+            _("List tenant IDs (GUIDs), comma separated."),
         )
-    elif split_url(settings["AUTHORITY"]).path.strip("/") in ("common", "organizations") and not settings["ALLOWED_TENANTS"]:
+    elif (
+        split_url(settings["AUTHORITY"]).path.strip("/") in ("common", "organizations")
+        and not settings["ALLOWED_TENANTS"]
+    ):
         yield Finding(
             "AUTHORITY",
             "odd",
@@ -286,7 +298,9 @@ def _check_endpoint(settings):
 
 def _check_rest(settings):
     if number(settings["TRUSTED_PROXY_COUNT"]) is None:
-        yield Finding("TRUSTED_PROXY_COUNT", "wrong", _("is not a number"), _("Count the proxies in front, or remove it."))
+        yield Finding(
+            "TRUSTED_PROXY_COUNT", "wrong", _("is not a number"), _("Count the proxies in front, or remove it.")
+        )
     if settings["REDIS_URL"] and split_url(settings["REDIS_URL"]).scheme not in ("redis", "rediss", "unix"):
         yield Finding("REDIS_URL", "wrong", _("does not begin with redis://, rediss:// or unix://"), _("Correct it."))
     if settings["LOG_FORMAT"] not in ("text", "json"):
@@ -294,7 +308,9 @@ def _check_rest(settings):
 
 
 def _is_microsoft(host: str | None) -> bool:
-    return host in WELL_KNOWN_AUTHORITY_HOSTS or bool(host and host.endswith(tuple(f".{h}" for h in WELL_KNOWN_B2C_HOSTS)))
+    return host in WELL_KNOWN_AUTHORITY_HOSTS or bool(
+        host and host.endswith(tuple(f".{h}" for h in WELL_KNOWN_B2C_HOSTS))
+    )
 
 
 _CHECKS = (

@@ -23,11 +23,14 @@ import urllib3.exceptions
 
 CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 7.0
-POOL_SIZE = 64  # at least the threads of a worker (gunicorn.conf.py), so that none waits for or throws away a connection
+POOL_SIZE = 64  # more than a worker has threads (gunicorn.conf.py), so that no connection is thrown away
 
 
 # Balancers and firewalls forget a silent connection after some minutes without a word to either end.
-_SOCKET_OPTIONS = [*urllib3.connection.HTTPConnection.default_socket_options, (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+_SOCKET_OPTIONS = [
+    *urllib3.connection.HTTPConnection.default_socket_options,
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+]
 if hasattr(socket, "TCP_KEEPIDLE"):
     _SOCKET_OPTIONS.append((socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60))
 

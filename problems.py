@@ -10,7 +10,8 @@ import re
 from dataclasses import dataclass, field
 
 from flask import request
-from flask_babel import gettext, lazy_gettext as _
+from flask_babel import gettext
+from flask_babel import lazy_gettext as _
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 import logs
@@ -18,7 +19,6 @@ from auth import SignInError
 from graph import GraphError
 from sessions import StoreUnavailable
 from tenant import IdTokenRefused, TenantUnavailable
-
 
 FAILURES = (HTTPException, SignInError, IdTokenRefused, TenantUnavailable, StoreUnavailable, GraphError)
 
@@ -101,7 +101,12 @@ ENTRA_ERRORS: dict[str, tuple[int, str, str, str]] = {
         _("Use another account, or ask the organization's administrator to invite you as a guest."),
         "other_account",
     ),
-    "AADSTS50034": (403, _("There is no such account in this organization."), _("Use another account."), "other_account"),
+    "AADSTS50034": (
+        403,
+        _("There is no such account in this organization."),
+        _("Use another account."),
+        "other_account",
+    ),
     "AADSTS50057": (403, _("Your account is disabled."), _ASK, "other_account"),
     "AADSTS50053": (
         403,
@@ -111,7 +116,12 @@ ENTRA_ERRORS: dict[str, tuple[int, str, str, str]] = {
     ),
     "AADSTS50126": (403, _("The user name or the password is wrong."), _AGAIN, "sign_in"),
     # Conditional access.
-    "AADSTS53003": (403, _("A conditional access policy of your organization blocks this sign-in."), _ASK, "other_account"),
+    "AADSTS53003": (
+        403,
+        _("A conditional access policy of your organization blocks this sign-in."),
+        _ASK,
+        "other_account",
+    ),
     "AADSTS53000": (403, _("Your organization admits only devices that comply with its rules."), _ASK, "home"),
     "AADSTS53001": (403, _("Your organization admits only devices that have joined it."), _ASK, "home"),
     "AADSTS50158": (403, _("Your organization asks for one more proof of who you are."), _AGAIN, "sign_in"),
@@ -185,7 +195,12 @@ ENTRA_ERRORS: dict[str, tuple[int, str, str, str]] = {
         _("Compare CLIENT_ID and AUTHORITY with the Overview of the app registration."),
         "home",
     ),
-    "AADSTS7000112": (500, _("The app has been disabled in this tenant."), _("Enable it under Enterprise applications."), "home"),
+    "AADSTS7000112": (
+        500,
+        _("The app has been disabled in this tenant."),
+        _("Enable it under Enterprise applications."),
+        "home",
+    ),
     "AADSTS90002": (
         500,
         _("The tenant in AUTHORITY does not exist."),
@@ -314,10 +329,34 @@ GRAPH_ERRORS: dict[str, tuple[int, str, str, str, str]] = {
         _("Use another account, or ask whoever runs this app."),
         "other_account",
     ),
-    "refused": (502, _("Graph refused"), _("Graph did not accept the request."), _("Ask whoever runs this app."), "home"),
-    "throttled": (503, _("Graph is busy"), _("Graph gets too many requests at the moment."), _("Try again later."), "retry"),
-    "unavailable": (502, _("Graph cannot be reached"), _("Graph did not answer properly."), _("Try again in a moment."), "retry"),
-    "timeout": (504, _("Graph cannot be reached"), _("Graph did not answer in time."), _("Try again in a moment."), "retry"),
+    "refused": (
+        502,
+        _("Graph refused"),
+        _("Graph did not accept the request."),
+        _("Ask whoever runs this app."),
+        "home",
+    ),
+    "throttled": (
+        503,
+        _("Graph is busy"),
+        _("Graph gets too many requests at the moment."),
+        _("Try again later."),
+        "retry",
+    ),
+    "unavailable": (
+        502,
+        _("Graph cannot be reached"),
+        _("Graph did not answer properly."),
+        _("Try again in a moment."),
+        "retry",
+    ),
+    "timeout": (
+        504,
+        _("Graph cannot be reached"),
+        _("Graph did not answer in time."),
+        _("Try again in a moment."),
+        "retry",
+    ),
     "not_understood": (
         502,
         _("Unknown answer"),
@@ -337,7 +376,11 @@ GRAPH_ERRORS: dict[str, tuple[int, str, str, str, str]] = {
 HTTP_ERRORS: dict[int, tuple[str, str, str]] = {
     400: (_("Bad request"), _("The request could not be understood."), _("Go to the home page and begin there.")),
     404: (_("Page not found"), _("There is no page at this address."), _("Check the address, or go to the home page.")),
-    405: (_("Not like this"), _("This page cannot be asked for in this way."), _("Go to the home page and begin there.")),
+    405: (
+        _("Not like this"),
+        _("This page cannot be asked for in this way."),
+        _("Go to the home page and begin there."),
+    ),
     413: (_("Too large"), _("The request is larger than this app accepts."), _("Go to the home page and begin there.")),
     500: (_("Something went wrong"), _("The app made a mistake. It has been noted."), _("Try again in a moment.")),
 }
@@ -398,7 +441,9 @@ def explain(error: Exception) -> Problem:
 
 def _way_on(action: str) -> str:
     # The page itself, if asking for it again does no harm: the redirect URI's code can be used only once.
-    page = request.full_path.rstrip("?") if request.method == "GET" and request.endpoint in ("call_graph", "home") else ""
+    page = (
+        request.full_path.rstrip("?") if request.method == "GET" and request.endpoint in ("call_graph", "home") else ""
+    )
     return {
         "sign_in": f"/login?next={page}" if page else "/login",
         "other_account": "/login?prompt=select_account",
@@ -418,7 +463,9 @@ def sign_in_details(description: str) -> dict[str, str]:
     """What support asks for, out of Entra's `error_description`: the code, trace id, correlation id and time."""
     found = {"code": re.search(r"\b(?:AADSTS|AADB2C)\d{4,8}\b", description)}
     for name, label in (("trace_id", "Trace ID"), ("correlation_id", "Correlation ID"), ("time", "Timestamp")):
-        found[name] = re.search(rf"{label}: ([0-9A-Za-z: -]{{8,40}}?)(?= (?:Trace|Correlation|Timestamp)|\s*$)", description)
+        found[name] = re.search(
+            rf"{label}: ([0-9A-Za-z: -]{{8,40}}?)(?= (?:Trace|Correlation|Timestamp)|\s*$)", description
+        )
     return {name: match[match.lastindex or 0] for name, match in found.items() if match}
 
 
@@ -458,4 +505,6 @@ def _graph_problem(error: GraphError) -> Problem:
 
 
 def _wait(seconds: int | None) -> str:
-    return gettext("Try again in %(seconds)s seconds.", seconds=seconds) if seconds else gettext("Try again in a moment.")
+    return (
+        gettext("Try again in %(seconds)s seconds.", seconds=seconds) if seconds else gettext("Try again in a moment.")
+    )

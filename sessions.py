@@ -62,11 +62,8 @@ class Store(Protocol):
 
 def init_app(app: Flask) -> None:
     """Give the app its session store: Redis when `REDIS_URL` is set, files otherwise."""
-    if app.config["REDIS_URL"]:
-        store = RedisStore(app.config["REDIS_URL"])
-    else:
-        store = FileStore(Path(app.config["SESSION_FILE_DIR"]))
-    app.session_interface = SealedSessionInterface(app, store)
+    url, folder = app.config["REDIS_URL"], Path(app.config["SESSION_FILE_DIR"])
+    app.session_interface = SealedSessionInterface(app, RedisStore(url) if url else FileStore(folder))
 
 
 class SealedSession(ServerSideSession):
@@ -92,6 +89,28 @@ class SealedSession(ServerSideSession):
             self._stored = False
             dict.update(self, data)
 
+    def regenerate(self) -> None:
+        """Take a new id, and delete what is stored under the old one. To be done at every sign-in (OWASP)."""
+        self.load()
+        if not self.new:
+            self.interface.delete(self)
+        self.sid, self.new, self.modified = self.interface.new_id(), True, True
+
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Hold the session alone, among all workers on all machines, as it is stored by now; store it at the end.
+
+        :raises StoreUnavailable: the store cannot be reached, or another holds the session for too long.
+        """
+        with self.interface.lock(self):
+            data = self.interface.read(self)
+            dict.clear(self)
+            dict.update(self, data)
+            self.modified = False
+            yield
+            if self.modified:
+                self.interface.write(self)
+
 
 def _loading(name):
     method = getattr(ServerSideSession, name)
@@ -104,10 +123,9 @@ def _loading(name):
     return load_first
 
 
-for _name in (
-    *("__bool__", "__contains__", "__delitem__", "__eq__", "__getitem__", "__iter__", "__len__", "__repr__", "__setitem__"),
-    *("clear", "copy", "get", "items", "keys", "pop", "popitem", "setdefault", "update", "values"),
-):
+_LOOKS = """__bool__ __contains__ __delitem__ __eq__ __getitem__ __iter__ __len__ __repr__ __setitem__
+    clear copy get items keys pop popitem setdefault update values"""
+for _name in _LOOKS.split():
     setattr(SealedSession, _name, _loading(_name))
 
 
@@ -131,7 +149,7 @@ class SealedSessionInterface(ServerSideSessionInterface):
         """Store a changed session, delete an emptied one, and set the cookie accordingly. A look writes nothing."""
         try:
             if session.modified:
-                self._save(session)
+                self.write(session)
         except StoreUnavailable as error:
             # The view has answered already, so there is nobody to raise to: the error's page takes the answer's place.
             page = app.make_response(app.handle_user_exception(error))
@@ -154,28 +172,6 @@ class SealedSessionInterface(ServerSideSessionInterface):
         elif session.modified or session.touched:
             response.set_cookie(value=session.sid, max_age=self._seconds, **cookie)
 
-    def regenerate(self, session: SealedSession) -> None:
-        """Give the session a new id, and delete what is stored under the old one. To be done at every sign-in (OWASP)."""
-        session.load()
-        if not session.new:
-            self._delete_session(session.sid)
-        session.sid, session.new, session.modified = self.new_id(), True, True
-
-    @contextlib.contextmanager
-    def exclusive(self, session: SealedSession) -> Iterator[None]:
-        """Hold the session alone, among all workers on all machines, as it is stored by now; store it at the end.
-
-        :raises StoreUnavailable: the store cannot be reached, or another holds the session for too long.
-        """
-        with self.store.lock(_keys(session.sid)[0]):
-            data = self.read(session)
-            dict.clear(session)
-            dict.update(session, data)
-            session.modified = False
-            yield
-            if session.modified:
-                self._save(session)
-
     def read(self, session: SealedSession) -> dict:
         """What is stored of a session. One that the store does not know gets a new id: its own may be known to others."""
         data, seconds = self._retrieve_session_data(session.sid) or ({}, 0)
@@ -186,13 +182,22 @@ class SealedSessionInterface(ServerSideSessionInterface):
             session.touched = True
         return data
 
-    def _save(self, session: SealedSession) -> None:
+    def write(self, session: SealedSession) -> None:
+        """Store a session, or delete what is stored of an empty one."""
         if session:
             self._upsert_session(self.app.permanent_session_lifetime, session, session.sid)
             session.new = False
         elif not session.new:
-            self._delete_session(session.sid)
-            session.new = True
+            self.delete(session)
+
+    def delete(self, session: SealedSession) -> None:
+        """Delete what is stored of a session."""
+        self._delete_session(session.sid)
+        session.new = True
+
+    def lock(self, session: SealedSession) -> contextlib.AbstractContextManager:
+        """Keep others from holding the same session."""
+        return self.store.lock(_keys(session.sid)[0])
 
     def _retrieve_session_data(self, store_id: str) -> tuple[dict, float] | None:
         key, seal = _keys(store_id)

@@ -9,7 +9,7 @@ import os
 import re
 import signal
 import socket
-import subprocess  # noqa: S404 (it starts this project's own app)
+import subprocess
 import sys
 import threading
 import time
@@ -37,6 +37,7 @@ SETTINGS = {
     "CLIENT_SECRET",
     "EDITPROFILE_USER_FLOW",
     "ENDPOINT",
+    "LOG_FORMAT",
     "OIDC_AUTHORITY",
     "REDIRECT_URI",
     "REDIS_URL",
@@ -55,9 +56,11 @@ SETTINGS = {
 START_TIMEOUT = 60
 #: Seconds that the app may take to stop by itself.
 STOP_TIMEOUT = 5
-#: What the app's server says about itself and about every request; all the rest is shown.
+#: What the app's server says about itself and about every request, with or without what a logging
+#: format puts before it; all the rest is shown.
 CHATTER = re.compile(
-    r"^( \* (Serving Flask app|Debug mode|Running on|Restarting with|Debugger is active|Debugger PIN)"
+    r"^(\S+ \S+ (INFO|WARNING) werkzeug \S+ )?("
+    r" \* (Serving Flask app|Debug mode|Running on|Restarting with|Debugger is active|Debugger PIN)"
     r"|WARNING: This is a development server"
     r"|Press CTRL\+C to quit"
     r'|\S+ - - \[[^]]*\] "[A-Z]+ .*" [1-4]\d\d )'
@@ -139,7 +142,7 @@ def start_app(box: Sandbox, port: int, debug: bool) -> subprocess.Popen[str]:
         command.append("--debug")
     # A group of its own, because Flask's reloader is a process with a child: both have to end.
     windows = os.name == "nt"
-    return subprocess.Popen(  # noqa: S603 (no shell, and nothing in it comes from elsewhere)
+    return subprocess.Popen(
         command,
         cwd=PROJECT,
         env=environment,
@@ -286,9 +289,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Run the app against an embedded tenant on this machine. No Azure account is needed.",
     )
     parser.add_argument("--port", type=port_number, default=5000, help="the app's port (default: 5000)")
-    parser.add_argument(
-        "--debug", action="store_true", help="reload the app when it changes, and show its log"
-    )
+    parser.add_argument("--debug", action="store_true", help="reload the app when it changes, and show its log")
     options = parser.parse_args(arguments)
 
     stop = threading.Event()

@@ -119,6 +119,4 @@ def translate(error: OAuth2Error, grant_type: str | None = None) -> EntraError:
         return EntraError("invalid_client", 7000218, f"{error.description}", 401)
     if error.error == "invalid_grant":
         return EntraError("invalid_grant", 9002313, f"Invalid request. {error.description or ''}".strip())
-    return EntraError(
-        error.error or "invalid_request", 9002313, f"Invalid request. {error.description or ''}"
-    )
+    return EntraError(error.error or "invalid_request", 9002313, f"Invalid request. {error.description or ''}")

@@ -202,9 +202,7 @@ class Flood(Fault):
         if self.announced:
             _send(environ, _head(self.size, self.content_type))
         else:
-            head = (
-                f"HTTP/1.1 200 OK\r\nContent-Type: {self.content_type}\r\nTransfer-Encoding: chunked\r\n\r\n"
-            )
+            head = f"HTTP/1.1 200 OK\r\nContent-Type: {self.content_type}\r\nTransfer-Encoding: chunked\r\n\r\n"
             _send(environ, head.encode())
         for chunk in self._chunks():
             if box.closing.is_set():

@@ -70,9 +70,7 @@ def make_graph(box: Sandbox) -> Blueprint:
         own, theirs = _request_ids()
         date = f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%dT%H:%M:%S}"
         inner = {"date": date, "request-id": own, "client-request-id": theirs}
-        response = answer(
-            {"error": {"code": error.code, "message": str(error), "innerError": inner}}, error.status
-        )
+        response = answer({"error": {"code": error.code, "message": str(error), "innerError": inner}}, error.status)
         response.headers["request-id"], response.headers["client-request-id"] = own, theirs
         response.headers.update(error.headers)
         if error.status == 401:
@@ -113,9 +111,7 @@ def make_graph(box: Sandbox) -> Blueprint:
                 message = "IDX14100: JWT is not well formed, there are no dots (.)."
             raise GraphError(401, "InvalidAuthenticationToken", message) from error
         if claims.get("aud") not in (GRAPH_ID, "https://graph.microsoft.com"):
-            raise GraphError(
-                401, "InvalidAuthenticationToken", "Access token validation failure. Invalid audience."
-            )
+            raise GraphError(401, "InvalidAuthenticationToken", "Access token validation failure. Invalid audience.")
         if not claims.get("nbf", 0) <= time.time() < claims.get("exp", 0):
             message = "Lifetime validation failed, the token is expired."
             raise GraphError(401, "InvalidAuthenticationToken", message)
@@ -127,9 +123,7 @@ def make_graph(box: Sandbox) -> Blueprint:
             raise GraphError(403, "Authorization_RequestDenied", message)
         person = next((each for each in list(box.people.values()) if each.oid == claims.get("oid")), None)
         if person is None:
-            message = (
-                f"Resource '{claims.get('oid')}' does not exist or one of its queried reference-property "
-            )
+            message = f"Resource '{claims.get('oid')}' does not exist or one of its queried reference-property "
             raise GraphError(404, "Request_ResourceNotFound", f"{message}objects are not present.")
         if person.throttled is not None:
             message = "Too many requests. Please try again later."
@@ -153,9 +147,7 @@ def make_graph(box: Sandbox) -> Blueprint:
     def photo(size: str = "") -> Response:
         person = caller(READ_ME)
         if person.photo is None:
-            message = (
-                "Exception of type 'Microsoft.Fast.Profile.Core.Exception.ImageNotFoundException' was thrown."
-            )
+            message = "Exception of type 'Microsoft.Fast.Profile.Core.Exception.ImageNotFoundException' was thrown."
             raise GraphError(404, "ImageNotFound", message)
         return Response(person.photo, content_type=person.photo_type)
 

@@ -90,9 +90,7 @@ class SigningKey:
         )
 
 
-def sign(
-    claims: dict[str, Any], key: Any, header: dict[str, Any] | None = None, algorithm: str = "RS256"
-) -> str:
+def sign(claims: dict[str, Any], key: Any, header: dict[str, Any] | None = None, algorithm: str = "RS256") -> str:
     """Make a compact JWS (RFC 7515 section 7.1) out of any claims and header, sound or not.
 
     Written by hand because a JOSE library rightly declines to make the forged tokens that a

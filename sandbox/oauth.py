@@ -15,11 +15,7 @@ from urllib.parse import unquote_plus
 from authlib.integrations.flask_oauth2 import AuthorizationServer
 from authlib.oauth2 import OAuth2Error
 from authlib.oauth2.rfc6749 import ClientMixin, InvalidGrantError, InvalidRequestError
-from authlib.oauth2.rfc6749.grants import (
-    AuthorizationCodeGrant,
-    ClientCredentialsGrant,
-    RefreshTokenGrant,
-)
+from authlib.oauth2.rfc6749.grants import AuthorizationCodeGrant, ClientCredentialsGrant, RefreshTokenGrant
 from authlib.oauth2.rfc7636 import CodeChallenge
 from flask import Response, jsonify, request
 
@@ -99,16 +95,14 @@ class EntraCodeChallenge(CodeChallenge):
         try:
             super().validate_code_verifier(grant, result)
         except InvalidGrantError as error:
-            message = (
-                "The Code_Verifier does not match the code_challenge supplied in the authorization request."
-            )
+            message = "The Code_Verifier does not match the code_challenge supplied in the authorization request."
             raise EntraError("invalid_grant", 501481, message) from error
         except InvalidRequestError as error:
             challenged = grant.request.authorization_code.code_challenge
             number = 50148 if challenged else 501481
             message = (
-                "The code_verifier does not match the code_challenge supplied in the authorization "
-                f"request for PKCE. {error.description}"
+                "The code_verifier does not match the code_challenge supplied in the authorization request for "
+                f"PKCE. {error.description}"
             )
             raise EntraError("invalid_grant", number, message) from error
 
@@ -132,14 +126,14 @@ def _granted(box: Sandbox, text: str | None, person: Person) -> list[str]:
         short = {canonical(scope, box.back_url) for scope in scopes}
     except ValueError as error:
         message = (
-            "The provided request must include a 'scope' input parameter. The provided value for the "
-            f"input parameter 'scope' is not valid. The scope {error} is not valid."
+            "The provided request must include a 'scope' input parameter. The provided value for the input "
+            f"parameter 'scope' is not valid. The scope {error} is not valid."
         )
         raise EntraError("invalid_scope", 70011, message) from error
     if not box.tenant.consented(person, short):
         message = (
-            f"The user or administrator has not consented to use the application with ID '{box.client_id}' "
-            "named 'Sandbox app'. Send an interactive authorization request for this user and resource."
+            f"The user or administrator has not consented to use the application with ID '{box.client_id}' named "
+            "'Sandbox app'. Send an interactive authorization request for this user and resource."
         )
         raise EntraError("invalid_grant", 65001, message, suberror="consent_required")
     return scopes
@@ -197,28 +191,22 @@ def make_server(box: Sandbox) -> Server:
         def query_authorization_code(self, value: str, client: Client) -> Code:
             code = tenant.codes.get(value)
             if code is None:
-                raise EntraError(
-                    "invalid_grant", 9002313, "Invalid request. Request is malformed or invalid."
-                )
+                raise EntraError("invalid_grant", 9002313, "Invalid request. Request is malformed or invalid.")
             if code.used:
                 # RFC 6749 section 4.1.2: what was got with it should end as well.
                 for token in tenant.refresh_tokens.values():
                     if token.code == value and token.revoked_at is None:
                         token.revoked_at = time.time()
-                message = (
-                    "OAuth2 Authorization code was already redeemed, please retry with a new valid code."
-                )
+                message = "OAuth2 Authorization code was already redeemed, please retry with a new valid code."
                 raise EntraError("invalid_grant", 54005, message)
             if code.issued_at + box.code_lifetime < time.time():
                 message = "The provided authorization code or refresh token has expired due to inactivity."
-                raise EntraError(
-                    "invalid_grant", 70008, f"{message} Send a new interactive authorization request."
-                )
+                raise EntraError("invalid_grant", 70008, f"{message} Send a new interactive authorization request.")
             given = self.request.payload.redirect_uri
             if given != code.redirect_uri:
                 message = (
-                    f"The reply address '{given}' does not match the reply address '{code.redirect_uri}' "
-                    "provided when requesting Authorization code."
+                    f"The reply address '{given}' does not match the reply address '{code.redirect_uri}' provided "
+                    "when requesting Authorization code."
                 )
                 raise EntraError("invalid_client", 500112, message)
             return code
@@ -255,23 +243,19 @@ def make_server(box: Sandbox) -> Server:
         def authenticate_refresh_token(self, value: str) -> RefreshToken:
             token = tenant.refresh_tokens.get(value)
             if token is None:
-                raise EntraError(
-                    "invalid_grant", 9002313, "Invalid request. Request is malformed or invalid."
-                )
+                raise EntraError("invalid_grant", 9002313, "Invalid request. Request is malformed or invalid.")
             issued = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(token.issued_at))
             if token.revoked_at is not None or token.used:
                 message = (
-                    "The provided grant has expired due to it being revoked, a fresh auth token "
-                    "is needed. The "
+                    "The provided grant has expired due to it being revoked, a fresh auth token is needed. The "
                     f"user might have changed or reset their password. The grant was issued on '{issued}'."
                 )
                 raise EntraError("invalid_grant", 50173, message, suberror="bad_token")
             if token.issued_at + box.refresh_token_lifetime < time.time():
                 message = (
-                    "The refresh token has expired or is invalid due to sign-in frequency "
-                    "checks by conditional "
-                    f"access. The token was issued on {issued} and the maximum allowed lifetime for this "
-                    f"request is {int(box.refresh_token_lifetime)}."
+                    "The refresh token has expired or is invalid due to sign-in frequency checks by conditional "
+                    f"access. The token was issued on {issued} and the maximum allowed lifetime for this request "
+                    f"is {int(box.refresh_token_lifetime)}."
                 )
                 raise EntraError("invalid_grant", 70043, message, suberror="token_expired")
             self._demand(token)
@@ -328,8 +312,7 @@ def make_server(box: Sandbox) -> Server:
             scope = self.request.payload.scope or ""
             if not scope.endswith("/.default"):
                 message = (
-                    f"The provided value for scope {scope} is not valid. Client credential flows "
-                    "must have a scope "
+                    f"The provided value for scope {scope} is not valid. Client credential flows must have a scope "
                     "value with /.default suffixed to the resource identifier (application ID URI)."
                 )
                 raise EntraError("invalid_scope", 1002012, message)
@@ -386,9 +369,7 @@ def authenticate(box: Sandbox, query_client: Any, oauth_request: Any) -> Client:
         raise unknown_client(client_id)
     if box.public_client:
         if secret or assertion:
-            message = (
-                "Client is public so neither 'client_assertion' nor 'client_secret' should be presented."
-            )
+            message = "Client is public so neither 'client_assertion' nor 'client_secret' should be presented."
             raise EntraError("invalid_client", 700025, message, 401)
         return client
     if assertion:
@@ -398,21 +379,17 @@ def authenticate(box: Sandbox, query_client: Any, oauth_request: Any) -> Client:
         _check_assertion(box, assertion)
         return client
     if not secret:
-        message = (
-            "The request body must contain the following parameter: 'client_assertion' or 'client_secret'."
-        )
+        message = "The request body must contain the following parameter: 'client_assertion' or 'client_secret'."
         raise EntraError("invalid_client", 7000218, message, 401)
-    if not client.check_client_secret(secret) or box.client_secret_state == "revoked":  # noqa: S105
+    if not client.check_client_secret(secret) or box.client_secret_state == "revoked":
         message = (
-            "Invalid client secret provided. Ensure the secret being sent in the request is the "
-            "client secret "
+            "Invalid client secret provided. Ensure the secret being sent in the request is the client secret "
             f"value, not the client secret ID, for a secret added to app '{box.client_id}'."
         )
         raise EntraError("invalid_client", 7000215, message, 401)
-    if box.client_secret_state == "expired":  # noqa: S105
+    if box.client_secret_state == "expired":
         message = (
-            f"The provided client secret keys for app '{box.client_id}' are expired. Visit the "
-            "Azure portal to "
+            f"The provided client secret keys for app '{box.client_id}' are expired. Visit the Azure portal to "
             "create new keys for your app: https://aka.ms/NewClientSecret, or consider using certificate "
             "credentials for added security: https://aka.ms/certCreds."
         )
@@ -423,11 +400,9 @@ def authenticate(box: Sandbox, query_client: Any, oauth_request: Any) -> Client:
 def unknown_client(client_id: str) -> EntraError:
     """The error about a client that the tenant does not know."""
     message = (
-        f"Application with identifier '{client_id}' was not found in the directory 'Contoso'. "
-        "This can happen if "
-        "the application has not been installed by the administrator of the tenant or consented "
-        "to by any user "
-        "in the tenant. You may have sent your authentication request to the wrong tenant."
+        f"Application with identifier '{client_id}' was not found in the directory 'Contoso'. This can happen if "
+        "the application has not been installed by the administrator of the tenant or consented to by any user in "
+        "the tenant. You may have sent your authentication request to the wrong tenant."
     )
     return EntraError("unauthorized_client", 700016, message)
 
@@ -458,17 +433,14 @@ def _check_assertion(box: Sandbox, assertion: str) -> None:
     certificate = box.tenant.certificates.get(str(thumbprint).rstrip("="))
     if certificate is None:
         message = (
-            "The certificate with identifier used to sign the client assertion is not "
-            "registered on application. "
+            "The certificate with identifier used to sign the client assertion is not registered on application. "
             f"[Reason - The key was not found., Thumbprint of key used by client: '{thumbprint}']"
         )
         raise EntraError("invalid_client", 700027, message, 401)
     try:
         keys.verify(assertion, certificate, ("RS256", "PS256"))
     except ValueError as error:
-        message = (
-            "Client assertion failed signature validation. [Reason - The provided signature value is wrong.]"
-        )
+        message = "Client assertion failed signature validation. [Reason - The provided signature value is wrong.]"
         raise EntraError("invalid_client", 700027, message, 401) from error
     if claims.get("sub") != box.client_id:
         message = "Client assertion contains an invalid subject: 'sub' must equal 'iss'."
@@ -537,8 +509,7 @@ def _check_federation(box: Sandbox, assertion: str, claims: dict[str, Any]) -> N
             _check_times(claims, None)
             return
     message = (
-        f"No matching federated identity record found for presented assertion subject '{claims.get('sub')}'. "
-        "Check your federated identity credential Subject, Audience and Issuer against the "
-        "presented assertion."
+        f"No matching federated identity record found for presented assertion subject '{claims.get('sub')}'. Check "
+        "your federated identity credential Subject, Audience and Issuer against the presented assertion."
     )
     raise EntraError("invalid_client", 700213, message, 401)

@@ -255,9 +255,7 @@ class Sandbox:
                 f"The sandbox listens on loopback only (127.0.0.1 or localhost), not on {host!r}: "
                 "whoever reaches it can sign in as anybody."
             )
-        self._first_redirect_uris = (
-            (redirect_uris,) if isinstance(redirect_uris, str) else tuple(redirect_uris)
-        )
+        self._first_redirect_uris = (redirect_uris,) if isinstance(redirect_uris, str) else tuple(redirect_uris)
         if not self._first_redirect_uris:
             raise ValueError("The sandbox needs the app's redirect URI.")
         self.tenant_id = str(uuid.uuid4())
@@ -348,7 +346,7 @@ class Sandbox:
         self.id_token_lifetime: float = 3600
         self.code_lifetime: float = 600
         self.refresh_token_lifetime: float = 24 * 3600
-        self.client_secret_state = "valid"  # noqa: S105 (no secret, but what is the matter with it)
+        self.client_secret_state = "valid"
         self.require_consent = True
         self.public_client = False
         self.single_use_refresh_tokens = False

@@ -129,10 +129,8 @@ def make_pages(box: Sandbox, server: AuthorizationServer) -> Blueprint:
             raise _missing("redirect_uri")
         if redirect_uri not in box.redirect_uris:
             message = (
-                f"The redirect URI '{redirect_uri}' specified in the request does not match the "
-                "redirect URIs "
-                f"configured for the application '{client_id}'. Make sure the redirect URI sent "
-                "in the request "
+                f"The redirect URI '{redirect_uri}' specified in the request does not match the redirect URIs "
+                f"configured for the application '{client_id}'. Make sure the redirect URI sent in the request "
                 "matches one added to your application in the Azure portal. Navigate to "
                 "https://aka.ms/redirectUriMismatchError to learn more about how to fix this."
             )
@@ -170,9 +168,7 @@ def make_pages(box: Sandbox, server: AuthorizationServer) -> Blueprint:
             )
             raise EntraError("invalid_client", 650053, message) from error
         if request.args.get("prompt", "") not in PROMPTS:
-            raise EntraError(
-                "invalid_request", 90023, "The value of the parameter 'prompt' is not supported."
-            )
+            raise EntraError("invalid_request", 90023, "The value of the parameter 'prompt' is not supported.")
         parse_claims(request.args.get("claims"))
 
     @pages.route("/<name>/oauth2/v2.0/authorize", methods=["GET", "POST"])
@@ -225,10 +221,8 @@ def make_pages(box: Sandbox, server: AuthorizationServer) -> Blueprint:
             return finish(grant, person, value)
         if person.needs_admin:
             message = (
-                f"'{grant.client.client_id}' needs permission to access resources in your "
-                "organization that only "
-                "an admin can grant. Please ask an admin to grant permission to this app before "
-                "you can use it."
+                f"'{grant.client.client_id}' needs permission to access resources in your organization that only "
+                "an admin can grant. Please ask an admin to grant permission to this app before you can use it."
             )
             error = EntraError("access_denied", 90094, message, redirect_uri=grant.redirect_uri)
             link = error.link(request.args.get("state"))
@@ -239,9 +233,7 @@ def make_pages(box: Sandbox, server: AuthorizationServer) -> Blueprint:
     def consent_given(grant: Any, person: Person, value: str) -> Response:
         if request.form["consent"] != "accept" or person.needs_admin:
             message = "User declined to consent to access the app."
-            raise EntraError(
-                "access_denied", 65004, message, suberror="cancel", redirect_uri=grant.redirect_uri
-            )
+            raise EntraError("access_denied", 65004, message, suberror="cancel", redirect_uri=grant.redirect_uri)
         with tenant.lock:
             tenant.consents.setdefault(person.key, set()).update(wanted())
         return finish(grant, person, value)
@@ -253,8 +245,7 @@ def make_pages(box: Sandbox, server: AuthorizationServer) -> Blueprint:
             raise EntraError("login_required", 50058, message, redirect_uri=grant.redirect_uri)
         if not tenant.consented(person, wanted()):
             message = (
-                "The user or administrator has not consented to use the application with ID "
-                f"'{box.client_id}' "
+                f"The user or administrator has not consented to use the application with ID '{box.client_id}' "
                 "named 'Sandbox app'. Send an interactive authorization request for this user and resource."
             )
             raise EntraError("consent_required", 65001, message, redirect_uri=grant.redirect_uri)

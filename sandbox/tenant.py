@@ -144,7 +144,8 @@ class Tenant:
         """See :meth:`Sandbox.register_certificate`."""
         certificate = x509.load_pem_x509_certificate(pem.encode())
         text = certificate.public_bytes(serialization.Encoding.PEM).decode("ascii")
-        for algorithm in (hashes.SHA256(), hashes.SHA1()):  # noqa: S303 (x5t is SHA-1, RFC 7517 section 4.8)
+        # x5t#S256 and x5t (RFC 7515 sections 4.1.8 and 4.1.7).
+        for algorithm in (hashes.SHA256(), hashes.SHA1()):
             self.certificates[keys.b64url(certificate.fingerprint(algorithm))] = text
 
     # Names
@@ -167,9 +168,9 @@ class Tenant:
         if lowered in (self.box.tenant_id, DOMAIN):
             return self.box.tenant_id
         message = (
-            f"Tenant '{name}' not found. Check to make sure you have the correct tenant ID and are signing "
-            "into the correct cloud. Check with your subscription administrator, this may happen if there "
-            "are no active subscriptions for the tenant."
+            f"Tenant '{name}' not found. Check to make sure you have the correct tenant ID and are signing into "
+            "the correct cloud. Check with your subscription administrator, this may happen if there are no "
+            "active subscriptions for the tenant."
         )
         raise EntraError("invalid_tenant", 90002, message)
 
@@ -430,9 +431,7 @@ def parse_claims(text: str | None) -> dict[str, Any]:
     except ValueError:
         claims = None
     if not isinstance(claims, dict):
-        raise EntraError(
-            "invalid_request", 9002313, "Invalid request. The parameter 'claims' is not valid JSON."
-        )
+        raise EntraError("invalid_request", 9002313, "Invalid request. The parameter 'claims' is not valid JSON.")
     return claims
 
 

@@ -27,19 +27,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 from sandbox import Sandbox
-from sandbox.__main__ import clean_environment
-from sandbox.faults import (
-    Answer,
-    Challenge,
-    Close,
-    Delay,
-    Drip,
-    DripHeaders,
-    Flood,
-    Reset,
-    Silence,
-    Truncated,
-)
+from sandbox.__main__ import CHATTER, SETTINGS, clean_environment
+from sandbox.faults import Answer, Challenge, Close, Delay, Drip, DripHeaders, Flood, Reset, Silence, Truncated
 from sandbox.keys import SigningKey
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -124,9 +113,7 @@ class Visitor(requests.Session):
         response = self.ask(**parameters)
         while response.status_code == 200:
             names = {button[0] for button in Page(response).buttons}
-            response = self.press(
-                response, *(("person", person) if "person" in names else ("consent", "accept"))
-            )
+            response = self.press(response, *(("person", person) if "person" in names else ("consent", "accept")))
         return answer_of(response)
 
     def token(self, tenant=None, **form):
@@ -137,9 +124,7 @@ class Visitor(requests.Session):
 
     def redeem(self, code, **form):
         """Redeem an authorization code."""
-        return self.token(
-            **{"grant_type": "authorization_code", "code": code, "redirect_uri": REDIRECT_URI, **form}
-        )
+        return self.token(**{"grant_type": "authorization_code", "code": code, "redirect_uri": REDIRECT_URI, **form})
 
     def refresh(self, refresh_token, **form):
         """Use a refresh token."""
@@ -159,9 +144,7 @@ def answer_of(response):
     """The parameters of a redirect back to the app."""
     assert response.status_code == 302
     assert response.headers["Location"].startswith(REDIRECT_URI + "?")
-    return {
-        name: values[0] for name, values in parse_qs(urlsplit(response.headers["Location"]).query).items()
-    }
+    return {name: values[0] for name, values in parse_qs(urlsplit(response.headers["Location"]).query).items()}
 
 
 def refused(response, status, error, number, suberror=None):
@@ -244,9 +227,7 @@ def test_an_id_token_has_the_claims_of_entra_v2_and_no_other(box, visitor):
     assert "User.Read" in access["scp"].split()
 
 
-@pytest.mark.parametrize(
-    "scope", ["User.Read", "https://graph.microsoft.com/User.Read", "user.read", "{}/User.Read"]
-)
+@pytest.mark.parametrize("scope", ["User.Read", "https://graph.microsoft.com/User.Read", "user.read", "{}/User.Read"])
 def test_user_read_has_several_names(box, visitor, scope):
     scope = scope.format(box.back_url)
     tokens = visitor.tokens(scope=f"openid {scope}")
@@ -492,11 +473,11 @@ def test_client_secrets_that_do_not_do(box, visitor):
     code = visitor.sign_in()["code"]
     refused(visitor.redeem(code, client_id=str(uuid.uuid4())), 400, "unauthorized_client", 700016)
     refused(visitor.redeem(code, client_id=None), 400, "invalid_request", 900144)
-    refused(visitor.redeem(code, client_secret="wrong"), 401, "invalid_client", 7000215)  # noqa: S106
+    refused(visitor.redeem(code, client_secret="wrong"), 401, "invalid_client", 7000215)
     refused(visitor.redeem(code, client_secret=None), 401, "invalid_client", 7000218)
-    box.client_secret_state = "expired"  # noqa: S105
+    box.client_secret_state = "expired"
     refused(visitor.redeem(code), 401, "invalid_client", 7000222)
-    box.client_secret_state = "revoked"  # noqa: S105
+    box.client_secret_state = "revoked"
     refused(visitor.redeem(code), 401, "invalid_client", 7000215)
     box.reset()
     box.public_client = True
@@ -517,9 +498,7 @@ def test_other_requests_that_do_not_do(box, visitor):
 
 
 def test_the_app_gets_a_token_of_its_own(visitor):
-    answer = visitor.token(
-        grant_type="client_credentials", scope="https://graph.microsoft.com/.default"
-    ).json()
+    answer = visitor.token(grant_type="client_credentials", scope="https://graph.microsoft.com/.default").json()
     assert claims_of(answer["access_token"])["idtyp"] == "app"
     assert "refresh_token" not in answer
     refused(visitor.token(grant_type="client_credentials", scope="User.Read"), 400, "invalid_scope", 1002012)
@@ -820,7 +799,7 @@ def test_a_client_that_says_nothing_keeps_nobody_waiting(box, visitor):
         assert visitor.get(f"{box.authority()}/discovery/v2.0/keys", timeout=2).status_code == 200
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com", ""])  # noqa: S104
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com", ""])
 def test_it_listens_on_loopback_only(host):
     with pytest.raises(ValueError, match="loopback only"):
         Sandbox(host=host)
@@ -879,7 +858,7 @@ def run_command(*arguments, **options):
     """Start ``python -m sandbox`` in a process group of its own."""
     if os.name == "nt":
         options["creationflags"] = subprocess.CREATE_NEW_PROCESS_GROUP
-    return subprocess.Popen(  # noqa: S603
+    return subprocess.Popen(
         [sys.executable, "-m", "sandbox", *arguments],
         cwd=PROJECT,
         stdout=subprocess.PIPE,
@@ -924,6 +903,27 @@ def test_settings_of_a_real_tenant_do_not_reach_the_app():
         "B2C_TENANT_NAME": "b",
     }
     assert clean_environment({**kept, **dropped}) == kept
+
+
+def test_no_setting_of_the_app_is_inherited():
+    app_config = pytest.importorskip("app_config")
+    assert set(app_config.SETTINGS) <= SETTINGS
+
+
+def test_the_servers_chatter_is_not_shown_and_errors_are():
+    chatter = [
+        " * Serving Flask app 'app'",
+        "Press CTRL+C to quit",
+        '127.0.0.1 - - [01/Jan/2026 00:00:00] "GET / HTTP/1.1" 200 -',
+        '2026-01-01 00:00:00,000 INFO werkzeug - 127.0.0.1 - - [01/Jan/2026] "GET / HTTP/1.1" 302 -',
+    ]
+    errors = [
+        "Traceback (most recent call last):",
+        '127.0.0.1 - - [01/Jan/2026 00:00:00] "GET / HTTP/1.1" 500 -',
+        "2026-01-01 00:00:00,000 ERROR auth - no",
+    ]
+    assert all(CHATTER.match(line) for line in chatter)
+    assert not any(CHATTER.match(line) for line in errors)
 
 
 @pytest.mark.skipif(not (PROJECT / "app.py").exists(), reason="there is no app to run")

@@ -1,0 +1,74 @@
+"""A person with a browser, as far as HTTP goes: `Visitor` keeps cookies, follows redirects and presses buttons."""
+
+import html.parser
+from urllib.parse import urljoin
+
+import requests
+
+
+class Page(html.parser.HTMLParser):
+    """The forms of a page (action, fields, buttons) and its text."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.forms, self.text = [], ""
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        if tag == "form":
+            self.forms.append((attrs.get("action", ""), {}, []))
+        elif tag == "input":
+            self.forms[-1][1][attrs["name"]] = attrs["value"]
+        elif tag == "button" and "name" in attrs:
+            self.forms[-1][2].append((attrs["name"], attrs["value"]))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+class Visitor(requests.Session):
+    """Asks `url` for its pages."""
+
+    def __init__(self, url):
+        super().__init__()
+        self.url, self.trust_env = url, False
+
+    def get(self, path, **kwargs):
+        """GET a path of the app, or any URL; without following redirects if `follow` is False."""
+        kwargs["allow_redirects"] = kwargs.pop("follow", True)
+        kwargs.setdefault("timeout", 30)
+        return super().get(urljoin(self.url, path), **kwargs)
+
+    def press(self, response, value, **kwargs):
+        """Press the button with a value on a page of the tenant."""
+        for action, fields, buttons in Page(response.text).forms:
+            for name, each in buttons:
+                if each == value:
+                    url = urljoin(response.url, action)
+                    return self.post(url, data={**fields, name: value}, timeout=30, **kwargs)
+        raise AssertionError(f"there is no button {value!r} on {response.url}: {Page(response.text).text}")
+
+    def sign_in(self, who="adele", path="/login"):
+        """From a page of the app through the tenant's pages back to the app's answer."""
+        return self.go_on(self.get(path), who)
+
+    def go_on(self, response, who="adele"):
+        """Press what the tenant's pages ask for, until the app answers."""
+        while not response.url.startswith(self.url):
+            values = [button[1] for form in Page(response.text).forms for button in form[2]]
+            response = self.press(response, who if who in values else "accept")
+        return response
+
+    def answer(self, who="adele", path="/login"):
+        """Sign in at the tenant, but only return the URL at which the app would finish it."""
+        response = self.get(path)
+        while response.status_code == 200:
+            values = [button[1] for form in Page(response.text).forms for button in form[2]]
+            response = self.press(response, who if who in values else "accept", allow_redirects=False)
+        return response.headers["Location"]
+
+    @property
+    def signed_in(self):
+        """Whether the app greets somebody."""
+        return "Sign in with Microsoft" not in self.get("/").text
