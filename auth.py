@@ -27,7 +27,7 @@ from tenant import IdTokenRefused, Tenant, TenantUnavailable
 SIGN_IN_SECONDS = 3600  # to pick an account, find the phone, and let an administrator look at the consent
 SIGN_INS_AT_ONCE = 5  # begun in one browser; more cookies than that outgrow what servers take as a request header
 RETURN_PATH_LENGTH = 1024  # a longer one would not fit in a cookie
-JUST_NOW_SECONDS = 30
+JUST_NOW_SECONDS = 60
 # What the token endpoint says when it wants to see the person (OpenID Connect Core, 3.1.2.6; RFC 6749, 5.2).
 WANTS_THE_PERSON = {"invalid_grant", "interaction_required", "login_required", "consent_required"}
 
@@ -127,19 +127,20 @@ class Auth(identity.flask.Auth):
             prompt=prompt if prompt in ("select_account", "login", "consent") else None,
         )
 
-    def login(self, *, next_link=None, scopes=None, prompt=None, claims=None) -> Response:
+    def login(self, *, next_link=None, scopes=None, prompt=None, claims=None, again=False) -> Response:
         """Begin a sign-in: 302 to the authority, and a cookie with what the answer will be held against.
 
         :param next_link: where to go afterwards; anything but a path of this app is home.
         :param scopes: what identity's `login_required` passes. `SCOPE` is asked for in any case: one consent for all.
         :param prompt: OpenID Connect Core, 3.1.2.1; None lets the authority decide.
         :param claims: a claims challenge to pass on (JSON).
+        :param again: whether this is for somebody who is signed in, but whose sign-in does not do.
         :raises tenant.TenantUnavailable: the authority's address is not known yet, and it does not answer.
         """
         del scopes
         flow = self._auth.log_in(prompt=prompt, redirect_uri=self._redirect_uri, claims=claims)
         response = redirect(flow.pop("auth_uri"))
-        self._remember(response, {**flow, "next": _local_path(next_link)})
+        self._remember(response, {**flow, "next": _local_path(next_link), "again": again})
         response.headers["Cache-Control"] = "no-store"
         return response
 
@@ -162,6 +163,8 @@ class Auth(identity.flask.Auth):
         after_this_request(lambda response: self._forget(response, flow["state"]))
         if "error" in result:
             raise SignInError(result["error"], result.get("error_description", ""))
+        if flow["again"]:
+            session["signed_in_again_at"] = int(time.time())
         log.info("Signed in: %s", _who(self.user))
         return redirect(flow["next"])
 
@@ -175,15 +178,15 @@ class Auth(identity.flask.Auth):
         """Begin a sign-in for the page that is being asked for, unless that has just been done and did not help.
 
         :param claims: as `login` takes them.
-        :raises SignInError: the person signed in a moment ago: with single sign-on, to ask again would go round and round.
+        :raises SignInError: that was a moment ago: with single sign-on, to ask again would go round and round.
             Or what is asked for is a picture or a script, which cannot sign in.
         """
         if request.headers.get("Sec-Fetch-Dest", "document") != "document":
             raise SignInError("login_required")
-        if self.user and time.time() - session.get("signed_in_at", 0) < JUST_NOW_SECONDS:
+        if time.time() - session.get("signed_in_again_at", 0) < JUST_NOW_SECONDS:
             raise SignInError("sign_in_did_not_help")
         here = request.full_path.rstrip("?") if request.method == "GET" else "/"
-        return self.login(next_link=here, claims=claims)
+        return self.login(next_link=here, claims=claims, again=bool(self.user))
 
     def renew_token(self, claims: str | None = None) -> str:
         """A new access token, for an API that refuses the present one.
@@ -316,7 +319,6 @@ class _WebAuth(identity.web.Auth):
         self._session.regenerate()
         self._save_user_into_session(result["id_token_claims"])
         self._save_cache(cache)
-        self._session["signed_in_at"] = int(time.time())
         return result
 
     def log_out(self, post_logout_redirect_uri: str) -> str:

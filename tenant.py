@@ -95,6 +95,10 @@ class Tenant:
             raise IdTokenRefused(str(error)) from error
         except (TypeError, ValueError, AttributeError) as error:  # not even the shape of a token
             raise IdTokenRefused("it is not a JWT") from error
+        try:
+            json.dumps(claims, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:  # half a character, which JSON can spell and no page or store can hold
+            raise IdTokenRefused("its claims are not text") from error
 
         if claims.get("azp", self._client_id) != self._client_id:
             raise IdTokenRefused("it was issued to another app (azp)")

@@ -102,7 +102,11 @@ class Close(Fault):
 
 
 class Reset(Fault):
-    """Resets the connection: the client meets a TCP RST."""
+    """Resets the connection: the client meets a TCP RST.
+
+    Over TLS, some versions of Python tell a reset as a mere end of file
+    (https://github.com/python/cpython/issues/115627).
+    """
 
     def act(self, environ: dict[str, Any], box: Sandbox) -> Response | None:
         connection = environ["werkzeug.socket"]

@@ -718,6 +718,14 @@ def test_faults_of_the_connection(box, visitor, fault, error):
     assert visitor.get(url).status_code == 200
 
 
+def test_a_reset_is_one_indeed(box):
+    box.misbehave("authorize", Reset())
+    with socket.create_connection(("127.0.0.1", urlsplit(box.front_url).port)) as client:
+        client.sendall(f"GET /{box.tenant_id}/oauth2/v2.0/authorize HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+
+
 def test_faults_of_the_answer(box, visitor):
     url = f"{box.authority()}/v2.0/.well-known/openid-configuration"
     box.misbehave("discovery", Answer(503, {"error": "busy"}, {"Retry-After": "3"}), times=2)

@@ -62,13 +62,16 @@ class Visitor(requests.Session):
 
     def answer(self, who="adele", path="/login"):
         """Sign in at the tenant, but only return the URL at which the app would finish it."""
-        response = self.get(path)
-        while response.status_code == 200:
-            values = [button[1] for form in Page(response.text).forms for button in form[2]]
-            response = self.press(response, who if who in values else "accept", allow_redirects=False)
+        response = self.get(path, follow=False)
+        while not response.headers.get("Location", "").startswith(f"{self.url}/getAToken?"):
+            if response.is_redirect:
+                response = self.get(urljoin(response.url, response.headers["Location"]), follow=False)
+            else:
+                values = [button[1] for form in Page(response.text).forms for button in form[2]]
+                response = self.press(response, who if who in values else "accept", allow_redirects=False)
         return response.headers["Location"]
 
     @property
     def signed_in(self):
         """Whether the app greets somebody."""
-        return "Sign in with Microsoft" not in self.get("/").text
+        return 'href="/logout"' in self.get("/").text

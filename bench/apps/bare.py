@@ -1,0 +1,23 @@
+"""Bare Flask: the same page, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from flask import render_template
+
+from bench.apps.page import make_app
+
+USER = json.loads(os.environ["BENCH_USER"])
+app = make_app(__name__)
+
+
+@app.get("/")
+def home():
+    return render_template("home.html", user=None)
+
+
+@app.get("/signed-in")
+def signed_in():
+    return render_template("home.html", user=USER)

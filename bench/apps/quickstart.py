@@ -1,0 +1,42 @@
+"""The quickstart's way: identity and requests used as their documentation shows, around the same pages.
+
+https://identity-library.readthedocs.io/en/latest/flask.html
+"""
+
+from __future__ import annotations
+
+import os
+
+import requests
+from flask import render_template
+from identity.flask import Auth
+
+import profiles
+from bench.apps.page import make_app
+
+profiles.gettext = str
+
+app = make_app(__name__)
+app.config["SESSION_TYPE"] = "filesystem"  # in ./flask_session
+auth = Auth(
+    app,
+    authority=os.environ["AUTHORITY"],
+    client_id=os.environ["CLIENT_ID"],
+    client_credential=os.environ["CLIENT_SECRET"],
+    redirect_uri=os.environ["REDIRECT_URI"],
+)
+
+
+@app.route("/")
+@auth.login_required
+def index(*, context):
+    return render_template("home.html", user=context["user"])
+
+
+@app.route("/call_graph")
+@auth.login_required(scopes=["User.Read"])
+def call_graph(*, context):
+    profile = requests.get(
+        os.environ["ENDPOINT"], headers={"Authorization": "Bearer " + context["access_token"]}, timeout=30
+    ).json()
+    return render_template("profile.html", user=context["user"], **profiles.show(profile, app.config))

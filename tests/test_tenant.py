@@ -1,0 +1,193 @@
+"""The tenant, failing: each time a page that says so, and everything works again as soon as the tenant does."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from visitor import Visitor
+
+from sandbox.faults import Answer, Close, Drip, DripHeaders, Flood, Reset, Silence, Truncated
+
+FAULTS = {
+    "500 with HTML": Answer(500, "<h1>Oops</h1>", {"Content-Type": "text/html"}),
+    "503 with Retry-After": Answer(503, "", {"Retry-After": "3600"}),
+    "429 with Retry-After": Answer(429, {"error": "temporarily_unavailable"}, {"Retry-After": "60"}),
+    "404": Answer(404, "not here"),
+    "302 to elsewhere": Answer(302, "", {"Location": "https://localhost:1/"}),
+    "broken JSON": Answer(200, '{"access_token": "'),
+    "JSON that is no object": Answer(200, [1, 2]),
+    "null": Answer(200, "null"),
+    "an object that says nothing": Answer(200, {}),
+    "JSON too deep to read": Answer(200, "[" * 100_000),
+    "bytes that are no text": Answer(200, b"\xff\xfe\x00"),
+    "empty": Answer(200, ""),
+    "connection reset": Reset(),
+    "connection closed": Close(),
+    "cut off": Truncated(),
+    "60 MB": Flood(60_000_000),
+}
+SLOW = {"no answer": Silence(60), "a byte a second": Drip(1, 600), "headers, a byte a second": DripHeaders(1, 600)}
+ODD_TOKENS = {
+    "expires_in is a word": {"access_token": "x", "token_type": "Bearer", "expires_in": "soon"},
+    "scope is a number": {"access_token": "x", "token_type": "Bearer", "expires_in": 1, "scope": 5},
+    "no ID token": {"access_token": "x", "token_type": "Bearer", "expires_in": 3600, "scope": "User.Read"},
+    "access token is a list": {"access_token": ["x"], "token_type": "Bearer", "expires_in": 3600},
+}
+
+
+def says_so(page):
+    assert page.status_code in (502, 503, 504), page.text
+    assert "sign-in cannot be reached" in page.text
+    assert "Try again" in page.text
+    assert "Traceback" not in page.text
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_a_failing_token_endpoint_is_a_page_and_the_next_attempt_works(person, app, box, fault):
+    box.misbehave("token", fault)
+    says_so(person.sign_in())
+    assert not person.signed_in
+    other = Visitor(app.url)
+    other.sign_in("alex")
+    assert other.signed_in
+    person.sign_in()
+    assert person.signed_in
+
+
+@pytest.mark.parametrize("answer", ODD_TOKENS.values(), ids=ODD_TOKENS)
+def test_a_token_response_that_makes_no_sense_signs_nobody_in(person, box, answer):
+    box.misbehave("token", Answer(200, answer))
+    assert person.sign_in().status_code == 502
+    assert not person.signed_in
+
+
+@pytest.fixture(scope="module")
+def fresh_app(tmp_path_factory):
+    """Starts apps that have not asked the tenant anything yet."""
+    from conftest import Served
+
+    started = []
+
+    def start(box):
+        started.append(Served(box.settings, tmp_path_factory.mktemp("fresh")))
+        box.redirect_uris.add(started[-1].settings["REDIRECT_URI"])
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.stop()
+
+
+def test_failing_discovery_is_a_page_and_the_next_attempt_works(fresh_app, box):
+    app = fresh_app(box)
+    for fault in FAULTS.values():
+        box.misbehave("discovery", fault, times=2)  # a GET that breaks is sent twice
+        says_so(Visitor(app.url).get("/login"))
+        assert Visitor(app.url).get("/").status_code == 200
+        box.behave()
+    person = Visitor(app.url)
+    person.sign_in()
+    assert person.signed_in
+
+
+def test_failing_keys_are_a_page_and_the_next_attempt_works(fresh_app, box):
+    app = fresh_app(box)
+    person = Visitor(app.url)
+    for fault in FAULTS.values():
+        box.misbehave("keys", fault, times=2)
+        says_so(person.sign_in())
+        assert not person.signed_in
+        box.behave()
+    person.sign_in()
+    assert person.signed_in
+
+
+def test_a_silent_or_dripping_tenant_is_a_page_within_fifteen_seconds(fresh_app, box):
+    """All at the same time, each on an app of its own: one waits for its deadline, so do all."""
+
+    def wait(endpoint, app, person, answer):
+        began = time.monotonic()
+        says_so(person.get(answer))
+        assert time.monotonic() - began < 15, endpoint
+        box.behave()
+
+    for fault in SLOW.values():
+        apps = [fresh_app(box), fresh_app(box), fresh_app(box)]
+        people = [Visitor(app.url) for app in apps]
+        answers = [people[0].answer(), people[1].answer(), "/login"]
+        for endpoint in ("token", "keys", "discovery"):
+            box.misbehave(endpoint, fault, times=None)
+        with ThreadPoolExecutor(3) as pool:
+            for done in [pool.submit(wait, *each) for each in zip(("token", "token", "discovery"), apps, people, answers, strict=True)]:
+                done.result()
+        box.behave()
+        for person in people:
+            person.sign_in()
+            assert person.signed_in
+
+
+def test_one_slow_person_does_not_hold_up_the_others(app, box):
+    slow, quick = Visitor(app.url), Visitor(app.url)
+    answer = slow.answer()
+    box.misbehave("token", Silence(3))
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(slow.get, answer)
+        time.sleep(0.2)
+        began = time.monotonic()
+        quick.sign_in("alex")
+        assert quick.signed_in
+        assert time.monotonic() - began < 2
+        says_so(waiting.result())
+
+
+def test_retry_after_of_the_tenant_is_passed_on(person, box):
+    box.misbehave("token", Answer(503, "", {"Retry-After": "17"}))
+    page = person.sign_in()
+    assert page.headers["Retry-After"] == "17"
+    assert "17 seconds" in page.text
+
+
+@pytest.mark.parametrize("fault", [FAULTS["500 with HTML"], FAULTS["connection reset"]], ids=["500", "reset"])
+def test_a_failing_refresh_shows_the_page_and_keeps_the_person_signed_in(person, box, fault):
+    box.access_token_lifetime = 1
+    person.sign_in()
+    box.misbehave("token", fault)
+    says_so(person.get("/call_graph"))
+    assert person.signed_in
+    assert person.get("/call_graph").status_code == 200
+
+
+def test_a_revoked_refresh_token_leads_to_sign_in_and_back_to_the_page(person, box):
+    box.access_token_lifetime = 1
+    person.sign_in()
+    time.sleep(1.1)
+    box.revoke("adele")
+    box.access_token_lifetime = 4000
+    page = person.go_on(person.get("/call_graph"))
+    assert page.url == person.url + "/call_graph"
+    assert "Retail Manager" in page.text
+
+
+@pytest.mark.parametrize(
+    ("state", "code"), [("expired", "AADSTS7000222"), ("revoked", "AADSTS7000215")], ids=["expired", "wrong"]
+)
+def test_a_bad_secret_is_explained_to_whoever_runs_the_app(person, box, state, code):
+    box.client_secret_state = state
+    page = person.sign_in()
+    assert page.status_code == 500
+    assert "CLIENT_SECRET" in page.text
+    assert code in page.text
+    assert "not set up properly" in page.text
+
+
+def test_an_authority_that_cannot_be_reached_is_a_page(serve):
+    app = serve(AUTHORITY="https://localhost:1/852bedc8-1345-41c8-99f3-2fa1667ffefa")
+    says_so(Visitor(app.url).get("/login"))
+    assert "localhost:1" not in Visitor(app.url).get("/").text
+
+
+def test_a_certificate_that_nobody_vouches_for_is_a_page(serve):
+    app = serve(REQUESTS_CA_BUNDLE=None)
+    page = Visitor(app.url).get("/login")
+    says_so(page)
+    assert "SSLError" in page.text
