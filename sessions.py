@@ -20,11 +20,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
+import click
 import filelock  # flock on Unix and msvcrt on Windows behind one interface (tox-dev)
 import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from flask import Flask, Request, Response
+from flask.cli import AppGroup
 from flask_session.base import ServerSideSession, ServerSideSessionInterface
 
 LOCK_SECONDS = 30  # longer than a token request may take (http_client.py)
@@ -59,11 +61,22 @@ class Store(Protocol):
 
     def ping(self) -> None: ...
 
+    def prune(self) -> int:
+        """Remove what has expired, and say how much that was."""
+
 
 def init_app(app: Flask) -> None:
     """Give the app its session store: Redis when `REDIS_URL` is set, files otherwise."""
     url, folder = app.config["REDIS_URL"], Path(app.config["SESSION_FILE_DIR"])
-    app.session_interface = SealedSessionInterface(app, RedisStore(url) if url else FileStore(folder))
+    store = RedisStore(url) if url else FileStore(folder)
+    app.session_interface = SealedSessionInterface(app, store)
+    commands = AppGroup("sessions", help="The stored sessions.")
+    app.cli.add_command(commands)
+
+    @commands.command("prune")
+    def prune() -> None:
+        """Remove the sessions that have expired."""
+        click.echo(f"{store.prune()} expired sessions removed.")
 
 
 class SealedSession(ServerSideSession):
@@ -274,7 +287,8 @@ class FileStore:
             os.utime(temporary, (time.time(), time.time() + seconds))
             os.replace(temporary, self._folder / key)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink()
             raise _unavailable(error) from error
 
     def replace(self, key: str, value: bytes, seconds: int) -> None:
@@ -348,7 +362,8 @@ class RedisStore:
             socket_connect_timeout=1,
             socket_timeout=1,
             health_check_interval=30,
-            retry=redis.retry.Retry(redis.backoff.ExponentialBackoff(cap=0.4, base=0.05), 2),
+            # One retry: those of the health check, of connecting and of the command multiply.
+            retry=redis.retry.Retry(redis.backoff.ExponentialBackoff(cap=0.4, base=0.05), 1),
         )
 
     @contextlib.contextmanager
@@ -388,6 +403,9 @@ class RedisStore:
     def ping(self) -> None:
         with self._reaching():
             self._redis.ping()
+
+    def prune(self) -> int:
+        return 0  # Redis has done it already
 
 
 def _unavailable(error: Exception) -> StoreUnavailable:

@@ -3,7 +3,6 @@
 local requests, turn = {}, 0
 
 function init(cookies)
-   wrk.init(cookies)
    for i, cookie in ipairs(cookies) do
       wrk.headers["Cookie"] = cookie
       requests[i] = wrk.format()

@@ -28,7 +28,9 @@ def free_port():
 def bare_environment():
     """This process's environment without anything that the app reads."""
     left_out = {*SETTINGS, *NETWORK, "FLASK_APP", "FLASK_DEBUG"}
-    return {name: value for name, value in os.environ.items() if name.upper() not in left_out} | {"FLASK_SKIP_DOTENV": "1"}
+    return {name: value for name, value in os.environ.items() if name.upper() not in left_out} | {
+        "FLASK_SKIP_DOTENV": "1"
+    }
 
 
 class Served:
@@ -43,7 +45,16 @@ class Served:
             "SESSION_FILE_DIR": str(folder / "sessions"),
             **settings,
         }
-        self._command = command or [sys.executable, "-m", "flask", "run", "--host", "127.0.0.1", "--port", str(self.port)]
+        self._command = command or [
+            sys.executable,
+            "-m",
+            "flask",
+            "run",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+        ]
         self._log = folder / f"log-{self.port}.txt"
         self.start()
 

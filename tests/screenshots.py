@@ -1,8 +1,6 @@
-"""Make the README's screenshots from the sandbox: `python tests/screenshots.py`. Needs Chromium or Chrome, and no account.
+"""Make the README's screenshots from the sandbox: `python tests/screenshots.py [NAME...]`. Needs Chromium, no account."""
 
-Two people with every theme and width would be many pictures: these few are what the README shows.
-"""
-
+import io
 import shutil
 import sys
 import threading
@@ -11,6 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from sandbox import Sandbox
@@ -29,18 +28,20 @@ PICTURES = (
     ("phone-light", None, "/", "light", PHONE, "fr"),
     ("phone-dark", "adele", "/call_graph", "dark", PHONE, "fr"),
 )
-PORT = 5000  # it stands in a picture of the configuration, were there one, and is what people know
+COLOURS = 192  # in each picture; few enough for a small file, enough for the gradients
 
 
 def main() -> None:
     """Start the sandbox, the app and the browser, and take every picture."""
     chromium = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)
-    port = next(port for port in range(PORT, PORT + 100) if is_free(port))
+    port = next(port for port in range(5000, 5100) if is_free(port))
     DOCS.mkdir(exist_ok=True)
     with Sandbox(redirect_uris=(f"http://localhost:{port}{REDIRECT_PATH}",)) as box, sync_playwright() as playwright:
         app = start_app(box, port, debug=False)
         threading.Thread(target=relay, args=(app.stdout, False), daemon=True).start()
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--disable-lcd-text"], chromium_sandbox=False)
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=["--disable-lcd-text"], chromium_sandbox=False
+        )
         try:
             while not answers(port):
                 time.sleep(0.1)
@@ -73,7 +74,8 @@ def take(browser, url: str, only: list[str]) -> None:
             page.wait_for_url(f"{url}/")
         page.goto(url + path)
         file = DOCS / f"{name}.png"
-        page.screenshot(path=file, full_page=True)
+        picture = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
+        picture.quantize(COLOURS, dither=Image.Dither.NONE).save(file, optimize=True)
         print(file.relative_to(PROJECT), f"{file.stat().st_size / 1024:.0f} KB")
         context.close()
 

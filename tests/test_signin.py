@@ -408,7 +408,9 @@ def test_a_code_that_was_used_already_says_so(person, box):
     answer = person.answer()
     cookies = {cookie.name: cookie.value for cookie in person.cookies}
     person.get(answer)
-    thief = requests.get(answer, cookies={name: value for name, value in cookies.items() if name != "session"}, timeout=9)
+    thief = requests.get(
+        answer, cookies={name: value for name, value in cookies.items() if name != "session"}, timeout=9
+    )
     assert thief.status_code == 400
     assert "AADSTS54005" in thief.text
 
@@ -425,7 +427,15 @@ def test_the_redirect_uri_takes_nothing_but_get(person):
 ELSEWHERE = [
     *("https://evil.example", "//evil.example", "/\\evil.example", "\\\\evil.example", "%2F%2Fevil.example"),
     *("/%2Fevil.example", "/%5Cevil.example", "///evil.example", "/\t/evil.example", "/%09/evil.example"),
-    *("http:evil.example", "javascript:alert(1)", "evil.example", "/ /evil.example", "/\r\nSet-Cookie: a=b", "", "/" * 3000),
+    *(
+        "http:evil.example",
+        "javascript:alert(1)",
+        "evil.example",
+        "/ /evil.example",
+        "/\r\nSet-Cookie: a=b",
+        "",
+        "/" * 3000,
+    ),
     *("/ok\\evil", "/é", "/x\x00y", "https:/evil.example", "/.//evil.example/..//evil.example"),
 ]
 
@@ -441,7 +451,9 @@ def test_the_way_back_is_always_a_path_of_this_app(person, link):
 
 
 def test_a_path_of_this_app_with_a_query_is_kept(person):
-    assert person.sign_in(path="/login?next=/call_graph%3Fa%3Db%26c%3D%252F").url == person.url + "/call_graph?a=b&c=%2F"
+    assert (
+        person.sign_in(path="/login?next=/call_graph%3Fa%3Db%26c%3D%252F").url == person.url + "/call_graph?a=b&c=%2F"
+    )
 
 
 @pytest.mark.parametrize("path", ["/", "/login", "/call_graph", "/getAToken?code=a&state=b", "/nowhere"])
@@ -530,7 +542,9 @@ def test_no_secret_reaches_a_page_or_a_log(serve, box):
     answer = person.answer(path="/login?next=/call_graph")
     pages = [person.get(answer).text, person.get("/").text]
     code = parse_qs(urlsplit(answer).query)["code"][0]
-    cookies = [cookie.value for cookie in person.cookies if cookie.domain.startswith("localhost") and len(cookie.value) > 20]
+    cookies = [
+        cookie.value for cookie in person.cookies if cookie.domain.startswith("localhost") and len(cookie.value) > 20
+    ]
     box.misbehave("me", Answer(401))
     pages.append(person.get("/call_graph").text)
     pages.append(person.get(f"/getAToken?code={code}&state=x").text)
@@ -560,5 +574,3 @@ def test_sign_ins_and_failures_are_logged_with_what_support_asks_for(serve, box)
     assert "correlation_id=" in line
     person.sign_in()
     assert "Signed in: oid=" in app.log()
-
-

@@ -118,7 +118,10 @@ def test_a_silent_or_dripping_tenant_is_a_page_within_fifteen_seconds(fresh_app,
         for endpoint in ("token", "keys", "discovery"):
             box.misbehave(endpoint, fault, times=None)
         with ThreadPoolExecutor(3) as pool:
-            for done in [pool.submit(wait, *each) for each in zip(("token", "token", "discovery"), apps, people, answers, strict=True)]:
+            for done in [
+                pool.submit(wait, *each)
+                for each in zip(("token", "token", "discovery"), apps, people, answers, strict=True)
+            ]:
                 done.result()
         box.behave()
         for person in people:

@@ -1,0 +1,333 @@
+"""The measurements, by the names that `--only` takes. Each gives rows of the table."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import trustme
+
+from bench import machine, visitor
+from bench.machine import CannotMeasure, Load, Server, Visit
+from bench.table import APP, BARE, QUICKSTART, Goal, Row
+from bench.upstream import FAR_SECONDS, SLOW_SECONDS
+from sandbox import Sandbox
+from sandbox.__main__ import clean_environment
+
+PERSON = "adele"
+PEOPLE = 64
+MODULES = {APP: "app", QUICKSTART: "bench.apps.quickstart", BARE: "bench.apps.bare_graph"}
+HOME = {APP: "/", QUICKSTART: "/", BARE: "/signed-in"}
+SAME_WORKERS = ("--workers", "2")  # and the threads of gunicorn.conf.py
+AS_THE_GUIDE_DOES = ("--workers", "2", "--worker-class", "sync", "--threads", "1")
+FEW, MANY = "100 sessions stored", "100,000 sessions stored"
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How long it all takes."""
+
+    rounds: int
+    seconds: float
+    connections: int = 8
+    many: int = 100_000
+
+
+class Bench:
+    """Everything that the measurements share: a tenant, Graph's stand-in, people who are signed in."""
+
+    def __init__(self, folder: Path, box: Sandbox, ports: dict[str, int], bundle: Path, pace: Pace):
+        self.folder, self.box, self.pace = folder, box, pace
+        self._ports, self._bundle = ports, bundle
+        self._cookies: dict[str, list[str]] = {}
+        person = box.person(PERSON)
+        self.name = person.name
+        token = box.tenant.issue(person, ["User.Read"], {}, "", box.tenant_id)["access_token"]
+        user = {"name": person.name, "preferred_username": person.username, "tid": box.tenant_id}
+        self._environment = {
+            **clean_environment(os.environ),
+            **box.settings,
+            "REQUESTS_CA_BUNDLE": str(bundle),
+            "FLASK_SKIP_DOTENV": "1",
+            "BENCH_USER": json.dumps(user),
+            "BENCH_TOKEN": token,
+        }
+        for name in ("GUNICORN_CMD_ARGS", "LOG_FORMAT", "PORT", "PYTHONPATH", "WEB_CONCURRENCY"):
+            self._environment.pop(name, None)
+
+    def place(self, who: str, kind: str = "shared") -> Path:
+        """A folder for a contestant to run in, with what it stores."""
+        place = self.folder / f"{kind}-{MODULES[who]}"
+        place.mkdir(exist_ok=True)
+        return place
+
+    def environment(self, place: Path, port: int, graph: str, **more: str) -> dict[str, str]:
+        redirect_uri = f"http://localhost:{port}/getAToken"
+        self.box.redirect_uris.add(redirect_uri)
+        return {
+            **self._environment,
+            "ENDPOINT": f"https://localhost:{self._ports[graph]}/v1.0/me",
+            "REDIRECT_URI": redirect_uri,
+            "SESSION_FILE_DIR": str(place / "sessions"),
+            **more,
+        }
+
+    @contextlib.contextmanager
+    def serving(
+        self, who: str, *options: str, graph="at_hand", place: Path | None = None, module="", **more: str
+    ) -> Iterator[Server]:
+        """A contestant, served.
+
+        :param options: gunicorn's.
+        :param graph: which of Graph's stand-ins it calls: `at_hand`, `slow` or `far`.
+        :param place: the folder; by default the one in which people are signed in.
+        :param more: further environment variables.
+        """
+        port, place = machine.free_port(), place or self.place(who)
+        environment = self.environment(place, port, graph, **more)
+        with machine.gunicorn(module or MODULES[who], place, environment, *options, port=port) as server:
+            yield server
+
+    def cookies(self, who: str, count: int = 1) -> list[str]:
+        """The cookies of so many people who are signed in; bare Flask gets the app's, and looks at none."""
+        who = APP if who == BARE else who
+        signed_in = self._cookies.setdefault(who, [])
+        if len(signed_in) < count:
+            with self.serving(who, *SAME_WORKERS) as server:
+                while len(signed_in) < count:
+                    signed_in.append(visitor.sign_in(f"http://localhost:{server.port}/call_graph", PERSON, self.name))
+        return signed_in[:count]
+
+    def load(self, server: Server, path: str, cookies: list[str], shows: str = "", connections: int = 0) -> Load:
+        return machine.load(
+            server,
+            path,
+            shows or self.name,
+            seconds=self.pace.seconds,
+            connections=connections or self.pace.connections,
+            cookies=cookies,
+        )
+
+    def in_turns(self, servers: dict[str, Server], paths: dict[str, str], **kwargs) -> dict[str, list[Load]]:
+        """Load everybody, round after round; the first round warms up and does not count."""
+        people = kwargs.pop("people", 1)
+        loads: dict[str, list[Load]] = {who: [] for who in servers}
+        for number in range(self.pace.rounds + 1):
+            for who, server in servers.items():
+                cookies = self.cookies(who, people) if people else []
+                result = self.load(server, paths[who], cookies, **kwargs)
+                if number:
+                    loads[who].append(result)
+        return loads
+
+
+@contextlib.contextmanager
+def prepare(pace: Pace) -> Iterator[Bench]:
+    """Start what the measurements share."""
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+        box = stack.enter_context(Sandbox(redirect_uris=("http://localhost/getAToken",)))
+        box.require_consent = False
+        box.access_token_lifetime = box.id_token_lifetime = 24 * 3600
+        authority = trustme.CA(organization_name="Bench")
+        certificate, bundle = folder / "graph.pem", folder / "ca.pem"
+        authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(certificate)
+        bundle.write_bytes(Path(box.ca_file).read_bytes() + authority.cert_pem.bytes())
+        profile = {"@odata.context": f"{box.back_url}/v1.0/$metadata#users/$entity", **box.person(PERSON).profile}
+        ports = stack.enter_context(machine.upstream(folder, certificate, profile))
+        yield Bench(folder, box, ports, bundle, pace)
+
+
+@contextlib.contextmanager
+def everybody(bench: Bench, *options: str, **kwargs) -> Iterator[dict[str, Server]]:
+    """All contestants, with the same options."""
+    for who in (APP, QUICKSTART):
+        bench.cookies(who)
+    with contextlib.ExitStack() as stack:
+        yield {who: stack.enter_context(bench.serving(who, *options, **kwargs)) for who in MODULES}
+
+
+def rates(loads: dict[str, list[Load]]) -> dict[str, list[float]]:
+    return {who: [load.rate for load in results] for who, results in loads.items()}
+
+
+# --- The rows -------------------------------------------------------------------------------------------------------
+
+
+def home(bench: Bench) -> Iterator[Row]:
+    """The start page of somebody who is signed in."""
+    with everybody(bench, *SAME_WORKERS) as servers:
+        loads = bench.in_turns(servers, HOME)
+    goals = [Goal(0.75, against=BARE), Goal(2.3, against=QUICKSTART)]
+    yield Row("home", "signed-in home", "requests/s", rates(loads), goals)
+
+
+def graph(bench: Bench) -> Iterator[Row]:
+    """The profile page, with Graph at hand."""
+    with everybody(bench, *SAME_WORKERS) as servers:
+        loads = bench.in_turns(servers, dict.fromkeys(servers, "/call_graph"))
+    goals = [Goal(0.80, against=BARE), Goal(2.1, against=QUICKSTART)]
+    yield Row("graph", "Call Graph, Graph at hand", "requests/s", rates(loads), goals)
+
+
+def distance(bench: Bench) -> Iterator[Row]:
+    """The profile page, with Graph at a distance, asked by one person at a time."""
+    # One worker: with two, every now and then a connection to Graph would still have to be made.
+    with everybody(bench, "--workers", "1", graph="far") as servers:
+        loads = bench.in_turns(servers, dict.fromkeys(servers, "/call_graph"), connections=1)
+    values = {who: [load.median * 1000 for load in results] for who, results in loads.items()}
+    what = f"Call Graph, median latency, Graph {FAR_SECONDS * 2000:.0f} ms away"
+    yield Row("distance", what, "ms", values, [Goal(1.10, most=True, against=BARE)])
+
+
+def deployed(bench: Bench) -> Iterator[Row]:
+    """The profile page as each is deployed, for many people at once, with a Graph that takes its time."""
+    people = {who: bench.cookies(who, PEOPLE) for who in MODULES}
+    options = {APP: (), QUICKSTART: AS_THE_GUIDE_DOES, BARE: ()}
+    with contextlib.ExitStack() as stack:
+        servers = {
+            who: stack.enter_context(bench.serving(who, *options[who], graph="slow")) for who in people
+        }
+        loads = bench.in_turns(servers, dict.fromkeys(servers, "/call_graph"), people=PEOPLE, connections=PEOPLE)
+    what = f"Call Graph as deployed, {PEOPLE} people, Graph takes {SLOW_SECONDS * 1000:.0f} ms"
+    yield Row("deployed", what, "requests/s", rates(loads), [Goal(0.9, against=BARE), Goal(25, against=QUICKSTART)])
+    values = {who: [load.p99 * 1000 for load in results] for who, results in loads.items()}
+    yield Row("deployed", "the same, p99", "ms", values, [Goal(2.5 * SLOW_SECONDS * 1000, most=True)])
+
+
+def anonymous(bench: Bench) -> Iterator[Row]:
+    """The start page of somebody who is not signed in. The quickstart's way begins a sign-in there."""
+    with contextlib.ExitStack() as stack:
+        places = {who: bench.place(who, "anonymous") for who in MODULES}
+        servers = {
+            who: stack.enter_context(bench.serving(who, *SAME_WORKERS, place=places[who])) for who in MODULES
+        }
+        writes = {who: _writes_a_visit(servers[who], places[who]) for who in (APP, QUICKSTART)}
+        before = _files(places[APP])
+        loads = bench.in_turns(servers, dict.fromkeys(servers, "/"), people=0, shows="<html lang=")
+        writes[APP] += len(before.items() ^ _files(places[APP]).items())
+    yield Row("anonymous", "anonymous home", "requests/s", rates(loads), [Goal(0.85, against=BARE)])
+    values = {who: [float(count)] for who, count in writes.items()}
+    yield Row("anonymous", "the same, files written to the store", "a visit", values, [Goal(0, most=True)])
+
+
+def _files(place: Path) -> dict[Path, int]:
+    """When each file of the session store was changed."""
+    files = {}
+    for path in place.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            if path.is_file() and path.suffix != ".log":
+                files[path] = path.stat().st_mtime_ns
+    return files
+
+
+def _writes_a_visit(server: Server, place: Path) -> float:
+    visits, written = 10, 0
+    for _ in range(visits):
+        before = _files(place)
+        Visit(server.port, "/").get()
+        written += len(dict(_files(place).items() - before.items()))
+    return written / visits
+
+
+def signin(bench: Bench) -> Iterator[Row]:
+    """What a sign-in asks of the tenant, once the worker has done one before."""
+    counted = ("token requests", "new TLS connections", "requests for discovery and keys")
+    first: dict[str, float] = {}
+    warm: dict[str, dict[str, list[float]]] = {what: {} for what in counted}
+    for who in (APP, QUICKSTART):
+        with bench.serving(who, "--workers", "1", place=bench.place(who, "signin")) as server:
+            known: set[int] = set()
+            for number in range(bench.pace.rounds + 1):
+                start = len(bench.box.log)
+                visitor.sign_in(f"http://localhost:{server.port}/call_graph", PERSON, bench.name)
+                asked = [seen for seen in bench.box.log[start:] if seen.endpoint in ("token", "discovery", "keys")]
+                tokens = sum(seen.endpoint == "token" for seen in asked)
+                connections = {seen.connection for seen in asked}
+                figures = (tokens, len(connections - known), len(asked) - tokens)
+                known |= connections
+                if number:
+                    for what, figure in zip(counted, figures, strict=True):
+                        warm[what].setdefault(who, []).append(float(figure))
+                else:
+                    first[who] = figures[1]
+    for what, most in zip(counted, (1, 0, 0), strict=True):
+        yield Row("signin", f"a sign-in: {what}", "", warm[what], [Goal(most, most=True)])
+    values = {who: [float(figure)] for who, figure in first.items()}
+    yield Row("signin", "the first sign-in after a start: new TLS connections", "", values)
+
+
+def sessions(bench: Bench) -> Iterator[Row]:
+    """The signed-in home with a full store, against the same with few sessions in it: files, then Redis."""
+    cookie = bench.cookies(APP)[0]
+    with machine.redis(bench.folder) as redis:
+        for store in ("files", "Redis"):
+            with contextlib.ExitStack() as stack:
+                servers, cookies = {}, {}
+                for database, (what, count) in enumerate(((MANY, bench.pace.many), (FEW, 100))):
+                    place = bench.place(APP, f"{store}-{count}")
+                    more = {"REDIS_URL": f"{redis}/{database}"} if store == "Redis" else {}
+                    cookies[what] = _fill(bench, place, cookie, count, more)
+                    servers[what] = stack.enter_context(bench.serving(APP, *SAME_WORKERS, place=place, **more))
+                loads: dict[str, list[Load]] = {what: [] for what in servers}
+                for number in range(bench.pace.rounds + 1):
+                    for what, server in servers.items():
+                        result = bench.load(server, "/", [cookies[what]])
+                        if number:
+                            loads[what].append(result)
+            values = {what: [1000 / load.rate for load in results] for what, results in loads.items()}
+            row = Row(
+                "sessions",
+                f"signed-in home, {bench.pace.many:,} sessions in {store}, time a request",
+                "ms",
+                {APP: values[MANY], FEW: values[FEW]},
+                [Goal(1.10, most=True, against=FEW)],
+            )
+            yield row
+
+
+def _fill(bench: Bench, place: Path, cookie: str, count: int, more: dict[str, str]) -> str:
+    environment = bench.environment(place, machine.free_port(), "at_hand", **more)
+    command = [sys.executable, "-m", "bench.crowd", str(bench.place(APP) / "sessions"), cookie, str(count)]
+    filled = subprocess.run(command, cwd=machine.ROOT, env=environment, capture_output=True, text=True, check=False)
+    if filled.returncode:
+        raise CannotMeasure(f"The session store cannot be filled: {filled.stderr.strip().splitlines()[-1]}")
+    return filled.stdout.strip()
+
+
+def memory(bench: Bench) -> Iterator[Row]:
+    """Resident memory of a worker that has shown both pages for a while."""
+    values: dict[str, list[float]] = {}
+    with everybody(bench, *SAME_WORKERS) as servers:
+        for who, server in servers.items():
+            for path in (HOME[who], "/call_graph"):
+                bench.load(server, path, bench.cookies(who))
+            values[who] = [server.memory()]
+    yield Row("memory", "memory of a worker", "MiB", values, [Goal(45, most=True)])
+
+
+def start(bench: Bench) -> Iterator[Row]:
+    """From the command to the first page. Bare Flask has nothing to import here but Flask."""
+    values: dict[str, list[float]] = {who: [] for who in MODULES}
+    for number in range(bench.pace.rounds + 1):
+        for who in MODULES:
+            module = "bench.apps.bare" if who == BARE else ""
+            began = time.monotonic()
+            with bench.serving(who, "--workers", "1", place=bench.place(who, "start"), module=module):
+                if number:
+                    values[who].append(time.monotonic() - began)
+    yield Row("start", "start to first page", "s", values, [Goal(1.3, most=True, against=BARE)])
+
+
+MEASURES = {
+    measure.__name__: measure
+    for measure in (home, graph, distance, deployed, anonymous, signin, sessions, memory, start)
+}

@@ -1,0 +1,319 @@
+"""Graph called well: what Graph says, and what the person sees."""
+
+import json
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from visitor import Page, Visitor
+
+from sandbox.faults import Answer, Challenge, Close, Drip, DripHeaders, Flood, Reset, Silence, Truncated
+
+
+def graph_error(code, message):
+    return {"error": {"code": code, "message": message, "innerError": {"request-id": "r"}}}
+
+
+@pytest.fixture
+def adele(person):
+    """Somebody who is signed in."""
+    person.sign_in("adele")
+    return person
+
+
+def works_again(person):
+    assert "Retail Manager" in person.get("/call_graph").text
+
+
+def test_one_connection_serves_many_calls(adele, box):
+    for _ in range(10):
+        adele.get("/call_graph")
+    assert len({each.connection for each in box.seen("me")}) == 1
+
+
+def test_each_call_carries_an_id_and_no_other_headers_than_it_needs(adele, box):
+    adele.get("/call_graph")
+    adele.get("/call_graph")
+    first, second = box.seen("me")
+    assert re.fullmatch("[0-9a-f-]{36}", first.headers["client-request-id"])
+    assert first.headers["client-request-id"] != second.headers["client-request-id"]
+    assert "Cookie" not in first.headers
+
+
+# --- What Graph says → what the person sees ---------------------------------------------------------------------------
+
+
+def test_a_rejected_token_is_refreshed_once_and_the_call_repeated(adele, box):
+    box.misbehave("me", Answer(401, graph_error("InvalidAuthenticationToken", "Lifetime validation failed.")))
+    works_again(adele)
+    assert [each.form["grant_type"] for each in box.seen("token")] == ["authorization_code", "refresh_token"]
+    assert len(box.seen("me")) == 2
+
+
+def test_a_rejected_token_that_cannot_be_refreshed_leads_to_sign_in_and_back(adele, box):
+    box.misbehave("me", Answer(401, graph_error("InvalidAuthenticationToken", "No.")))
+    box.revoke("adele")
+    page = adele.go_on(adele.get("/call_graph"))
+    assert page.url == adele.url + "/call_graph"
+    assert "Retail Manager" in page.text
+
+
+ACRS = {"access_token": {"acrs": {"essential": True, "value": "c1"}}}
+
+
+def test_a_claims_challenge_is_passed_to_the_token_request(adele, box):
+    box.misbehave("me", Challenge(ACRS))
+    works_again(adele)
+    claims = json.loads(box.seen("token")[-1].form["claims"])
+    assert claims["access_token"]["acrs"] == ACRS["access_token"]["acrs"]
+    assert claims["access_token"]["xms_cc"] == {"values": ["CP1"]}
+    works_again(adele)
+
+
+def test_a_claims_challenge_that_wants_the_person_leads_to_sign_in_with_the_claims_and_back(adele, box):
+    box.misbehave("me", Challenge(ACRS, refresh="interaction"))
+    page = adele.go_on(adele.get("/call_graph"))
+    assert page.url == adele.url + "/call_graph"
+    assert "Retail Manager" in page.text
+    assert "acrs" in box.seen("authorize")[-1].query["claims"]
+
+
+def test_a_challenge_that_nothing_satisfies_ends_on_a_page(adele, box):
+    claims = {"WWW-Authenticate": 'Bearer error="insufficient_claims", claims="eyJhY2Nlc3NfdG9rZW4iOnt9fQ=="'}
+    box.misbehave("me", Answer(401, graph_error("InvalidAuthenticationToken", "Never."), claims), times=None)
+    page = adele.go_on(adele.get("/call_graph"))
+    assert page.status_code == 401
+    assert "Never." in page.text
+
+
+@pytest.mark.parametrize("claims", ["%%%", "bm90IGpzb24=", "WzFd", ""])
+def test_a_challenge_that_cannot_be_read_counts_as_a_rejected_token(adele, box, claims):
+    header = {"WWW-Authenticate": f'Bearer error="insufficient_claims", claims="{claims}"'}
+    box.misbehave("me", Answer(401, "", header))
+    works_again(adele)
+
+
+def test_a_missing_permission_is_named_in_graphs_words(adele, box):
+    words = "Insufficient privileges: Mail.Read is missing."
+    box.misbehave(
+        "me", Answer(403, graph_error("Authorization_RequestDenied", words), {"request-id": "find-me-by-this"})
+    )
+    page = adele.get("/call_graph")
+    assert page.status_code == 403
+    for text in (words, "Authorization_RequestDenied", "administrator", "find-me-by-this"):
+        assert text in page.text
+    works_again(adele)
+
+
+def test_no_profile_is_a_404(adele, box):
+    box.misbehave("me", Answer(404, graph_error("Request_ResourceNotFound", "Resource does not exist.")))
+    page = adele.get("/call_graph")
+    assert page.status_code == 404
+    assert "No such profile" in page.text
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_throttling_says_when_to_try_again_and_holds_no_worker(adele, box, status):
+    box.misbehave("me", Answer(status, graph_error("TooManyRequests", "Slow down."), {"Retry-After": "42"}))
+    began = time.monotonic()
+    page = adele.get("/call_graph")
+    assert time.monotonic() - began < 1
+    assert page.status_code == 503
+    assert page.headers["Retry-After"] == "42"
+    assert "42 seconds" in page.text
+    works_again(adele)
+
+
+def test_retry_after_may_be_a_date_or_nonsense(adele, box):
+    when = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 100))
+    box.misbehave("me", Answer(429, "", {"Retry-After": when}))
+    assert 90 <= int(adele.get("/call_graph").headers["Retry-After"]) <= 100
+    box.misbehave("me", Answer(429, "", {"Retry-After": "tomorrow, perhaps"}))
+    assert adele.get("/call_graph").status_code == 503
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Answer(500, "<h1>Oops</h1>"),
+        Answer(502),
+        Answer(503),
+        Answer(504),
+        Truncated(),
+        Flood(60_000_000),
+        Flood(60_000_000, announced=False),
+    ],
+    ids=["500", "502", "503", "504", "cut off", "60 MB", "60 MB unannounced"],
+)
+def test_a_failing_graph_is_a_page_and_the_next_call_works(adele, box, fault):
+    box.misbehave("me", fault)
+    page = adele.get("/call_graph")
+    assert page.status_code in (502, 504)
+    assert "Try again" in page.text
+    works_again(adele)
+
+
+@pytest.mark.parametrize("fault", [Reset(), Close()], ids=["reset", "closed"])
+def test_a_connection_that_died_idle_is_replaced_without_a_word(adele, box, fault):
+    works_again(adele)
+    box.misbehave("me", fault)
+    works_again(adele)
+
+
+def test_a_graph_that_resets_every_connection_is_a_page(adele, box):
+    box.misbehave("me", Reset(), times=None)
+    page = adele.get("/call_graph")
+    assert page.status_code == 502
+    assert "Graph cannot be reached" in page.text
+    assert len(box.seen("me")) == 2
+
+
+def test_a_silent_or_dripping_graph_is_given_up_after_ten_seconds(adele, box):
+    faults = [Silence(60), Drip(1, 600), DripHeaders(1, 600)]
+    for fault in faults:
+        box.misbehave("me", fault)
+
+    def call(_):
+        began = time.monotonic()
+        page = adele.get("/call_graph")
+        return page.status_code, time.monotonic() - began
+
+    with ThreadPoolExecutor(len(faults)) as pool:
+        for status, seconds in pool.map(call, faults):
+            assert status == 504
+            assert seconds < 11
+    works_again(adele)
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["<html>", "", "null", "5", '"text"', "[1, 2]", '{"a": ', "[" * 100_000, b"\xff\xfe"],
+    ids=["HTML", "empty", "null", "number", "text", "list", "cut off", "too deep", "no UTF-8"],
+)
+def test_an_answer_that_is_no_object_names_the_type_and_the_endpoint(adele, box, body):
+    box.misbehave("me", Answer(200, body, {"Content-Type": "text/x-odd"}))
+    page = adele.get("/call_graph")
+    assert page.status_code == 502
+    assert "text/x-odd" in page.text
+    assert box.settings["ENDPOINT"] in page.text
+
+
+def test_a_redirect_is_not_followed_with_the_token(adele, box):
+    box.misbehave("me", Answer(302, "", {"Location": f"{box.back_url}/v1.0/users"}))
+    assert adele.get("/call_graph").status_code == 502
+    assert box.seen("users") == []
+
+
+# --- The profile page -------------------------------------------------------------------------------------------------
+
+
+def test_fields_without_a_value_are_left_out(person):
+    person.sign_in("bot")
+    page = Page(person.get("/call_graph").text).text
+    assert "Mobile phone" not in page
+    assert "None" not in page
+
+
+def test_a_profile_with_every_field_empty_is_still_a_page(adele, box):
+    for name in set(box.person("adele").profile) - {"id"}:
+        box.person("adele").profile[name] = None
+    page = adele.get("/call_graph")
+    assert page.status_code == 200
+    assert "None" not in page.text
+
+
+def test_the_json_is_shown_as_written(adele, box):
+    box.person("adele").profile["displayName"] = "Žluťoučký 日本 🙂"
+    text = Page(adele.get("/call_graph").text).text
+    assert '"displayName": "Žluťoučký 日本 🙂"' in text
+
+
+HOSTILE = [
+    *(
+        "<script>alert(1)</script>",
+        '"><img src=x onerror=alert(1)>',
+        "{{ 7*7 }}",
+        "javascript:alert(1)",
+        'a@b.c" onclick="x',
+    ),
+    *("\u202eevil", "\x00\x01", "x" * 100_000, "mailto:a@b.c?bcc=everybody@b.c", "tel:1;alert(1)"),
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_whatever_graph_sends_stays_text(adele, box, text):
+    profile = box.person("adele").profile
+    for name in set(profile) - {"id"}:
+        profile[name] = [text] if isinstance(profile[name], list) else text
+    page = adele.get("/call_graph")
+    assert page.status_code == 200
+    assert "<script" not in page.text
+    assert "<img src=x" not in page.text
+    assert not re.search(r'href="(?!/|#|\?|mailto:[^":?]+"|tel:\+?\d+")', page.text)
+
+
+@pytest.mark.parametrize("value", [5, True, {"a": 1}, [[]], [None, {}], 1e400])
+def test_a_value_of_an_unexpected_type_does_no_harm(adele, box, value):
+    body = json.dumps({"displayName": value, "mail": value, "businessPhones": value, "userPrincipalName": value})
+    box.misbehave("me", Answer(200, body, {"Content-Type": "application/json"}))
+    assert adele.get("/call_graph").status_code == 200
+
+
+def test_half_a_character_does_no_harm(adele, box):
+    box.misbehave("me", Answer(200, r'{"displayName": "\ud83d", "x\udc00": 1}', {"Content-Type": "application/json"}))
+    assert adele.get("/call_graph").status_code == 200
+
+
+def test_another_endpoint_is_shown_as_json(serve, box):
+    app = serve(ENDPOINT=f"{box.back_url}/v1.0/users", SCOPE="User.Read User.ReadBasic.All")
+    person = Visitor(app.url)
+    page = person.sign_in(path="/call_graph")
+    assert page.status_code == 200
+    assert "value" in page.text
+    assert "/photo" not in page.text
+
+
+# --- The photo --------------------------------------------------------------------------------------------------------
+
+
+def test_the_photo_is_a_real_image_kept_privately(adele):
+    photo = adele.get("/photo")
+    assert photo.headers["Content-Type"] == "image/jpeg"
+    assert photo.content.startswith(b"\xff\xd8\xff")
+    assert photo.headers["Cache-Control"] == "private, max-age=3600"
+    assert "Cookie" in photo.headers["Vary"]
+
+
+def test_who_has_no_photo_gets_their_initials(person):
+    person.sign_in("alex")
+    photo = person.get("/photo")
+    assert photo.headers["Content-Type"].startswith("image/svg+xml")
+    assert re.search(">A[A-Z]?</text>", photo.text)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(200, "<script>alert(1)</script>", {"Content-Type": "image/jpeg"}),
+        Answer(200, b"<svg xmlns='http://www.w3.org/2000/svg'/>", {"Content-Type": "image/svg+xml"}),
+        Answer(200, b""),
+        Flood(8_000_000, "image/jpeg"),
+    ],
+    ids=["script", "svg", "empty", "8 MB"],
+)
+def test_what_is_no_image_is_replaced_by_initials(adele, box, answer):
+    box.misbehave("photo", answer)
+    assert ">AV</text>" in adele.get("/photo").text
+
+
+def test_markup_in_a_name_stays_text_in_the_initials(person, box):
+    box.person("alex").profile["displayName"] = "<b> &amp;"
+    person.sign_in("alex")
+    assert "<b>" not in person.get("/photo").text
+
+
+def test_who_is_throttled_sees_when_to_come_back(person):
+    page = person.go_on(person.get("/call_graph"), "lynne")
+    assert page.status_code == 503
+    assert "7 seconds" in page.text

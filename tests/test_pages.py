@@ -1,0 +1,593 @@
+"""The pages as people meet them, in the machine's own Chromium: in two languages, on a phone, in the dark, by keyboard."""
+
+import hashlib
+import os
+import re
+import shutil
+from importlib import resources
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from babel.messages.extract import extract_from_dir
+from babel.messages.frontend import parse_mapping_cfg
+from babel.messages.mofile import read_mo
+from babel.messages.pofile import read_po
+from conftest import Served
+from playwright.sync_api import sync_playwright
+
+from sandbox.people import Person, profile
+
+ROOT = Path(__file__).parent.parent
+CATALOGUE = ROOT / "translations/fr/LC_MESSAGES"
+LONG_NAME = "Wolfeschlegelsteinhausenbergerdorff" * 6  # 210 characters without a space
+PHONE, DESK = {"width": 360, "height": 740}, {"width": 1280, "height": 800}
+
+
+# --- Ways to each page ----------------------------------------------------------------------------------------------
+
+
+def sign_in(page, url, who="adele", consent="accept"):
+    """Through the tenant's pages, back to the app."""
+    page.goto(f"{url}/login")
+    page.locator(f"button[value={who}]").click()
+    if page.locator(f"button[value={consent}]").count():
+        page.locator(f"button[value={consent}]").click()
+    page.wait_for_load_state()
+    assert page.url.startswith(url), page.url
+
+
+def home(page, url, box):
+    page.goto(url)
+
+
+def signed_in(page, url, box):
+    sign_in(page, url)
+
+
+def the_profile(page, url, box):
+    sign_in(page, url)
+    page.goto(f"{url}/call_graph")
+
+
+def a_declined_sign_in(page, url, box):
+    sign_in(page, url, consent="cancel")
+
+
+def a_sign_in_with_an_expired_secret(page, url, box):
+    box.client_secret_state = "expired"
+    sign_in(page, url)
+
+
+def a_busy_graph(page, url, box):
+    sign_in(page, url, "lynne")
+    page.goto(f"{url}/call_graph")
+
+
+def a_page_that_is_not_there(page, url, box):
+    page.goto(f"{url}/nowhere")
+
+
+def a_form_sent_to_a_page_without_one(page, url, box):
+    page.route(f"{url}/call_graph", lambda route: route.continue_(method="POST"))
+    page.goto(f"{url}/call_graph")
+    page.unroute(f"{url}/call_graph")
+
+
+def the_configuration(page, url, box):
+    page.goto(page.unready_url)
+
+
+PAGES = {
+    home: (200, "Home"),
+    signed_in: (200, "Home"),
+    the_profile: (200, "Your profile"),
+    a_declined_sign_in: (403, "You are not signed in"),
+    a_sign_in_with_an_expired_secret: (500, "This app is not set up properly"),
+    a_busy_graph: (503, "Graph is busy"),
+    a_page_that_is_not_there: (404, "Page not found"),
+    a_form_sent_to_a_page_without_one: (405, "Not like this"),
+    the_configuration: (200, "Configuration"),
+}
+
+
+# --- Browsers -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def browser():
+    path = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)
+    if path is None:
+        assert not os.environ.get("CI"), "there is no Chromium"
+        pytest.skip("there is no Chromium or Chrome on this machine")
+    with sync_playwright() as playwright:
+        quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"]
+        browser = playwright.chromium.launch(executable_path=path, args=quiet, chromium_sandbox=False)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def unready_url(tmp_path_factory):
+    """The app as it is before anybody has set it up, with one setting that is only odd."""
+    app = Served({"CLIENT_ID": "Enter_the_Client_Id_Here", "SCOPE": ""}, tmp_path_factory.mktemp("unready"))
+    yield app.url
+    app.stop()
+
+
+@pytest.fixture(scope="session")
+def open_page(browser, shared_app, unready_url):
+    """Open a browser of one's own, with Playwright's options, on a blank page.
+
+    The page gets `responses`, those of the document that is shown and its assets, and `complaints`: what pages of the
+    app logged to the console, loaded from elsewhere, or could not load.
+    """
+    own = (shared_app.url, unready_url)
+
+    def open_page(**options):
+        context = browser.new_context(**{"viewport": DESK, "locale": "en-GB", **options})
+        page = context.new_page()
+        page.unready_url, page.complaints, page.responses = unready_url, [], []
+
+        def console(message):
+            # The browser logs the status of the page itself too, when that is an error.
+            if page.url.startswith(own) and message.location["url"] != page.url:
+                page.complaints.append(message.text)
+
+        def requested(request):
+            if request.is_navigation_request():
+                page.responses.clear()
+            elif page.url.startswith(own) and not request.url.startswith(own):
+                page.complaints.append(f"{page.url} loads {request.url}")
+
+        def answered(response):
+            page.responses.append(response)
+            if response.status >= 400 and not response.request.is_navigation_request():
+                page.complaints.append(f"{response.status} {response.url}")
+
+        page.on("console", console)
+        page.on("pageerror", lambda error: page.complaints.append(str(error)))
+        page.on("request", requested)
+        page.on("response", answered)
+        page.on("requestfailed", lambda request: page.complaints.append(f"{request.url} {request.failure}"))
+        return page
+
+    return open_page
+
+
+@pytest.fixture
+def visit(open_page, app):
+    """Open browsers for one test, and hear no complaint at its end."""
+    pages = []
+
+    def visit(**options):
+        pages.append(open_page(**options))
+        return pages[-1]
+
+    yield visit
+    for page in pages:
+        page.context.close()
+        assert page.complaints == []
+
+
+@pytest.fixture(scope="module", params=PAGES, ids=lambda go: go.__name__)
+def shown(request, open_page, shared_app, shared_box):
+    """Each page of the app in turn, as English and as French browsers show it: a dict of the two, and `status`, `title`."""
+    pages = {}
+    for language, locale in (("en", "en-GB"), ("fr", "fr-CA")):
+        shared_box.reset()
+        shared_box.redirect_uris.add(shared_app.settings["REDIRECT_URI"])
+        pages[language] = open_page(locale=locale, reduced_motion="reduce")
+        request.param(pages[language], shared_app.url, shared_box)
+        pages[language].wait_for_load_state("networkidle")
+    shared_box.reset()
+    status, title = PAGES[request.param]
+    yield {**pages, "status": status, "title": title}
+    for page in pages.values():
+        page.context.close()
+
+
+@pytest.fixture
+def english(shown):
+    """The page of the app whose turn it is, in English, as it was when it was opened."""
+    page = shown["en"]
+    yield page
+    page.set_viewport_size(DESK)
+    page.emulate_media(color_scheme="light", forced_colors="none", reduced_motion="reduce")
+    page.evaluate("document.documentElement.style.fontSize = ''; document.styleSheets[0].disabled = false")
+
+
+def scrolls_sideways(page):
+    return page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
+
+
+def focused(page):
+    """The text of what has the focus."""
+    return page.evaluate("document.activeElement.innerText").strip()
+
+
+def assert_focus_is_visible(page):
+    style, width = page.evaluate(
+        "(s => [s.outlineStyle, parseFloat(s.outlineWidth)])(getComputedStyle(document.activeElement))"
+    )
+    box = page.evaluate("(b => [b.left, b.top, b.right])(document.activeElement.getBoundingClientRect())")
+    assert style != "none", focused(page)
+    assert width >= 2
+    assert box[0] >= 0
+    assert box[1] >= 0
+    assert box[2] <= page.viewport_size["width"]
+
+
+def tab_to(page, text):
+    """Press Tab until something with this text has the focus, which must show on everything on the way."""
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if page.url.startswith("http://localhost") and page.title().endswith(("Entra sign-in", "Connexion Entra")):
+            assert_focus_is_visible(page)
+        if text in focused(page):
+            return
+    raise AssertionError(f"Tab does not lead to {text!r}")
+
+
+# --- Each page ------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_answers_with_its_status_and_a_title_that_names_it(shown):
+    page = shown["en"]
+    assert [each.status for each in page.responses if each.request.is_navigation_request()] == [shown["status"]]
+    assert page.title() == f"{shown['title']} – Entra sign-in"
+
+
+def test_the_page_logs_nothing_and_loads_nothing_from_elsewhere(shown):
+    assert shown["en"].complaints == shown["fr"].complaints == []
+
+
+def test_axe_finds_nothing_light_or_dark_on_a_phone_or_a_desk(english):
+    english.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+    english.evaluate((resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8"))
+    for size in (PHONE, DESK):
+        for theme in ("light", "dark"):
+            english.set_viewport_size(size)
+            english.emulate_media(color_scheme=theme)
+            found = english.evaluate("axe.run({rules: {'target-size': {enabled: true}}, resultTypes: ['violations']})")
+            assert found["passes"]
+            assert [(each["id"], each["nodes"]) for each in found["violations"]] == [], f"{theme}, {size}"
+
+
+def test_nothing_scrolls_sideways_on_a_phone_or_at_200_percent(shown):
+    for page in (shown["en"], shown["fr"]):
+        page.set_viewport_size({"width": 320, "height": 640})
+        assert not scrolls_sideways(page)
+        page.set_viewport_size({"width": 640, "height": 400})  # what zooming a desk's 1280 to 200 % leaves
+        assert not scrolls_sideways(page)
+        page.set_viewport_size(DESK)
+        page.evaluate("document.documentElement.style.fontSize = '200%'")  # larger text alone
+        assert not scrolls_sideways(page)
+        page.evaluate("document.documentElement.style.fontSize = ''")
+
+
+def test_the_page_can_be_read_without_its_stylesheet(english):
+    english.evaluate("document.styleSheets[0].disabled = true")
+    headings = [int(each.evaluate("each => each.tagName[1]")) for each in english.locator("h1, h2, h3").all()]
+    assert headings == sorted(headings)
+    assert headings.count(1) == 1
+    assert english.get_by_text("Skip to the content").is_visible()
+    assert not scrolls_sideways(english)
+    for image in english.locator("img").all():
+        assert image.bounding_box()["width"] <= 360
+
+
+def test_what_can_be_pressed_shows_itself_with_forced_colours(english):
+    english.emulate_media(forced_colors="active")
+    for link in english.locator("main a").all():
+        line, border = link.evaluate("each => (s => [s.textDecorationLine, s.borderTopStyle])(getComputedStyle(each))")
+        assert line == "underline" or border == "solid"
+        link.focus()
+        assert_focus_is_visible(english)
+
+
+def test_the_page_is_in_the_browsers_language(shown, french):
+    for language, page in (("en", shown["en"]), ("fr", shown["fr"])):
+        assert page.locator("html").get_attribute("lang") == language
+        switch = page.get_by_role("navigation").locator("[hreflang]")
+        assert switch.inner_text() == {"en": "Français", "fr": "English"}[language]
+        assert switch.get_attribute("lang") == switch.get_attribute("hreflang") != language
+    text = shown["fr"].title() + shown["fr"].locator("body").inner_text()
+    for message in french:
+        # Shorter ones may be part of a name or of JSON.
+        if len(message.id) > 12 and not re.search("[<%]", message.id) and message.id != message.string:
+            assert message.id not in text
+
+
+def test_the_page_and_its_assets_are_light_and_cached(shown):
+    for page in (shown["en"], shown["fr"]):
+        assert sum(len(response.body()) for response in page.responses) <= 30 * 1024
+        assets = [response for response in page.responses if "/static/" in response.url]
+        assert len(assets) >= 2
+        for response in assets:
+            url = urlsplit(response.url)
+            digest = hashlib.sha256((ROOT / "static" / url.path.rpartition("/")[2]).read_bytes()).hexdigest()
+            assert digest.startswith(parse_qs(url.query)["v"][0])
+            assert "max-age=31536000" in response.headers["cache-control"]
+
+
+def test_the_stylesheet_is_at_most_10_kilobytes():
+    assert (ROOT / "static/style.css").stat().st_size <= 10 * 1024
+
+
+# --- By keyboard, without scripts, without motion --------------------------------------------------------------------
+
+
+def test_nothing_moves_for_people_who_want_less_motion(visit, app):
+    for motion, expected in (("reduce", {"0s"}), ("no-preference", {"0.15s", "0s"})):
+        page = visit(reduced_motion=motion)
+        page.goto(app.url)
+        durations = page.evaluate(
+            "[...document.querySelectorAll('*')].flatMap(e => (s => [...s.transitionDuration.split(', '), "
+            "...s.animationDuration.split(', ')])(getComputedStyle(e))).map(d => d === 'auto' ? '0s' : d)"
+        )
+        assert set(durations) == expected
+
+
+def test_the_first_tab_stop_skips_to_the_content(visit, app):
+    page = visit()
+    page.goto(app.url)
+    page.keyboard.press("Tab")
+    assert focused(page) == "Skip to the content"
+    assert_focus_is_visible(page)
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    page.keyboard.press("Tab")
+    assert focused(page) == "Sign in with Microsoft"
+
+
+def test_the_whole_journey_by_keyboard(visit, app, box):
+    page = visit(reduced_motion="reduce")
+    page.goto(app.url)
+    tab_to(page, "Sign in with Microsoft")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/authorize**")
+    tab_to(page, "Adèle Vance")
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.title.startsWith('Permissions')")
+    tab_to(page, "Accept")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{app.url}/")
+    tab_to(page, "Call Graph")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/call_graph")
+    assert page.locator("h1").inner_text() == "Adèle Vance"
+    tab_to(page, "Go to the home page")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{app.url}/")
+    tab_to(page, "Sign out")
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name="Sign in with Microsoft").wait_for()
+
+
+def test_a_problem_and_its_details_by_keyboard(visit, app, box):
+    page = visit(reduced_motion="reduce")
+    a_busy_graph(page, app.url, box)
+    assert not page.get_by_text("TooManyRequests").is_visible()
+    tab_to(page, "Details for support")
+    page.keyboard.press("Enter")
+    assert page.get_by_text("TooManyRequests").is_visible()
+    box.person("lynne").throttled = None
+    page.keyboard.press("Shift+Tab")
+    assert focused(page) == "Try again"
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Lynne Robbins").wait_for()
+
+
+def test_the_whole_journey_with_javascript_off(visit, app, box):
+    page = visit(java_script_enabled=False)
+    page.goto(app.url)
+    page.get_by_role("link", name="Français").click()
+    page.get_by_role("link", name="Se connecter avec Microsoft").click()
+    page.locator("button[value=adele]").click()
+    page.locator("button[value=accept]").click()
+    page.get_by_role("link", name="Appeler Graph").click()
+    assert page.get_by_role("heading", level=1).inner_text() == "Adèle Vance"
+    page.get_by_role("link", name="Se déconnecter").click()
+    assert page.get_by_role("link", name="Se connecter avec Microsoft").is_visible()
+
+
+# --- People ---------------------------------------------------------------------------------------------------------
+
+
+def test_home_greets_by_name_and_says_which_account_and_tenant_this_is(visit, app, box):
+    page = visit()
+    sign_in(page, app.url)
+    assert page.get_by_role("heading", level=1).inner_text() == "Hello, Adèle Vance"
+    account = page.get_by_role("main").inner_text()
+    assert "adele@contoso.onmicrosoft.com" in account
+    assert box.tenant_id in account
+
+
+def nameless(claims, header):
+    del claims["name"]
+
+
+def nobody(claims, header):
+    del claims["name"], claims["preferred_username"]
+
+
+@pytest.mark.parametrize(
+    ("forge", "greeting"), [(nameless, "Hello, adele@contoso.onmicrosoft.com"), (nobody, "Welcome")]
+)
+def test_home_greets_somebody_without_a_name_too(visit, app, box, forge, greeting):
+    box.forge = forge
+    page = visit()
+    sign_in(page, app.url)
+    assert page.get_by_role("heading", level=1).inner_text() == greeting
+    assert "None" not in page.get_by_role("main").inner_text()
+
+
+def test_a_very_long_name_stays_on_a_phone(visit, app, box):
+    box.people["long"] = Person(
+        "long",
+        "",
+        profile(
+            "long", None, None, LONG_NAME, jobTitle=LONG_NAME, officeLocation=LONG_NAME, userPrincipalName=LONG_NAME
+        ),
+    )
+    page = visit(viewport=PHONE)
+    sign_in(page, app.url, "long")
+    assert page.get_by_role("heading", level=1).inner_text().replace("\n", "") == f"Hello, {LONG_NAME}"
+    assert not scrolls_sideways(page)
+    page.get_by_role("link", name="Call Graph").click()
+    assert page.get_by_role("heading", level=1).inner_text() == LONG_NAME
+    assert not scrolls_sideways(page)
+
+
+def test_a_right_to_left_name_does_not_turn_what_stands_around_it(visit, app, box):
+    box.person("noor").profile["displayName"] = "(نور الحسن)"
+    page = visit()
+    sign_in(page, app.url, "noor")
+    name = page.get_by_role("heading", level=1).locator("[dir=auto]")
+    assert name.evaluate("each => each.matches(':dir(rtl)')")
+    assert page.get_by_role("heading", level=1).evaluate("each => getComputedStyle(each).direction") == "ltr"
+    page.get_by_role("link", name="Call Graph").click()
+    assert page.get_by_role("heading", level=1).locator("[dir=auto]").evaluate("each => each.matches(':dir(rtl)')")
+    # The photo, or here the initials, stay before the name.
+    picture, name = page.locator(".person img").bounding_box(), page.get_by_role("heading", level=1).bounding_box()
+    assert picture["x"] < name["x"]
+
+
+def test_a_profile_with_every_field_empty(visit, app, box):
+    empty = {"displayName": "", "mail": None, "userPrincipalName": None}
+    box.people["empty"] = Person("empty", "", profile("empty", None, None, "") | empty)
+    page = visit()
+    sign_in(page, app.url, "empty")
+    page.get_by_role("link", name="Call Graph").click()
+    assert page.get_by_role("heading", level=1).inner_text() == "What the API answered"
+    assert "None" not in page.get_by_role("main").inner_text()
+    assert '"displayName": ""' in page.locator("pre").inner_text()
+
+
+def test_everything_in_a_profile_is_shown_as_text(visit, app, box):
+    box.person("adele").profile["jobTitle"] = "<b>Boss</b> & %(name)s {{ 7 * 7 }}"
+    page = visit()
+    the_profile(page, app.url, box)
+    assert page.get_by_text("<b>Boss</b> & %(name)s {{ 7 * 7 }}", exact=True).is_visible()
+
+
+def test_a_profile_links_mail_and_phone_and_shows_the_photo(visit, app, box):
+    page = visit()
+    the_profile(page, app.url, box)
+    assert page.locator("a[href='mailto:adele@contoso.onmicrosoft.com']").first.is_visible()
+    assert page.locator("a[href='tel:+14255550109']").is_visible()
+    assert page.locator(".person img").evaluate("each => each.naturalWidth") > 0
+
+
+# --- The sign-in button and the diagram -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("theme", "background", "text"),
+    [("light", "rgb(255, 255, 255)", "rgb(94, 94, 94)"), ("dark", "rgb(47, 47, 47)", "rgb(255, 255, 255)")],
+)
+def test_the_sign_in_button_follows_microsofts_guidelines(visit, app, theme, background, text):
+    # https://learn.microsoft.com/entra/identity-platform/howto-add-branding-in-apps
+    page = visit(color_scheme=theme)
+    page.goto(app.url)
+    button = page.get_by_role("link", name="Sign in with Microsoft")
+    style = button.evaluate(
+        
+        "each => (s => [s.backgroundColor, s.color, s.fontSize, s.fontWeight, s.paddingLeft])(getComputedStyle(each))"
+    
+    )
+    assert style == [background, text, "15px", "600", "12px"]
+    assert button.bounding_box()["height"] == 41
+    assert button.locator("img").bounding_box()["width"] == 21
+
+
+def test_the_diagram_follows_the_theme_and_the_language(visit, app):
+    pictures = set()
+    for theme in ("light", "dark"):
+        for locale in ("en-GB", "fr-FR"):
+            page = visit(color_scheme=theme, locale=locale)
+            page.goto(app.url)
+            diagram = page.locator(".how img")
+            assert len(diagram.get_attribute("alt")) > 50
+            diagram.evaluate("image => image.decode()")
+            pictures.add(diagram.screenshot())
+    assert len(pictures) == 4
+
+
+# --- Two languages --------------------------------------------------------------------------------------------------
+
+
+def test_the_language_chosen_is_remembered(visit, app, box):
+    page = visit()
+    sign_in(page, app.url)
+    page.goto(f"{app.url}/call_graph")
+    page.get_by_role("link", name="Français").click()
+    assert urlsplit(page.url).path == "/call_graph"
+    assert page.get_by_text("La demande et sa réponse").is_visible()
+    page.goto(app.url)
+    assert page.get_by_role("heading", level=1).inner_text() == "Bonjour, Adèle Vance"
+    page.get_by_role("link", name="English").click()
+    page.goto(f"{app.url}/nowhere")
+    assert page.get_by_role("heading", level=1).inner_text() == "Page not found"
+
+
+def test_the_language_can_be_switched_on_a_page_that_is_not_there(visit, app):
+    page = visit()
+    page.goto(f"{app.url}//elsewhere.example/nowhere?a=1")
+    page.get_by_role("link", name="Français").click()
+    assert page.url == f"{app.url}//elsewhere.example/nowhere?lang=fr"
+    assert page.get_by_role("heading", level=1).inner_text() == "Page introuvable"
+
+
+def test_switching_the_language_does_not_use_a_code_twice(visit, app, box):
+    page = visit()
+    a_declined_sign_in(page, app.url, box)
+    page.get_by_role("link", name="Français").click()
+    assert page.url == f"{app.url}/?lang=fr"
+
+
+def messages():
+    """What the app says, by its sources: the text and where it stands."""
+    with (ROOT / "babel.cfg").open() as file:
+        methods, options = parse_mapping_cfg(file)
+    keywords = {"_": None, "gettext": None, "lazy_gettext": None, "ngettext": (1, 2)}
+    found = extract_from_dir(ROOT, methods, options, keywords)
+    return {message: f"{name}:{line}" for name, line, message, *_ in found}
+
+
+@pytest.fixture(scope="module")
+def french():
+    with (CATALOGUE / "messages.po").open("rb") as file:
+        return read_po(file, "fr", abort_invalid=True)
+
+
+def test_every_message_is_translated(french):
+    missing = {text: where for text, where in messages().items() if not (text in french and french[text].string)}
+    assert missing == {}, "pybabel extract, pybabel update, translate, pybabel compile"
+
+
+def test_no_translation_is_stale_or_fuzzy(french):
+    assert {message.id for message in french if message.id} - set(messages()) == set()
+    assert french.obsolete == {}
+    assert [message.id for message in french if message.id and message.fuzzy] == []
+
+
+def test_the_compiled_catalogue_is_what_the_source_says(french):
+    with (CATALOGUE / "messages.mo").open("rb") as file:
+        compiled = {message.id: message.string for message in read_mo(file) if message.id}
+    assert compiled == {message.id: message.string for message in french if message.id}, "pybabel compile"
+
+
+def test_translations_fill_the_same_gaps_and_keep_the_same_tags(french):
+    for message in french:
+        if message.id:
+            assert list(message.check(french)) == []
+            assert re.findall(r"<[^>]+>", message.string) == re.findall(r"<[^>]+>", message.id)
+
+
+def test_french_is_set_as_french_is(french):
+    for message in french:
+        text = re.sub(r"<[^>]+>|https?://\S*|rediss?://|unix://", "", message.string if message.id else "")
+        assert "'" not in text, text
+        assert not re.search(r" [:;!?]|[^\s\u00a0\u202f][;!?](?=\s|$)|\w:(?=\s|$)", text), text

@@ -1,0 +1,409 @@
+"""The sealed store: what it keeps, from whom, and what happens when it fails. Files and a real Redis alike."""
+
+import os
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import flask
+import pytest
+import redis
+from conftest import ROOT, free_port
+from visitor import Visitor
+
+import sessions
+
+
+class Redis:
+    """A real redis-server on a free port, which can be stopped, and started again with its data."""
+
+    def __init__(self, folder):
+        self.port, self._folder = free_port(), folder
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.start()
+
+    def start(self):
+        self._process = subprocess.Popen(
+            [
+                "redis-server",
+                "--port",
+                str(self.port),
+                "--bind",
+                "127.0.0.1",
+                "--dir",
+                str(self._folder),
+                "--appendonly",
+                "yes",
+            ],
+            stdout=subprocess.DEVNULL,
+        )
+        for _ in range(200):
+            try:
+                self.client().ping()
+                return
+            except redis.ConnectionError:
+                time.sleep(0.05)
+        raise AssertionError("redis-server does not start")
+
+    def client(self):
+        return redis.Redis.from_url(self.url)
+
+    def stop(self):
+        self._process.terminate()
+        self._process.wait(10)
+
+
+@pytest.fixture
+def redis_server(tmp_path):
+    if not shutil.which("redis-server"):
+        assert not os.environ.get("CI"), "redis-server is missing"
+        pytest.skip("redis-server is not installed (Debian: apt-get install redis-server)")
+    server = Redis(tmp_path)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["files", "redis"])
+def store(request, tmp_path):
+    """A store of each kind, to try by itself."""
+    if request.param == "files":
+        return sessions.FileStore(tmp_path / "sessions")
+    return sessions.RedisStore(request.getfixturevalue("redis_server").url)
+
+
+KEY = "ab" * 32
+
+
+# --- What a store does ------------------------------------------------------------------------------------------------
+
+
+def test_a_value_is_kept_for_its_time_and_then_gone(store):
+    store.add(KEY, b"value", 1)
+    assert store.get(KEY)[0] == b"value"
+    assert 0 < store.get(KEY)[1] <= 1
+    time.sleep(1.1)
+    assert store.get(KEY) is None
+
+
+def test_a_value_touched_lives_on(store):
+    store.add(KEY, b"value", 1)
+    store.touch(KEY, 100)
+    assert store.get(KEY)[1] > 90
+
+
+def test_what_was_deleted_is_not_brought_back_by_who_still_holds_it(store):
+    store.add(KEY, b"value", 100)
+    store.replace(KEY, b"newer", 100)
+    assert store.get(KEY)[0] == b"newer"
+    store.delete(KEY)
+    store.replace(KEY, b"late", 100)
+    assert store.get(KEY) is None
+    store.touch(KEY, 100)
+    assert store.get(KEY) is None
+
+
+def test_only_one_holds_a_lock(store):
+    inside, most = [], []
+
+    def hold(_):
+        with store.lock(KEY):
+            inside.append(1)
+            most.append(len(inside))
+            time.sleep(0.02)
+            inside.pop()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(hold, range(8)))
+    assert max(most) == 1
+
+
+# --- The seal ---------------------------------------------------------------------------------------------------------
+
+
+def in_app(store):
+    """A small app with one page that counts its visits in the session."""
+    app = flask.Flask("counting")
+    app.session_interface = sessions.SealedSessionInterface(app, store)
+
+    @app.get("/")
+    def count():
+        flask.session["visits"] = flask.session.get("visits", 0) + 1
+        flask.session["secret"] = "correct horse battery staple"
+        return str(flask.session["visits"])
+
+    @app.get("/look")
+    def look():
+        return flask.session.get("secret", "nothing")
+
+    return app.test_client()
+
+
+def test_a_session_is_an_ordinary_flask_session(store):
+    client = in_app(store)
+    assert [client.get("/").text for _ in range(3)] == ["1", "2", "3"]
+    assert client.get("/look").text == "correct horse battery staple"
+
+
+def test_a_look_writes_nothing(tmp_path):
+    client = in_app(sessions.FileStore(tmp_path))
+    client.get("/")
+    (file,) = (each for each in tmp_path.iterdir() if each.is_file())
+    before = file.stat().st_mtime_ns, file.stat().st_ino
+    response = client.get("/look")
+    assert (file.stat().st_mtime_ns, file.stat().st_ino) == before
+    assert "Set-Cookie" not in response.headers
+
+
+def test_an_hour_of_use_lets_a_session_live_on_and_its_cookie_too(tmp_path):
+    client = in_app(sessions.FileStore(tmp_path))
+    client.get("/")
+    (file,) = (each for each in tmp_path.iterdir() if each.is_file())
+    lifetime = flask.Flask("x").permanent_session_lifetime.total_seconds()
+    os.utime(file, (time.time(), time.time() + lifetime - 2 * 3600))
+    assert "Max-Age" in client.get("/look").headers["Set-Cookie"]
+    assert file.stat().st_mtime > time.time() + lifetime - 60
+    assert "Set-Cookie" not in client.get("/look").headers
+
+
+def test_who_copies_the_store_can_read_nothing_and_sign_in_as_nobody(serve):
+    app = serve()
+    person = Visitor(app.url)
+    person.sign_in()
+    person.get("/call_graph")
+    (file,) = app.sessions
+    for clear in (b"Ad", b"contoso", b"access_token", b"eyJ", b"User.Read"):
+        assert clear not in file.read_bytes()
+    thief = Visitor(app.url)
+    thief.cookies.set("session", file.name)
+    assert not thief.signed_in
+
+
+@pytest.mark.parametrize("how", ["flip", "cut", "empty", "moved", "text"])
+def test_a_value_that_was_altered_or_moved_counts_as_absent(serve, how):
+    app = serve()
+    person, other = Visitor(app.url), Visitor(app.url)
+    person.sign_in()
+    (mine,) = app.sessions
+    value = mine.read_bytes()
+    if how == "moved":
+        other.sign_in("alex")
+        (others,) = (each for each in app.sessions if each != mine)
+        mine.write_bytes(others.read_bytes())
+    else:
+        changed = {"flip": value[:-1] + bytes([value[-1] ^ 1]), "cut": value[:20], "empty": b"", "text": b"hello" * 99}
+        mine.write_bytes(changed[how])
+    os.utime(mine, (time.time(), time.time() + 3600))
+    assert person.get("/").status_code == 200
+    assert not person.signed_in
+    person.sign_in()
+    assert person.signed_in
+
+
+# --- Files ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
+def test_files_and_their_folder_are_for_their_owner_only(serve):
+    app = serve()
+    Visitor(app.url).sign_in()
+    assert stat.S_IMODE((app.folder / "sessions").stat().st_mode) == 0o700
+    assert {stat.S_IMODE(file.stat().st_mode) for file in app.sessions} == {0o600}
+
+
+def test_five_thousand_live_sessions_stay(tmp_path):
+    store = sessions.FileStore(tmp_path)
+    keys = [f"{number:064x}" for number in range(5000)]
+    for key in keys:
+        store.add(key, b"value", 3600)
+    assert all(store.get(key) for key in keys)
+    store.prune()
+    assert all(store.get(key) for key in keys)
+
+
+def test_expired_sessions_are_removed_at_start_and_by_a_command(serve, tmp_path):
+    app = serve()
+    person = Visitor(app.url)
+    person.sign_in()
+    (live,) = app.sessions
+    for number in range(3):
+        expired = live.with_name(f"{number:064x}")
+        expired.write_bytes(b"x")
+        os.utime(expired, (0, time.time() - 1))
+    app.stop()
+    app.start()
+    deadline = time.monotonic() + 5
+    while app.sessions != [live] and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert app.sessions == [live]
+
+    expired.write_bytes(b"x")
+    os.utime(expired, (0, time.time() - 1))
+    command = [sys.executable, "-m", "flask", "sessions", "prune"]
+    environment = {**os.environ, **app.settings, "FLASK_SKIP_DOTENV": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    assert "removed" in done.stdout
+    assert app.sessions == [live]
+    assert person.signed_in
+
+
+def test_killing_the_app_under_load_loses_no_session(serve):
+    app = serve()
+    people = [Visitor(app.url) for _ in range(6)]
+    for each in people:
+        each.sign_in()
+    stop = threading.Event()
+
+    def sign_in_again_and_again():
+        visitor = Visitor(app.url)
+        while not stop.is_set():
+            try:
+                visitor.sign_in()
+            except (OSError, AssertionError):
+                return
+
+    threads = [threading.Thread(target=sign_in_again_and_again) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.7)
+    app.stop(signal.SIGKILL)
+    stop.set()
+    for thread in threads:
+        thread.join(20)
+    app.start()
+    assert all(person.signed_in for person in people)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no limit on the size of a process's files")
+def test_a_full_disk_is_a_page_and_nobody_is_signed_in(serve):
+    port = free_port()
+    # To a process that may write no byte to any file, every disk is full.
+    flask_run = f"ulimit -f 0; exec {sys.executable} -m flask run --port {port} >/dev/null 2>&1"
+    app = serve(command=["sh", "-c", flask_run], port=port)
+    page = Visitor(app.url).sign_in()
+    assert page.status_code == 503
+    assert "sessions" in page.text
+    assert "Traceback" not in page.text
+    assert Visitor(app.url).get("/").status_code == 200
+    assert app.sessions == []
+
+
+def test_a_session_folder_that_cannot_be_used_is_one_clear_line_and_a_page(serve, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    app = serve(SESSION_FILE_DIR=str(tmp_path / "file" / "sessions"))
+    lines = [line for line in app.log().splitlines() if "SESSION_FILE_DIR" in line]
+    assert len(lines) == 1
+    assert "Traceback" not in app.log()
+    page = Visitor(app.url).sign_in()
+    assert page.status_code == 503
+    assert Visitor(app.url).get("/").status_code == 200
+
+
+# --- Redis, and two of everything -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_apps(serve, redis_server):
+    """Two processes of the app with one Redis and one address."""
+    one = serve(REDIS_URL=redis_server.url)
+    return one, serve(REDIS_URL=redis_server.url, REDIRECT_URI=one.settings["REDIRECT_URI"])
+
+
+def test_two_processes_share_their_sessions(two_apps):
+    one, other = two_apps
+    person = Visitor(one.url)
+    person.sign_in()
+    assert "Adèle" in person.get(other.url + "/").text
+    assert "Retail Manager" in person.get(other.url + "/call_graph").text
+    person.get(other.url + "/logout", follow=False)
+    assert not person.signed_in
+
+
+def test_a_sign_in_begun_on_one_finishes_on_the_other(two_apps):
+    one, other = two_apps
+    person = Visitor(one.url)
+    answer = person.answer()
+    assert person.get(answer.replace(one.url, other.url), follow=False).status_code == 302
+    assert person.signed_in
+
+
+def test_every_key_in_redis_expires(two_apps, redis_server):
+    Visitor(two_apps[0].url).sign_in()
+    client = redis_server.client()
+    keys = client.keys()
+    assert keys
+    assert all(0 < client.ttl(key) <= 12 * 3600 for key in keys)
+
+
+def test_while_redis_is_stopped_public_pages_work_and_nobody_is_signed_out(two_apps, redis_server):
+    app = two_apps[0]
+    person = Visitor(app.url)
+    person.sign_in()
+    redis_server.stop()
+    assert Visitor(app.url).get("/").status_code == 200
+    assert person.get("/static/style.css").status_code == 200
+    began = time.monotonic()
+    page = person.get("/call_graph")
+    assert page.status_code == 503
+    assert "not been signed out" in page.text
+    assert time.monotonic() - began < 6
+    assert Visitor(app.url).sign_in().status_code == 503
+    redis_server.start()
+    assert person.signed_in
+    assert "Retail Manager" in person.get("/call_graph").text
+
+
+def test_a_redis_that_does_not_answer_is_given_up_after_a_few_seconds(serve, box):
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(64)
+        app = serve(REDIS_URL=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+        person = Visitor(app.url)
+        person.cookies.set("session", "x" * 43)
+        began = time.monotonic()
+        assert person.get("/").status_code == 503
+        assert time.monotonic() - began < 6
+
+
+@pytest.mark.parametrize("kind", ["files", "redis"])
+def test_two_requests_that_find_the_token_expired_make_one_refresh(serve, box, request, kind):
+    url = request.getfixturevalue("redis_server").url if kind == "redis" else None
+    box.single_use_refresh_tokens = True
+    one = serve(REDIS_URL=url)
+    other = serve(REDIS_URL=url, REDIRECT_URI=one.settings["REDIRECT_URI"])
+    box.access_token_lifetime = 1
+    person = Visitor(one.url)
+    person.sign_in()
+    box.access_token_lifetime = 4000
+    with ThreadPoolExecutor(8) as pool:
+        pages = list(pool.map(lambda app: person.get(app.url + "/call_graph"), [one, other] * 4))
+    assert [page.status_code for page in pages] == [200] * 8
+    assert [each.form["grant_type"] for each in box.seen("token")].count("refresh_token") == 1
+
+
+@pytest.mark.parametrize("kind", ["files", "redis"])
+def test_a_request_that_ends_after_sign_out_does_not_bring_the_session_back(serve, box, request, kind):
+    from sandbox.faults import Delay
+
+    app = serve(REDIS_URL=request.getfixturevalue("redis_server").url if kind == "redis" else None)
+    box.access_token_lifetime = 1
+    person = Visitor(app.url)
+    person.sign_in()
+    box.access_token_lifetime = 4000
+    copy = Visitor(app.url)
+    copy.cookies.update(person.cookies)
+    box.misbehave("token", Delay(1))
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(copy.get, "/call_graph", follow=False)
+        time.sleep(0.4)
+        person.get("/logout", follow=False)
+        late.result()
+    copy.cookies.clear()
+    copy.cookies.update(person.cookies)
+    assert not copy.signed_in
