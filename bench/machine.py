@@ -210,7 +210,14 @@ def load(server: Server, path: str, shows: str, *, seconds: float, connections: 
     page = Visit(server.port, path, cookies[0] if cookies else "")
     _check(page, server, shows)
     command = [need("wrk", "wrk"), "--threads", "1", "--connections", str(connections)]
-    command += ["--duration", f"{max(1, round(seconds))}s", "--timeout", "30s", "--script", str(ROOT / "bench" / "wrk.lua")]
+    command += [
+        "--duration",
+        f"{max(1, round(seconds))}s",
+        "--timeout",
+        "30s",
+        "--script",
+        str(ROOT / "bench" / "wrk.lua"),
+    ]
     command += [f"http://127.0.0.1:{server.port}{path}", "--", *cookies]
     said = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip().splitlines()
     try:

@@ -82,18 +82,19 @@ class Bench:
 
     @contextlib.contextmanager
     def serving(
-        self, who: str, *options: str, graph="at_hand", place: Path | None = None, module="", **more: str
+        self, who: str, *options: str, graph="at_hand", place: Path | None = None, module="", ready="/", **more: str
     ) -> Iterator[Server]:
         """A contestant, served.
 
         :param options: gunicorn's.
         :param graph: which of Graph's stand-ins it calls: `at_hand`, `slow` or `far`.
         :param place: the folder; by default the one in which people are signed in.
+        :param ready: the path whose first 200 is waited for.
         :param more: further environment variables.
         """
         port, place = machine.free_port(), place or self.place(who)
         environment = self.environment(place, port, graph, **more)
-        with machine.gunicorn(module or MODULES[who], place, environment, *options, port=port) as server:
+        with machine.gunicorn(module or MODULES[who], place, environment, *options, port=port, ready=ready) as server:
             yield server
 
     def cookies(self, who: str, count: int = 1) -> list[str]:
@@ -193,9 +194,7 @@ def deployed(bench: Bench) -> Iterator[Row]:
     people = {who: bench.cookies(who, PEOPLE) for who in MODULES}
     options = {APP: (), QUICKSTART: AS_THE_GUIDE_DOES, BARE: ()}
     with contextlib.ExitStack() as stack:
-        servers = {
-            who: stack.enter_context(bench.serving(who, *options[who], graph="slow")) for who in people
-        }
+        servers = {who: stack.enter_context(bench.serving(who, *options[who], graph="slow")) for who in people}
         loads = bench.in_turns(servers, dict.fromkeys(servers, "/call_graph"), people=PEOPLE, connections=PEOPLE)
     what = f"Call Graph as deployed, {PEOPLE} people, Graph takes {SLOW_SECONDS * 1000:.0f} ms"
     yield Row("deployed", what, "requests/s", rates(loads), [Goal(0.9, against=BARE), Goal(25, against=QUICKSTART)])
@@ -207,9 +206,7 @@ def anonymous(bench: Bench) -> Iterator[Row]:
     """The start page of somebody who is not signed in. The quickstart's way begins a sign-in there."""
     with contextlib.ExitStack() as stack:
         places = {who: bench.place(who, "anonymous") for who in MODULES}
-        servers = {
-            who: stack.enter_context(bench.serving(who, *SAME_WORKERS, place=places[who])) for who in MODULES
-        }
+        servers = {who: stack.enter_context(bench.serving(who, *SAME_WORKERS, place=places[who])) for who in MODULES}
         writes = {who: _writes_a_visit(servers[who], places[who]) for who in (APP, QUICKSTART)}
         before = _files(places[APP])
         loads = bench.in_turns(servers, dict.fromkeys(servers, "/"), people=0, shows="<html lang=")
@@ -244,7 +241,7 @@ def signin(bench: Bench) -> Iterator[Row]:
     first: dict[str, float] = {}
     warm: dict[str, dict[str, list[float]]] = {what: {} for what in counted}
     for who in (APP, QUICKSTART):
-        with bench.serving(who, "--workers", "1", place=bench.place(who, "signin")) as server:
+        with bench.serving(who, "--workers", "1", place=bench.place(who, "signin"), ready="/static/icon.svg") as server:
             known: set[int] = set()
             for number in range(bench.pace.rounds + 1):
                 start = len(bench.box.log)

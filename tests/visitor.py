@@ -19,7 +19,7 @@ class Page(html.parser.HTMLParser):
         if tag == "form":
             self.forms.append((attrs.get("action", ""), {}, []))
         elif tag == "input":
-            self.forms[-1][1][attrs["name"]] = attrs["value"]
+            self.forms[-1][1][attrs["name"]] = attrs.get("value", "")
         elif tag == "button" and "name" in attrs:
             self.forms[-1][2].append((attrs["name"], attrs["value"]))
 

@@ -1,0 +1,116 @@
+"""Settings that are missing, malformed or in the way: one clear line or page each, and no traceback."""
+
+import shutil
+import socket
+import subprocess
+import sys
+
+import pytest
+import requests
+from conftest import ROOT, Served, bare_environment, free_port
+from visitor import Page, Visitor
+
+import app_config
+
+NOTHING = dict.fromkeys(("CLIENT_ID", "CLIENT_SECRET", "AUTHORITY", "ENDPOINT", "REQUESTS_CA_BUNDLE"))
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of the app in a folder of its own, for a `.env` beside it."""
+    folder = tmp_path / "copy"
+    ignored = shutil.ignore_patterns(
+        ".git", ".venv", "tests", "sandbox", "bench", "docs", "flask_session", ".env", "__pycache__"
+    )
+    shutil.copytree(ROOT, folder, ignore=ignored)
+    return folder
+
+
+def test_with_no_settings_the_page_names_the_three_and_the_sandbox(serve):
+    app = serve(**NOTHING)
+    page = Visitor(app.url).get("/")
+    assert page.status_code == 200
+    text = Page(page.text).text
+    for name in ("CLIENT_ID", "CLIENT_SECRET", "AUTHORITY", "python -m sandbox"):
+        assert name in text
+    for name in ("REDIRECT_URI", "SCOPE", "ENDPOINT"):
+        assert name not in text
+    sign_in = Visitor(app.url).get("/login", follow=False)
+    assert sign_in.status_code == 503
+    assert "CLIENT_ID" in sign_in.text
+    assert Visitor(app.url).get("/healthz").text == "ok\n"
+    assert Visitor(app.url).get("/static/style.css").status_code == 200
+
+
+@pytest.mark.parametrize("missing", ["CLIENT_ID", "CLIENT_SECRET", "AUTHORITY"])
+def test_one_missing_setting_is_named_alone(serve, missing):
+    text = Page(Visitor(serve(**{missing: None}).url).get("/").text).text
+    assert f"{missing} is missing" in text
+    for other in {"CLIENT_ID", "CLIENT_SECRET", "AUTHORITY"} - {missing}:
+        assert f"{other} is missing" not in text
+
+
+def test_three_lines_in_a_dotenv_are_enough(copy, box, tmp_path):
+    names = ("CLIENT_ID", "CLIENT_SECRET", "AUTHORITY")
+    (copy / ".env").write_text("".join(f"{name}={box.settings[name]}\n" for name in names))
+    app = served_from(copy, tmp_path, {name: box.settings[name] for name in ("ENDPOINT", "REQUESTS_CA_BUNDLE")})
+    box.redirect_uris.add(app.settings["REDIRECT_URI"])
+    try:
+        assert "Retail Manager" in Visitor(app.url).sign_in(path="/call_graph").text
+    finally:
+        app.stop()
+
+
+def test_a_malformed_line_of_the_dotenv_is_named(copy, tmp_path, box):
+    (copy / ".env").write_text("CLIENT_ID=a\nthis is 'no setting\n")
+    app = served_from(copy, tmp_path, {})
+    try:
+        page = requests.get(app.url, timeout=9)
+        assert "line 2" in page.text
+        assert "NAME=value" in page.text
+    finally:
+        app.stop()
+    assert "Traceback" not in app.log()
+
+
+def served_from(folder, tmp_path, settings):
+    """The app of another folder, which reads its `.env`."""
+    port = free_port()
+    # FLASK_SKIP_DOTENV is set to keep a developer's own .env out of the tests; here .env is what is tried.
+    command = ["sh", "-c", f"unset FLASK_SKIP_DOTENV; exec {sys.executable} -m flask run --port {port}"]
+    return Served(settings, tmp_path, command=command, port=port, cwd=folder)
+
+
+def test_a_port_in_use_is_one_clear_line():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        for module in (["flask", "run", "--host", "127.0.0.1"], ["sandbox"]):
+            done = subprocess.run(
+                [sys.executable, "-m", *module, "--port", str(port)],
+                cwd=ROOT,
+                env=bare_environment(),
+                capture_output=True,
+                text=True,
+                timeout=30,
+            )
+            assert done.returncode == 1
+            assert "in use" in done.stderr
+            assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "value", ["https://[", "https://host:port/x", "::", "http://", "https:///path", "\x00", "https://a b/c", "é" * 300]
+)
+def test_no_setting_is_bad_enough_for_a_traceback(value):
+    for name in app_config.SETTINGS:
+        config = app_config.load({"CLIENT_ID": "a", "CLIENT_SECRET": "b", "AUTHORITY": "https://a/b", name: value})
+        assert config["SETTINGS"][name] in (value, value.strip())
+
+
+def test_scopes_are_qualified_for_the_cloud_of_the_endpoint():
+    assert app_config.scopes("User.Read", "https://graph.microsoft.com/v1.0/me") == ["User.Read"]
+    national = "https://graph.microsoft.us/v1.0/me"
+    assert app_config.scopes("User.Read api://x/y", national) == ["https://graph.microsoft.us/User.Read", "api://x/y"]
+    assert app_config.scopes("openid profile offline_access User.Read", "https://api.example/x") == ["User.Read"]
