@@ -19,11 +19,12 @@ app = Flask(__name__)
 app.config.from_mapping(app_config.load())
 if proxies := app.config["TRUSTED_PROXY_COUNT"]:
     app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies)
-for room in (logs, pages, sessions, doctor):
+for room in (logs, pages, sessions):
     room.init_app(app)
 http = http_client.BoundedSession()
 auth = Auth(app, http)  # adds /login, the redirect URI and /logout
 graph = GraphClient(http, app.config["ENDPOINT"])
+doctor.init_app(app, auth)  # shows what is wrong with the settings; adds `flask doctor`
 
 
 @app.get("/")
@@ -85,3 +86,10 @@ for failure in problems.FAILURES:
 def healthz():
     """Alive: for whoever restarts a process that is not."""
     return "ok\n", {"Content-Type": "text/plain"}
+
+
+@app.get("/readyz")
+def readyz():
+    """Ready: the sessions and the authority can be reached. For whoever sends requests here, or not yet."""
+    app.session_interface.store.ping()
+    return f"ok {auth.tenant.metadata['issuer']}\n", {"Content-Type": "text/plain"}

@@ -188,6 +188,17 @@ class Auth(identity.flask.Auth):
         here = request.full_path.rstrip("?") if request.method == "GET" else "/"
         return self.login(next_link=here, claims=claims, again=bool(self.user))
 
+    def check_credential(self) -> dict:
+        """Ask for a token that needs no person (RFC 6749, 4.4): the authority accepts the app's credential, or says why not.
+
+        :return: the token endpoint's answer.
+        :raises SignInError: the credential cannot be read.
+        :raises tenant.TenantUnavailable: the authority cannot be reached.
+        """
+        resource = split_url(current_app.config["ENDPOINT"])
+        scopes = [f"{resource.scheme}://{resource.netloc}/.default"]
+        return self._auth._ask(lambda app: app.acquire_token_for_client(scopes), msal.SerializableTokenCache())
+
     def renew_token(self, claims: str | None = None) -> str:
         """A new access token, for an API that refuses the present one.
 
@@ -393,6 +404,10 @@ class _WebAuth(identity.web.Auth):
             result = acquire(app)
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             raise TenantUnavailable(f"an answer that MSAL does not understand ({type(error).__name__})") from error
+        except OSError as error:  # not the network's, which is TenantUnavailable: a federated token's file
+            raise SignInError(
+                "invalid_client", f"AZURE_FEDERATED_TOKEN_FILE cannot be read: {error.strerror}"
+            ) from error
         except RuntimeError as error:  # the one thing that MSAL does check, with the flow it made
             raise IdTokenRefused("its nonce is not the one that was sent") from error
         if result and "error" in result:

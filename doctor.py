@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping
+import subprocess
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+import click
 from dotenv.parser import parse_stream
 from flask import Flask, render_template, request
+from flask_babel import gettext
 from flask_babel import lazy_gettext as _
 from msal.authority import WELL_KNOWN_AUTHORITY_HOSTS, WELL_KNOWN_B2C_HOSTS
 
 from app_config import DEFAULTS, DOTENV, GRAPH_CLOUDS, GUID, is_loopback, number, read_certificate, split_url
+from auth import Auth, SignInError
+from problems import sign_in_problem
+from sessions import StoreUnavailable
+from tenant import LEEWAY_SECONDS, TenantUnavailable
 
 
 @dataclass(frozen=True)
@@ -26,8 +34,8 @@ class Finding:
     mend: str = ""
 
 
-def init_app(app: Flask) -> None:
-    """Show the configuration page instead of a sign-in that cannot work."""
+def init_app(app: Flask, auth: Auth) -> None:
+    """Show the configuration page instead of a sign-in that cannot work, and add the command `flask doctor`."""
     findings = check_settings(app.config["SETTINGS"])
     if any(finding.level == "wrong" for finding in findings):
 
@@ -37,11 +45,165 @@ def init_app(app: Flask) -> None:
                 return render_template("configuration.html", findings=findings), 200 if request.path == "/" else 503
             return None
 
+    @app.cli.command("doctor")
+    @click.option("--port", type=int, default=int(os.environ.get("FLASK_RUN_PORT", "5000")), help="The port served.")
+    def doctor(port: int) -> None:
+        """Check the settings, and ask the authority about them."""
+        found = examine(app, auth, port)
+        for finding in found:
+            sign = {"right": "✓", "odd": "!", "wrong": "✗"}[finding.level]
+            click.echo(f"{sign} {finding.setting} {finding.found}." + (f" {finding.mend}" if finding.mend else ""))
+        raise SystemExit(any(finding.level == "wrong" for finding in found))
+
 
 def check_settings(settings: Mapping[str, str]) -> list[Finding]:
     """What can be told of the settings without asking anybody."""
     return [*_check_dotenv(DOTENV), *(finding for check in _CHECKS for finding in check(settings))]
 
+
+def examine(app: Flask, auth: Auth, port: int) -> list[Finding]:
+    """All that can be told, the authority and the session store having been asked.
+
+    :param port: where the app is, or will be, served.
+    :return: first what is wrong or odd with the settings as they are written, then what is right, then what was asked.
+    """
+    settings = app.config["SETTINGS"]
+    findings = check_settings(settings)
+    findings += _check_files(settings) + list(_check_port(settings, port))
+    found = " ".join(finding.setting for finding in findings)
+    findings += [
+        Finding(name, "right", _shape(name, value)) for name, value in settings.items() if value and name not in found
+    ]
+    findings += _ask_store(app)
+    if not any(finding.level == "wrong" and finding.setting in _ASKABLE for finding in findings):
+        findings += _ask_authority(app, auth)
+    return findings
+
+
+# --- What has to be asked -------------------------------------------------------------------------------------------
+
+_ASKABLE = ("AUTHORITY", "OIDC_AUTHORITY", "B2C_TENANT_NAME", "CLIENT_ID")
+
+
+def _shape(name: str, value: str) -> str:
+    if name in ("CLIENT_SECRET", "SECRET_KEY", "CLIENT_CERTIFICATE_PASSWORD"):
+        return gettext("is set (%(count)s characters)", count=len(value))
+    if name == "REDIS_URL":  # may hold a password
+        parts = split_url(value)
+        return f"= {parts.scheme}://{'…@' if parts.username or parts.password else ''}{parts.hostname or parts.path}"
+    return f"= {value}"
+
+
+def _check_port(settings, port):
+    redirect_uri = split_url(settings["REDIRECT_URI"])
+    if is_loopback(redirect_uri.hostname) and redirect_uri.port != port:
+        yield Finding(
+            "REDIRECT_URI",
+            "odd",
+            _("has another port than the one served, %(port)s", port=port),
+            _("Run the app on the port of REDIRECT_URI, or correct it here and in the registration."),
+        )
+
+
+def _check_files(settings) -> list[Finding]:
+    findings = []
+    if DOTENV.exists():
+        if os.environ.get("FLASK_SKIP_DOTENV"):
+            findings.append(
+                Finding(".env", "odd", _("is there, but FLASK_SKIP_DOTENV keeps it from being read"), _("Unset that."))
+            )
+        try:
+            tracked = ["git", "ls-files", "--error-unmatch", DOTENV.name]
+            if subprocess.run(tracked, cwd=DOTENV.parent, capture_output=True, timeout=10).returncode == 0:  # noqa: S603
+                findings.append(
+                    Finding(
+                        ".env",
+                        "wrong",
+                        _("is tracked by git, with the secret in it"),
+                        _("Run git rm --cached .env, and make a new secret: the old one stays in the history."),
+                    )
+                )
+        except (OSError, subprocess.TimeoutExpired):
+            pass  # no git, no history
+    return findings
+
+
+def _ask_store(app: Flask) -> list[Finding]:
+    name = "REDIS_URL" if app.config["REDIS_URL"] else "SESSION_FILE_DIR"
+    try:
+        app.session_interface.store.ping()
+    except StoreUnavailable as error:
+        mend = (
+            _("Check the address, and that Redis runs.")
+            if app.config["REDIS_URL"]
+            else _("Check the path and its owner.")
+        )
+        return [Finding(name, "wrong", _("cannot be used: %(error)s", error=error), mend)]
+    return [Finding(name, "right", gettext("can be used"))]
+
+
+def _ask_authority(app: Flask, auth: Auth) -> Iterator[Finding]:
+    name = next((name for name in _ASKABLE[:3] if app.config["SETTINGS"][name]), "AUTHORITY")
+    try:
+        metadata = auth.tenant.metadata
+    except TenantUnavailable as error:
+        yield _unreachable(name, error)
+        return
+    yield Finding(name, "right", gettext("answers, as %(issuer)s", issuer=metadata["issuer"]))
+    yield from _check_clock(auth.tenant.clock_offset)
+    if "{tenantid}" in metadata["issuer"] or name != "AUTHORITY":
+        return  # a token that needs no person is given by one Entra tenant only
+    credential = next(
+        (each for each in ("CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE") if app.config["SETTINGS"][each]),
+        "CLIENT_SECRET",
+    )
+    try:
+        answer = auth.check_credential()
+    except SignInError as error:
+        answer = {"error": error.error, "error_description": error.description}
+    except TenantUnavailable as error:
+        yield _unreachable(name, error)
+        return
+    if "error" not in answer:
+        yield Finding(credential, "right", gettext("is accepted by the tenant"))
+    else:
+        problem = sign_in_problem(SignInError(answer["error"], answer.get("error_description", "")))
+        code = dict(problem.details).get(gettext("Error code"), answer["error"])
+        yield Finding(
+            credential,
+            "wrong",
+            gettext("is not accepted by the tenant (%(code)s)", code=code),
+            f"{problem.text} {problem.advice}",
+        )
+
+
+def _unreachable(name: str, error: TenantUnavailable) -> Finding:
+    kind = type(error.__cause__).__name__
+    mend = {
+        "ProxyError": _("The proxy refuses: check HTTPS_PROXY and NO_PROXY."),
+        "SSLError": _("Its certificate is not trusted: set REQUESTS_CA_BUNDLE to your organization's certificates."),
+    }.get(kind, _("Check the address, this machine's network, and HTTPS_PROXY if there is a proxy."))
+    if "answered 400" in str(error) or "answered 404" in str(error):
+        mend = _("The tenant does not exist: copy the Directory (tenant) ID from the Overview of the app registration.")
+    return Finding(name, "wrong", _("cannot be reached: %(error)s", error=error), mend)
+
+
+def _check_clock(offset: float | None) -> Iterator[Finding]:
+    if offset is None:
+        return
+    seconds = round(abs(offset))
+    if seconds < 60:
+        yield Finding(_("The clock"), "right", gettext("agrees with the authority's"))
+    else:
+        yield Finding(
+            _("The clock"),
+            "wrong" if seconds > LEEWAY_SECONDS else "odd",
+            _("is off by %(seconds)s seconds", seconds=seconds),
+            _("Set this machine's clock by NTP: tokens are valid by the minute."),
+        )
+
+
+# --- What can be told of the settings without asking anybody --------------------------------------------------------
 
 _PLACEHOLDER = re.compile(
     r"<[^>]*>|\b(enter|your)[ _-]|_here\b|tenant_guid|tenant_id|client_id|client_secret|changeme|^x+$|0{8}-(0{4}-){3}0{12}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import logging.config
 import re
 import secrets
 
@@ -13,13 +14,38 @@ _FIELDS = "%(asctime)s %(levelname)s %(name)s %(request_id)s %(message)s"
 
 
 def init_app(app: Flask) -> None:
-    """Send what the app and its libraries log to standard error, as `LOG_FORMAT` says."""
-    handler = logging.StreamHandler()
-    handler.addFilter(_add_request_id)
-    handler.setFormatter(JsonFormatter(_FIELDS) if app.config["LOG_FORMAT"] == "json" else _OneLine(_FIELDS))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    # The development server logs whole request lines, and the redirect URI's has the authorization code in it.
-    logging.getLogger("werkzeug").addFilter(_hide_queries)
+    """Log as `LOG_FORMAT` says."""
+    logging.config.dictConfig(config(app.config["LOG_FORMAT"]))
+
+
+def config(log_format: str) -> dict:
+    """The configuration of the standard library's logging, for the app and for gunicorn (`gunicorn.conf.py`).
+
+    :param log_format: `text` or `json`.
+    """
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "filters": {"request_id": {"()": lambda: _add_request_id}, "no_query": {"()": lambda: _hide_queries}},
+        "formatters": {
+            "text": {"()": _OneLine, "fmt": _FIELDS},
+            "json": {"()": JsonFormatter, "fmt": _FIELDS},
+        },
+        "handlers": {
+            "stderr": {
+                "class": "logging.StreamHandler",
+                "filters": ["request_id"],
+                "formatter": "json" if log_format == "json" else "text",
+            }
+        },
+        "root": {"level": "INFO", "handlers": ["stderr"]},
+        "loggers": {
+            "gunicorn.error": {"handlers": [], "propagate": True},
+            "gunicorn.access": {"handlers": [], "propagate": True},
+            # The development server logs whole request lines, and the redirect URI's has the authorization code in it.
+            "werkzeug": {"filters": ["no_query"]},
+        },
+    }
 
 
 def request_id() -> str:

@@ -6,7 +6,7 @@ import functools
 import hashlib
 from pathlib import Path
 
-from flask import Flask, Response, current_app, request
+from flask import Flask, Response, current_app, has_request_context, request
 from flask_babel import Babel, get_locale
 
 from app_config import split_url
@@ -34,6 +34,8 @@ def init_app(app: Flask) -> None:
 
 
 def _language() -> str:
+    if not has_request_context():  # a command
+        return "en"
     for chosen in (request.args.get("lang"), request.cookies.get("lang")):
         if chosen in LANGUAGES:
             return chosen

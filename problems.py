@@ -393,7 +393,7 @@ def explain(error: Exception) -> Problem:
     """
     error = getattr(error, "original_exception", None) or error
     if isinstance(error, SignInError):
-        problem = _sign_in_problem(error)
+        problem = sign_in_problem(error)
     elif isinstance(error, IdTokenRefused):
         problem = Problem(
             502,
@@ -469,7 +469,8 @@ def sign_in_details(description: str) -> dict[str, str]:
     return {name: match[match.lastindex or 0] for name, match in found.items() if match}
 
 
-def _sign_in_problem(error: SignInError) -> Problem:
+def sign_in_problem(error: SignInError) -> Problem:
+    """What an error of the authority, or of the answer to a sign-in, means; also outside a request."""
     found = sign_in_details(error.description)
     row = ENTRA_ERRORS.get(found.get("code", "")) or OAUTH_ERRORS.get(error.error) or _OTHER_ERROR
     status, text, advice, action = row

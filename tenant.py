@@ -9,10 +9,12 @@ https://learn.microsoft.com/entra/identity-platform/access-tokens#validate-token
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import threading
 import time
+from email.utils import parsedate_to_datetime
 from types import SimpleNamespace
 
 import jwt
@@ -63,6 +65,7 @@ class Tenant:
         self._metadata = _Kept(lambda: self._fetch_metadata(discovery_url))
         self._keys = _Kept(lambda: self._fetch_keys(self.metadata["jwks_uri"]))
         self._unknown_keys: dict[str, float] = {}
+        self.clock_offset: float | None = None  # seconds that this machine's clock is ahead, as of the last discovery
 
     @property
     def metadata(self) -> dict:
@@ -164,6 +167,8 @@ class Tenant:
         if response.status_code != 200:
             raise TenantUnavailable(f"discovery answered {response.status_code}")
         metadata = _json_object(response)
+        with contextlib.suppress(KeyError, ValueError, TypeError):
+            self.clock_offset = time.time() - parsedate_to_datetime(response.headers["Date"]).timestamp()
         for name in ("issuer", "authorization_endpoint", "token_endpoint", "jwks_uri"):
             if not isinstance(metadata.get(name), str):
                 raise TenantUnavailable(f"the discovery document has no {name}")

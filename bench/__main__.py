@@ -65,7 +65,7 @@ def measure(names: Sequence[str], quick: bool) -> list:
     """Measure what is asked for, and say on standard error how it goes."""
     from bench.measures import MEASURES, Pace, prepare
 
-    pace = Pace(rounds=3, seconds=1) if quick else Pace(rounds=7, seconds=5)
+    pace = Pace(rounds=3, seconds=1, people=16, many=10_000) if quick else Pace(rounds=7, seconds=4)
     rows = []
     with prepare(pace) as bench:
         for name in names:

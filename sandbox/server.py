@@ -119,9 +119,12 @@ class _Handler(WSGIRequestHandler):
 
     def _send(self, response: Response) -> None:
         body = response.get_data()
-        self.send_response(response.status_code)
+        self.send_response_only(response.status_code)
+        self.send_header("Server", self.version_string())
+        if "Date" not in response.headers:  # a test may set the clock of the tenant
+            self.send_header("Date", self.date_time_string())
         for name, value in response.headers.items():
-            if name.lower() not in ("content-length", "connection", "date", "server"):
+            if name.lower() not in ("content-length", "connection", "server"):
                 self.send_header(name, value)
         if self.command == "HEAD":
             # What a GET would have answered (RFC 9110 section 8.6).

@@ -1,0 +1,328 @@
+"""As deployed: gunicorn, nginx with TLS in front, health, logs for machines, and credentials without secrets."""
+
+import datetime
+import json
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import jwt
+import pytest
+import requests
+import trustme
+from conftest import ROOT, free_port
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import pkcs12
+from visitor import Page, Visitor
+
+from sandbox.faults import Answer, Delay
+
+GUNICORN = [sys.executable, "-m", "gunicorn", "app:app"]
+posix = pytest.mark.skipif(sys.platform == "win32", reason="gunicorn does not run on Windows")
+
+
+@pytest.fixture
+def gunicorn(serve):
+    """Start the app as `gunicorn app:app` does, on a port of its own."""
+
+    def start(**settings):
+        port = settings.pop("port", None) or free_port()
+        return serve(command=[*GUNICORN, "--bind", f"127.0.0.1:{port}"], port=port, **settings)
+
+    return start
+
+
+# --- gunicorn ---------------------------------------------------------------------------------------------------------
+
+
+@posix
+def test_gunicorn_serves_the_whole_journey_with_the_settings_that_it_finds_by_itself(gunicorn):
+    app = gunicorn()
+    person = Visitor(app.url)
+    assert "Retail Manager" in person.sign_in(path="/call_graph").text
+    person.get("/logout")
+    assert not person.signed_in
+    access = [line for line in app.log().splitlines() if "gunicorn.access" in line]
+    assert any("/getAToken" in line for line in access)
+    assert not any("code=" in line or "?" in line for line in access)
+
+
+@posix
+def test_waiting_for_graph_holds_up_nobody(gunicorn, box):
+    app = gunicorn()
+    person = Visitor(app.url)
+    person.sign_in()
+    box.misbehave("me", Delay(1), times=40)
+    began = time.monotonic()
+    with ThreadPoolExecutor(40) as pool:
+        pages = list(pool.map(lambda _: person.get("/call_graph").status_code, range(40)))
+    assert pages == [200] * 40
+    assert time.monotonic() - began < 6
+
+
+@posix
+def test_stopping_gunicorn_lets_requests_end(gunicorn, box):
+    app = gunicorn()
+    person = Visitor(app.url)
+    person.sign_in()
+    box.misbehave("me", Delay(1))
+    with ThreadPoolExecutor(1) as pool:
+        page = pool.submit(person.get, "/call_graph")
+        time.sleep(0.4)
+        app.stop()
+        assert page.result().status_code == 200
+
+
+@posix
+def test_a_procfile_starts_the_same():
+    assert (ROOT / "Procfile").read_text() == "web: gunicorn app:app\n"
+
+
+# --- nginx ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def nginx(tmp_path):
+    """The project's nginx.conf in a real nginx, with names, paths and ports of this test."""
+    if not shutil.which("nginx"):
+        pytest.skip("nginx is not installed (Debian: apt-get install nginx)")
+    authority = trustme.CA()
+    certificate = authority.issue_cert("localhost")
+    certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "site.pem")
+    authority.cert_pem.write_to_path(tmp_path / "vouches.pem")
+    ports = {"443 ssl": free_port(), "127.0.0.1:8000": free_port(), "127.0.0.1:8001": free_port()}
+    site = (ROOT / "nginx.conf").read_text().replace("listen 443 ssl", f"listen 127.0.0.1:{ports['443 ssl']} ssl")
+    for address in ("127.0.0.1:8000", "127.0.0.1:8001"):
+        site = site.replace(address, f"127.0.0.1:{ports[address]}")
+    site = site.replace("/etc/ssl/app.example.com.pem", str(tmp_path / "site.pem")).replace(
+        "app.example.com;", "localhost;"
+    )
+    site = site.replace("/etc/ssl/app.example.com.key", str(tmp_path / "site.pem"))
+    temporary = " ".join(
+        f"{name}_temp_path {tmp_path};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    main = f"daemon off; pid {tmp_path}/nginx.pid; error_log stderr; events {{}} http {{ {temporary} {site} }}"
+    (tmp_path / "nginx.conf").write_text(main)
+    with (tmp_path / "nginx.txt").open("w") as log:
+        process = subprocess.Popen(["nginx", "-c", str(tmp_path / "nginx.conf"), "-p", str(tmp_path)], stderr=log)
+    url = f"https://localhost:{ports['443 ssl']}"
+    yield url, list(ports.values())[1:], str(tmp_path / "vouches.pem")
+    process.terminate()
+    process.wait(10)
+
+
+@pytest.fixture
+def behind_nginx(nginx, gunicorn):
+    url, ports, vouches = nginx
+    settings = {"REDIRECT_URI": f"{url}/getAToken", "TRUSTED_PROXY_COUNT": "1"}
+    apps = [gunicorn(port=port, **settings) for port in ports]
+    return url, apps, vouches
+
+
+def visitor(url, vouches):
+    person = Visitor(url)
+    person.verify = vouches
+    return person
+
+
+@posix
+def test_people_sign_in_through_nginx_with_no_sticky_sessions(behind_nginx):
+    url, apps, vouches = behind_nginx
+    person = visitor(url, vouches)
+    page = person.sign_in(path="/call_graph")
+    assert page.url == url + "/call_graph"
+    assert "Retail Manager" in page.text
+    cookie = next(cookie for cookie in person.cookies if "session" in cookie.name)
+    assert cookie.name == "__Host-session"
+    assert cookie.secure
+    assert page.headers["Strict-Transport-Security"]
+    for _ in range(6):
+        assert person.signed_in
+    assert all("gunicorn.access" in app.log() for app in apps)
+    assert person.get("/", headers={"Host": "evil.example"}, follow=False).status_code == 400
+    forwarded = {"X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "http"}
+    assert "evil.example" not in person.get("/login", headers=forwarded, follow=False).headers["Location"]
+
+
+@posix
+def test_a_rolling_restart_under_load_fails_no_request(behind_nginx):
+    url, apps, vouches = behind_nginx
+    person = visitor(url, vouches)
+    person.sign_in()
+    cookies = {cookie.name: cookie.value for cookie in person.cookies}
+    stop, statuses = threading.Event(), []
+
+    def load():
+        session = requests.Session()
+        session.verify, session.trust_env = vouches, False
+        while not stop.is_set():
+            page = session.get(url + "/", cookies=cookies, timeout=20)
+            statuses.append(page.status_code if "Adèle" in page.text else "signed out")
+
+    threads = [threading.Thread(target=load) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for app in apps:
+        app.stop()
+        app.start()
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert len(statuses) > 50
+    assert set(statuses) == {200}
+
+
+# --- Health -----------------------------------------------------------------------------------------------------------
+
+
+def test_ready_says_whether_the_authority_is_known_and_alive_does_not_ask(serve, box):
+    app = serve()
+    box.misbehave("discovery", Answer(503), times=None)
+    assert requests.get(app.url + "/healthz", timeout=9).status_code == 200
+    assert requests.get(app.url + "/readyz", timeout=9).status_code in (502, 503)
+    box.behave()
+    ready = requests.get(app.url + "/readyz", timeout=9)
+    assert ready.status_code == 200
+    assert "Set-Cookie" not in ready.headers
+    asked = len(box.log)
+    requests.get(app.url + "/readyz", timeout=9)
+    assert len(box.log) == asked
+    assert box.client_id not in ready.text
+    shutil.rmtree(app.folder / "sessions")
+    assert requests.get(app.url + "/readyz", timeout=9).status_code == 503
+    assert requests.get(app.url + "/healthz", timeout=9).status_code == 200
+
+
+# --- Logs -------------------------------------------------------------------------------------------------------------
+
+
+@posix
+def test_logs_for_machines_are_one_json_object_a_line(gunicorn):
+    app = gunicorn(LOG_FORMAT="json")
+    person = Visitor(app.url)
+    person.sign_in()
+    page = person.get("/getAToken?error=x%0Ay&state=z", headers={"Cookie": ""})
+    app.stop()
+    events = [json.loads(line) for line in app.log().splitlines()]
+    assert {"auth", "gunicorn.access"} <= {event["name"] for event in events}
+    request_id = page.text.partition("Request ID")[2]
+    assert any(event["request_id"] in request_id for event in events if event["name"] == "problems")
+
+
+# --- Credentials without secrets --------------------------------------------------------------------------------------
+
+
+def make_certificate(days=90, begins=-1):
+    key = rsa.generate_private_key(65537, 2048)
+    now = datetime.datetime.now(datetime.timezone.utc)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "the app")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now + datetime.timedelta(days=begins))
+        .not_valid_after(now + datetime.timedelta(days=days))
+        .sign(key, hashes.SHA256())
+    )
+    return key, certificate
+
+
+def as_pem(key, certificate, password=None):
+    encryption = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+    return private + certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def as_pfx(key, certificate, password=None):
+    encryption = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
+    return pkcs12.serialize_key_and_certificates(b"app", key, certificate, None, encryption)
+
+
+@pytest.mark.parametrize("password", [None, "päss word"], ids=["no password", "password"])
+@pytest.mark.parametrize("form", [as_pem, as_pfx], ids=["PEM", "PFX"])
+def test_a_certificate_signs_the_app_in(serve, box, tmp_path, form, password):
+    key, certificate = make_certificate()
+    box.register_certificate(certificate.public_bytes(serialization.Encoding.PEM).decode())
+    (tmp_path / "credential").write_bytes(form(key, certificate, password.encode() if password else None))
+    app = serve(
+        CLIENT_SECRET=None,
+        CLIENT_CERTIFICATE_PATH=str(tmp_path / "credential"),
+        CLIENT_CERTIFICATE_PASSWORD=password,
+    )
+    assert "Retail Manager" in Visitor(app.url).sign_in(path="/call_graph").text
+    form_sent = box.seen("token")[0].form
+    assert "client_secret" not in form_sent
+    header = jwt.get_unverified_header(form_sent["client_assertion"])
+    assert header["alg"] == "PS256"
+    assert header["x5t#S256"]
+
+
+def test_a_certificate_that_is_not_registered_is_explained(serve, box, tmp_path):
+    (tmp_path / "credential").write_bytes(as_pem(*make_certificate()))
+    app = serve(CLIENT_SECRET=None, CLIENT_CERTIFICATE_PATH=str(tmp_path / "credential"))
+    page = Visitor(app.url).sign_in()
+    assert page.status_code == 500
+    assert "AADSTS700027" in page.text
+    assert "Upload the certificate" in page.text
+
+
+BAD_CERTIFICATES = {
+    "expired": (lambda: as_pem(*make_certificate(days=-0.5, begins=-2)), "expired on"),
+    "not valid yet": (lambda: as_pem(*make_certificate(begins=2)), "not valid before"),
+    "no key": (lambda: make_certificate()[1].public_bytes(serialization.Encoding.PEM), "no private key"),
+    "no certificate": (lambda: as_pem(*make_certificate()).partition(b"-----BEGIN CERT")[0], "cannot be used"),
+    "password missing": (lambda: as_pem(*make_certificate(), b"secret"), "cannot be used"),
+    "nonsense": (lambda: b"hello", "cannot be used"),
+}
+
+
+@pytest.mark.parametrize(("content", "says"), BAD_CERTIFICATES.values(), ids=BAD_CERTIFICATES)
+def test_a_certificate_that_cannot_work_is_one_message_before_the_first_sign_in(serve, tmp_path, content, says):
+    (tmp_path / "credential").write_bytes(content())
+    app = serve(CLIENT_SECRET=None, CLIENT_CERTIFICATE_PATH=str(tmp_path / "credential"))
+    text = Page(Visitor(app.url).get("/").text).text
+    assert f"CLIENT_CERTIFICATE_PATH {says}" in text or says in text
+    assert Visitor(app.url).get("/login", follow=False).status_code == 503
+    assert "Traceback" not in app.log()
+
+
+def test_two_credentials_are_one_message(serve, tmp_path):
+    (tmp_path / "credential").write_bytes(as_pem(*make_certificate()))
+    app = serve(CLIENT_CERTIFICATE_PATH=str(tmp_path / "credential"))
+    assert "more than one credential" in Visitor(app.url).get("/").text
+
+
+def test_a_federated_token_signs_the_app_in_and_is_read_anew_each_time(serve, box, tmp_path):
+    key = rsa.generate_private_key(65537, 2048)
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    issuer, subject = "https://cluster.example/", "system:serviceaccount:default:app"
+    box.register_federation(issuer, subject, public.decode())
+
+    def write_token(lifetime):
+        now = int(time.time())
+        claims = {"iss": issuer, "sub": subject, "aud": "api://AzureADTokenExchange", "iat": now, "exp": now + lifetime}
+        (tmp_path / "token").write_text(jwt.encode(claims, key, algorithm="RS256", headers={"kid": "1"}) + "\n")
+
+    write_token(-600)
+    app = serve(CLIENT_SECRET=None, AZURE_FEDERATED_TOKEN_FILE=str(tmp_path / "token"), SECRET_KEY="k" * 32)
+    person = Visitor(app.url)
+    assert person.sign_in().status_code in (400, 500)
+    write_token(600)
+    assert "Retail Manager" in person.sign_in(path="/call_graph").text
+    (tmp_path / "token").unlink()
+    gone = Visitor(app.url).sign_in()
+    assert gone.status_code == 500
+    assert "AZURE_FEDERATED_TOKEN_FILE" in gone.text
+
+
+def test_a_federated_token_needs_a_secret_key(serve, tmp_path):
+    (tmp_path / "token").write_text("x")
+    app = serve(CLIENT_SECRET=None, AZURE_FEDERATED_TOKEN_FILE=str(tmp_path / "token"))
+    assert "SECRET_KEY" in Visitor(app.url).get("/").text
