@@ -209,6 +209,7 @@ _PLACEHOLDER = re.compile(
     r"<[^>]*>|\b(enter|your)[ _-]|_here\b|tenant_guid|tenant_id|client_id|client_secret|changeme|^x+$|0{8}-(0{4}-){3}0{12}",
     re.IGNORECASE,
 )
+_WITHOUT_SPACE = ("CLIENT_ID", "AUTHORITY", "OIDC_AUTHORITY", "REDIRECT_URI", "ENDPOINT")
 _REQUIRED = {
     "CLIENT_ID": _("the Application (client) ID of your app registration"),
     "CLIENT_SECRET": _("the value of a client secret (not its ID)"),
@@ -251,16 +252,14 @@ def _check_shape(settings):
             continue
         if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
             yield Finding(name, "wrong", _("has quotes around its value"), _("Remove the quotes."))
-        elif re.search(r"[\r\n]", value):
-            yield Finding(name, "wrong", _("has a line break in its value"), _("Write it on one line."))
-        elif name in ("CLIENT_ID", "AUTHORITY", "REDIRECT_URI", "ENDPOINT", "OIDC_AUTHORITY") and re.search(
-            r"\s", value
-        ):
-            yield Finding(name, "wrong", _("has a space in its value"), _("Remove the space."))
         elif name != "SCOPE" and _PLACEHOLDER.search(value):
             what = _REQUIRED.get(name)
             mend = _("Set it to %(what)s.", what=what) if what else _("Replace it with your own value, or remove it.")
             yield Finding(name, "wrong", _("still holds a placeholder"), mend)
+        elif re.search(r"[\r\n]", value):
+            yield Finding(name, "wrong", _("has a line break in its value"), _("Write it on one line."))
+        elif name in _WITHOUT_SPACE and re.search(r"\s", value):
+            yield Finding(name, "wrong", _("has a space in its value"), _("Remove the space."))
 
 
 def _check_client_id(settings):

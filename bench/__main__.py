@@ -65,14 +65,13 @@ def measure(names: Sequence[str], quick: bool) -> list:
     """Measure what is asked for, and say on standard error how it goes."""
     from bench.measures import MEASURES, Pace, prepare
 
-    pace = Pace(rounds=3, seconds=1, people=16, many=10_000) if quick else Pace(rounds=7, seconds=4)
+    pace = Pace(rounds=3, seconds=1, warm_up=False, people=16, many=10_000) if quick else Pace(rounds=7, seconds=4)
     rows = []
     with prepare(pace) as bench:
         for name in names:
-            print(f"{name} …", end=" ", file=sys.stderr, flush=True)
             began = time.monotonic()
             rows += MEASURES[name](bench)
-            print(f"{time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+            print(f"{name}: measured in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     return rows
 
 

@@ -37,9 +37,15 @@ class Pace:
 
     rounds: int
     seconds: float
+    warm_up: bool = True
     people: int = 64
     many: int = 100_000
     connections: int = 8
+
+    @property
+    def numbers(self) -> range:
+        """The numbers of the rounds; number 0 warms up and does not count."""
+        return range(0 if self.warm_up else 1, self.rounds + 1)
 
 
 class Bench:
@@ -119,13 +125,13 @@ class Bench:
         )
 
     def in_turns(self, servers: dict[str, Server], paths: dict[str, str], **kwargs) -> dict[str, list[Load]]:
-        """Load everybody, round after round; the first round warms up and does not count.
+        """Load everybody, round after round.
 
-        :param kwargs: `people`, how many different ones; `warm_up`, False when that has been done; others as for `load`.
+        :param kwargs: `people`, how many different ones; others as for `load`.
         """
-        people, warm_up = kwargs.pop("people", 1), kwargs.pop("warm_up", True)
+        people = kwargs.pop("people", 1)
         loads: dict[str, list[Load]] = {who: [] for who in servers}
-        for number in range(0 if warm_up else 1, self.pace.rounds + 1):
+        for number in self.pace.numbers:
             for who, server in servers.items():
                 cookies = self.cookies(who, people) if people else []
                 result = self.load(server, paths[who], cookies, **kwargs)
@@ -199,10 +205,11 @@ def deployed(bench: Bench) -> Iterator[Row]:
     options = {APP: (), QUICKSTART: AS_THE_GUIDE_DOES, BARE: ()}
     with contextlib.ExitStack() as stack:
         servers = {who: stack.enter_context(bench.serving(who, *options[who], graph="slow")) for who in people}
+        if not bench.pace.warm_up:
+            for who in (APP, BARE):  # the third keeps nothing warm
+                bench.load(servers[who], "/call_graph", people[who], connections=PEOPLE)
         kwargs = {"people": bench.pace.people, "connections": PEOPLE}
-        for who in (APP, BARE):  # the third keeps nothing warm
-            bench.load(servers[who], "/call_graph", people[who], connections=PEOPLE)
-        loads = bench.in_turns(servers, dict.fromkeys(servers, "/call_graph"), warm_up=False, **kwargs)
+        loads = bench.in_turns(servers, dict.fromkeys(servers, "/call_graph"), **kwargs)
     what = f"Call Graph as deployed, {PEOPLE} people, Graph takes {SLOW_SECONDS * 1000:.0f} ms"
     yield Row("deployed", what, "requests/s", rates(loads), [Goal(0.9, against=BARE), Goal(25, against=QUICKSTART)])
     values = {who: [load.p99 * 1000 for load in results] for who, results in loads.items()}
@@ -282,7 +289,7 @@ def sessions(bench: Bench) -> Iterator[Row]:
                     cookies[what] = _fill(bench, place, cookie, count, more)
                     servers[what] = stack.enter_context(bench.serving(APP, *SAME_WORKERS, place=place, **more))
                 loads: dict[str, list[Load]] = {what: [] for what in servers}
-                for number in range(bench.pace.rounds + 1):
+                for number in bench.pace.numbers:
                     for what, server in servers.items():
                         result = bench.load(server, "/", [cookies[what]])
                         if number:
@@ -321,7 +328,7 @@ def memory(bench: Bench) -> Iterator[Row]:
 def start(bench: Bench) -> Iterator[Row]:
     """From the command to the first page. Bare Flask has nothing to import here but Flask."""
     values: dict[str, list[float]] = {who: [] for who in MODULES}
-    for number in range(bench.pace.rounds + 1):
+    for number in bench.pace.numbers:
         for who in MODULES:
             module = "bench.apps.bare" if who == BARE else ""
             began = time.monotonic()

@@ -1,0 +1,207 @@
+"""The READMEs keep their word: each command in them is run as it stands there, and each link leads somewhere."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import requests
+from conftest import ROOT, bare_environment
+from test_settings import copy  # noqa: F401  a fixture
+
+import app_config
+
+READMES = [ROOT / "README.md", ROOT / "README.fr.md"]
+COMMANDS = dict(re.findall(r"<!-- command: (\w+) -->\n```sh\n(.*?)```", READMES[0].read_text(), re.DOTALL))
+posix = pytest.mark.skipif(sys.platform == "win32", reason="these are the commands for macOS and Linux")
+
+
+def start(name, folder, **environment):
+    """Start a command of the README in a folder where `.venv` is the Python of the tests."""
+    binaries = folder / ".venv" / "bin"
+    if not binaries.exists():
+        binaries.mkdir(parents=True)
+        for program in ("python", "flask", "gunicorn"):
+            module = "" if program == "python" else f"-m {program}"
+            (binaries / program).write_text(f'#!/bin/sh\nexec {sys.executable} {module} "$@"\n')
+            (binaries / program).chmod(0o755)
+    return subprocess.Popen(
+        ["sh", "-c", COMMANDS[name].replace("\n.venv", "\nexec .venv")],
+        cwd=folder,
+        env=bare_environment() | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        start_new_session=True,
+    )
+
+
+def run(name, folder, **environment):
+    """Run a command of the README to its end; returns its exit status and what it printed."""
+    process = start(name, folder, **environment)
+    printed = process.communicate(timeout=60)[0]
+    return process.returncode, printed
+
+
+def stop(process, how=signal.SIGTERM):
+    os.killpg(process.pid, how)
+    return process.communicate(timeout=30)[0]
+
+
+def answers(url):
+    for _ in range(1200):
+        try:
+            return requests.get(url, timeout=9)
+        except requests.ConnectionError:
+            time.sleep(0.1)
+    raise AssertionError(f"{url} does not answer")
+
+
+def busy(port):
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.parametrize("readme", READMES, ids=lambda path: path.name)
+def test_no_link_is_dead(readme):
+    text = readme.read_text()
+    anchors = {
+        re.sub(r"[^\w -]", "", title.lower()).strip().replace(" ", "-")
+        for title in re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    }
+    links = re.findall(r"\]\(([^)]+)\)", text) + re.findall(r'(?:src|srcset)="([^"]+)"', text)
+    assert links
+    for link in links:
+        if link.startswith("#"):
+            assert link[1:] in anchors, link
+        elif not link.startswith("http"):
+            assert (ROOT / link).exists(), link
+
+
+def test_both_languages_have_the_same_commands_and_every_command_has_a_test():
+    french = dict(re.findall(r"<!-- command: (\w+) -->\n```sh\n(.*?)```", READMES[1].read_text(), re.DOTALL))
+    assert french == COMMANDS
+    for readme in READMES:
+        assert readme.read_text().count("```sh\n") == len(COMMANDS)
+    here = {"run", "install", "az", "dotenv", "doctor", "flask", "gunicorn", "prune", "certificate"}
+    elsewhere = {"test", "bench"}  # .ci/run runs the first as it stands; tests/test_bench.py tries the second
+    assert set(COMMANDS) == here | elsewhere
+
+
+def test_ci_runs_exactly_the_test_command():
+    extract = "sed -n '/<!-- command: test -->/,/^```$/p' README.md | sed '1,2d;$d'"
+    assert extract in (ROOT / ".ci" / "run").read_text()
+    done = subprocess.run(["sh", "-c", extract], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == COMMANDS["test"]
+
+
+@posix
+def test_the_first_command_ends_with_the_app_answering_on_port_5000(tmp_path):
+    if busy(5000):
+        pytest.skip("port 5000 is in use on this machine")
+    clone = tmp_path / "clone"
+    ignored = shutil.ignore_patterns(".git", ".venv", ".env", "flask_session", "__pycache__", ".*_cache")
+    shutil.copytree(ROOT, clone, ignore=ignored)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python3").symlink_to(sys.executable)
+    process = subprocess.Popen(
+        ["sh", "-c", COMMANDS["run"]],
+        cwd=clone,
+        env=bare_environment() | {"PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        page = answers("http://localhost:5000")
+        assert page.status_code == 200
+        assert "Sandbox" in page.text
+    finally:
+        os.killpg(process.pid, signal.SIGINT)
+        out, _ = process.communicate(timeout=30)
+    assert "Sandbox ready: open http://localhost:5000" in out
+    assert not busy(5000)
+
+
+@posix
+def test_installing_is_a_part_of_trying():
+    assert COMMANDS["install"].strip() in COMMANDS["run"].replace(" -r sandbox/requirements.txt", "")
+
+
+@posix
+def test_the_azure_cli_commands_write_a_ready_dotenv(tmp_path):
+    """There is no Azure here: a program that answers as `az` does, and notes what it was asked."""
+    (tmp_path / "bin").mkdir()
+    az = tmp_path / "bin" / "az"
+    az.write_text(
+        '#!/bin/sh\necho "$@" >> asked\ncase "$*" in\n'
+        '"ad app create"*) echo dd96df90-ffaf-4b01-a34d-b3a2abc47d16;;\n'
+        '"ad app credential reset"*) echo abc8Q~secret;;\n'
+        '"account show"*) echo 852bedc8-1345-41c8-99f3-2fa1667ffefa;;\nesac\n'
+    )
+    az.chmod(0o755)
+    assert run("az", tmp_path, PATH=f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}") == (0, "")
+    assert (tmp_path / ".env").read_text() == (
+        "CLIENT_ID=dd96df90-ffaf-4b01-a34d-b3a2abc47d16\nCLIENT_SECRET=abc8Q~secret\n"
+        "AUTHORITY=https://login.microsoftonline.com/852bedc8-1345-41c8-99f3-2fa1667ffefa\n"
+    )
+    asked = (tmp_path / "asked").read_text()
+    assert app_config.DEFAULTS["REDIRECT_URI"] in asked
+    assert "e1fe6dd8-ba31-4d61-89e7-88639da4683d=Scope" in asked
+
+
+@posix
+def test_the_sample_becomes_a_dotenv_and_the_doctor_says_what_to_fill_in(copy):  # noqa: F811
+    assert run("dotenv", copy) == (0, "")
+    status, printed = run("doctor", copy, FLASK_SKIP_DOTENV="")
+    assert status == 1
+    for name in ("CLIENT_ID", "CLIENT_SECRET", "AUTHORITY"):
+        assert f"✗ {name} still holds a placeholder" in printed
+
+
+def test_the_sample_names_every_setting_with_its_default():
+    sample = (ROOT / ".env.sample").read_text()
+    named = dict(re.findall(r"^#?([A-Z_0-9]+)=(.*)$", sample, re.MULTILINE))
+    assert set(named) == set(app_config.SETTINGS)
+    assert list(named)[:3] == ["CLIENT_ID", "CLIENT_SECRET", "AUTHORITY"]
+    for name, default in app_config.DEFAULTS.items():
+        assert named[name] == default or (ROOT / named[name]) == Path(default)
+
+
+@posix
+def test_the_development_server_and_gunicorn_start_as_written(copy, box):  # noqa: F811
+    if busy(5000) or busy(8000):
+        pytest.skip("port 5000 or 8000 is in use on this machine")
+    for name, url in (("flask", "http://localhost:5000"), ("gunicorn", "http://127.0.0.1:8000")):
+        process = start(name, copy, **box.settings)
+        try:
+            assert answers(url).status_code == 200
+        finally:
+            printed = stop(process)
+        assert "Traceback" not in printed
+
+
+@posix
+def test_pruning_runs_as_written(copy, box):  # noqa: F811
+    assert "expired sessions removed" in run("prune", copy, **box.settings)[1]
+
+
+@posix
+def test_the_certificate_that_is_made_can_be_used(tmp_path):
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is not installed")
+    assert run("certificate", tmp_path)[0] == 0
+    assert stat.S_IMODE((tmp_path / "app.pem").stat().st_mode) == 0o600
+    settings = {"CLIENT_CERTIFICATE_PATH": str(tmp_path / "app.pem"), "CLIENT_CERTIFICATE_PASSWORD": ""}
+    credential, _private, certificate = app_config.read_certificate(settings)
+    assert credential["public_certificate"] in (tmp_path / "app.crt").read_text()
+    assert certificate.subject.rfc4514_string() == "CN=flask-and-graph"
