@@ -13,8 +13,9 @@ from pathlib import Path
 import click
 from dotenv.parser import parse_stream
 from flask import Flask, render_template, request
-from flask_babel import gettext
+from flask_babel import format_date, gettext
 from flask_babel import lazy_gettext as _
+from flask_babel.speaklater import LazyString
 from msal.authority import WELL_KNOWN_AUTHORITY_HOSTS, WELL_KNOWN_B2C_HOSTS
 
 from app_config import DEFAULTS, DOTENV, GRAPH_CLOUDS, GUID, is_loopback, number, read_certificate, split_url
@@ -41,7 +42,7 @@ def init_app(app: Flask, auth: Auth) -> None:
 
         @app.before_request
         def show_configuration():
-            if request.endpoint not in ("static", "healthz"):
+            if request.endpoint not in ("static", "healthz", None):  # None: there is no such page
                 return render_template("configuration.html", findings=findings), 200 if request.path == "/" else 503
             return None
 
@@ -286,7 +287,7 @@ def _check_credential(settings):
         yield Finding(
             " + ".join(names),
             "wrong",
-            _("more than one credential is set"),
+            _("exclude each other: more than one credential is set"),
             _("Keep one of them and remove the others."),
         )
     if GUID.fullmatch(settings["CLIENT_SECRET"]):
@@ -331,20 +332,18 @@ def _check_certificate(settings):
         )
         return
     now, end = datetime.now(timezone.utc), certificate.not_valid_after_utc
-    when = end.strftime("%Y-%m-%d")
     mend = _("Make a new certificate, register it beside the old one, then replace the file.")
     if end < now:
-        yield Finding("CLIENT_CERTIFICATE_PATH", "wrong", _("expired on %(date)s", date=when), mend)
+        yield Finding("CLIENT_CERTIFICATE_PATH", "wrong", _("expired on %(date)s", date=_date(end)), mend)
     elif certificate.not_valid_before_utc > now:
-        start = certificate.not_valid_before_utc.strftime("%Y-%m-%d")
         yield Finding(
             "CLIENT_CERTIFICATE_PATH",
             "wrong",
-            _("is not valid before %(date)s", date=start),
+            _("is not valid before %(date)s", date=_date(certificate.not_valid_before_utc)),
             _("Check this machine's clock, or wait."),
         )
     elif end - now < timedelta(days=30):
-        yield Finding("CLIENT_CERTIFICATE_PATH", "odd", _("expires on %(date)s", date=when), mend)
+        yield Finding("CLIENT_CERTIFICATE_PATH", "odd", _("expires on %(date)s", date=_date(end)), mend)
 
 
 def _check_authority(settings):
@@ -353,7 +352,7 @@ def _check_authority(settings):
         yield Finding(
             " + ".join(given),
             "wrong",
-            _("more than one authority is set"),
+            _("exclude each other: more than one authority is set"),
             _("Keep one of them and remove the others."),
         )
     if settings["B2C_TENANT_NAME"] and not settings["SIGNUPSIGNIN_USER_FLOW"]:
@@ -466,6 +465,11 @@ def _check_rest(settings):
         yield Finding("REDIS_URL", "wrong", _("does not begin with redis://, rediss:// or unix://"), _("Correct it."))
     if settings["LOG_FORMAT"] not in ("text", "json"):
         yield Finding("LOG_FORMAT", "wrong", _("is neither text nor json"), _("Use one of the two, or remove it."))
+
+
+def _date(when: datetime) -> LazyString:
+    """A date, in the language of whoever reads it."""
+    return LazyString(format_date, when.date(), "long")
 
 
 def _is_microsoft(host: str | None) -> bool:

@@ -28,6 +28,8 @@ def init_app(app: Flask) -> None:
     def finish(response: Response) -> Response:
         for name, value in headers:
             response.headers[name] = value
+        if response.mimetype == "text/html":
+            response.vary.add("Accept-Language")
         if request.args.get("lang") in LANGUAGES:
             response.set_cookie("lang", request.args["lang"], YEAR_SECONDS, secure=app.config["HTTPS"], samesite="Lax")
         return response
@@ -56,7 +58,7 @@ def _security_headers(app: Flask) -> list[tuple[str, str]]:
     headers = [
         (
             "Content-Security-Policy",
-            "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'; "
+            "default-src 'none'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'; "
             f"form-action 'self'{origin}",
         ),
         ("X-Content-Type-Options", "nosniff"),

@@ -28,7 +28,7 @@ PICTURES = (
     ("phone-light", None, "/", "light", PHONE, "fr"),
     ("phone-dark", "adele", "/call_graph", "dark", PHONE, "fr"),
 )
-COLOURS = 192  # in each picture; few enough for a small file, enough for the gradients
+COLOURS = 256  # in each picture: a small file
 
 
 def main() -> None:
