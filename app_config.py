@@ -13,12 +13,13 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.serialization import pkcs12
 from dotenv import load_dotenv
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
 
 ROOT = Path(__file__).parent
 DOTENV = ROOT / ".env"
@@ -153,12 +154,17 @@ def is_loopback(host: str | None) -> bool:
         return False
 
 
-def read_certificate(settings: Mapping[str, str]) -> tuple[dict[str, str], str, x509.Certificate]:
+def read_certificate(settings: Mapping[str, str]) -> tuple[dict[str, str], str, Certificate]:
     """The certificate that proves who the app is, from PEM (key and certificate in one file) or PFX.
 
     :return: MSAL's `client_credential`, the private key as PEM, and the certificate.
     :raises ValueError: the file cannot be read or opened, or lacks the key or the certificate.
     """
+    # Here, because who signs in with a secret has no use for these 30 ms at start.
+    from cryptography import x509
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.serialization import pkcs12
+
     password = settings["CLIENT_CERTIFICATE_PASSWORD"].encode() or None
     try:
         data = Path(settings["CLIENT_CERTIFICATE_PATH"]).read_bytes()

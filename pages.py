@@ -6,10 +6,13 @@ import functools
 import hashlib
 from pathlib import Path
 
-from flask import Flask, Response, current_app, has_request_context, request
-from flask_babel import Babel, get_locale
+from babel.support import Translations
+from flask import Flask, Response, current_app, g, has_request_context, request
+from flask_babel import Babel
+from werkzeug.datastructures import LanguageAccept
+from werkzeug.http import parse_accept_header
 
-from app_config import split_url
+from app_config import ROOT, split_url
 
 LANGUAGES = {"en": "English", "fr": "Français"}
 YEAR_SECONDS = 365 * 24 * 3600
@@ -17,8 +20,10 @@ YEAR_SECONDS = 365 * 24 * 3600
 
 def init_app(app: Flask) -> None:
     """Translate the app's pages, version its assets, and set the security headers of every answer."""
-    Babel(app, locale_selector=_language)
-    app.jinja_env.globals.update(asset=_asset, languages=LANGUAGES, language=lambda: str(get_locale()))
+    Babel(app, locale_selector=language)
+    # Flask-Babel looks for the catalogue anew at each text, 14 times a page; here it is known once the language is.
+    app.jinja_env.install_gettext_callables(gettext, _ngettext, newstyle=True)
+    app.jinja_env.globals.update(asset=_asset, languages=LANGUAGES, language=language)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     # An address with a content hash never changes what it stands for.
     app.config["SEND_FILE_MAX_AGE_DEFAULT"] = YEAR_SECONDS
@@ -35,13 +40,33 @@ def init_app(app: Flask) -> None:
         return response
 
 
-def _language() -> str:
+def language() -> str:
+    """The language of the answer: the one that was chosen, or the first of the browser's that there is."""
     if not has_request_context():  # a command
         return "en"
-    for chosen in (request.args.get("lang"), request.cookies.get("lang")):
-        if chosen in LANGUAGES:
-            return chosen
-    return request.accept_languages.best_match(LANGUAGES, "en")
+    if "language" not in g:
+        chosen = request.args.get("lang") or request.cookies.get("lang")
+        g.language = chosen if chosen in LANGUAGES else _best(request.headers.get("Accept-Language", ""))
+    return g.language
+
+
+def gettext(text: str) -> str:
+    """A text of the app in the language of the answer."""
+    return _catalogue(language()).gettext(text)
+
+
+def _ngettext(singular: str, plural: str, number: int) -> str:
+    return _catalogue(language()).ngettext(singular, plural, number)
+
+
+@functools.lru_cache(maxsize=1024)
+def _best(accepted: str) -> str:
+    return parse_accept_header(accepted, LanguageAccept).best_match(LANGUAGES, "en")
+
+
+@functools.cache
+def _catalogue(code: str) -> Translations:
+    return Translations.load(ROOT / "translations", code)
 
 
 @functools.cache

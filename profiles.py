@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 
-from flask_babel import gettext
 from markupsafe import escape
+
+from pages import gettext
 
 _MAIL = re.compile(r"[^\s@:/?#&<>\"]+@[^\s@:/?#&<>\"]+")
 _PHONE = re.compile(r"\+?[0-9 ().-]{3,30}")

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Protocol
 
 import click
-import filelock  # flock on Unix and msvcrt on Windows behind one interface (tox-dev)
 import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -29,7 +28,7 @@ from flask import Flask, Request, Response
 from flask.cli import AppGroup
 from flask_session.base import ServerSideSession, ServerSideSessionInterface
 
-LOCK_SECONDS = 30  # longer than a token request may take (http_client.py)
+LOCK_SECONDS = 30  # at the most; longer than a token request may take (http_client.py)
 TOUCH_SECONDS = 3600  # an idle time is counted no finer than this, so that looking at a page writes nothing
 
 log = logging.getLogger(__name__)
@@ -252,6 +251,21 @@ def _unseal(key: str, seal: bytes, value: bytes) -> dict | None:
 # --- The stores -----------------------------------------------------------------------------------------------------
 
 
+# Whoever holds a lock does one token request at the most, and a process that dies lets go: no need of a time limit.
+# (The filelock package does the same, and costs each worker 4 MiB and 30 ms at start.)
+try:
+    import fcntl
+
+    def _lock(file) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+except ImportError:  # Windows
+    import msvcrt
+
+    def _lock(file) -> None:
+        msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
+
+
 class FileStore:
     """A file a session, its time of modification set to when it expires.
 
@@ -271,7 +285,7 @@ class FileStore:
 
     def get(self, key: str) -> tuple[bytes, float] | None:
         try:
-            with open(self._folder / key, "rb") as file:
+            with open(f"{self._folder}/{key}", "rb", buffering=0) as file:
                 seconds = os.fstat(file.fileno()).st_mtime - time.time()
                 return (file.read(), seconds) if seconds > 0 else None
         except FileNotFoundError:
@@ -317,15 +331,13 @@ class FileStore:
     @contextlib.contextmanager
     def _file_lock(self, key: str, purpose: str) -> Iterator[None]:
         # 256 files for all sessions together: a lock file cannot be removed without somebody just waiting for it.
-        lock = filelock.FileLock(self._locks / f"{key[:2]}.{purpose}", timeout=LOCK_SECONDS, poll_interval=0.01)
         try:
-            lock.acquire()
-        except OSError as error:  # filelock.Timeout is one too
+            file = open(f"{self._locks}/{key[:2]}.{purpose}", "ab")  # noqa: SIM115  closed below, which lets go
+            _lock(file)
+        except OSError as error:
             raise _unavailable(error) from error
-        try:
+        with file:
             yield
-        finally:
-            lock.release()
 
     def ping(self) -> None:
         if not os.access(self._folder, os.R_OK | os.W_OK | os.X_OK):
