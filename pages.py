@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from contextvars import ContextVar
 from pathlib import Path
 
 from babel.support import Translations
-from flask import Flask, Response, current_app, g, has_request_context, request
+from flask import Flask, Response, current_app, request
 from flask_babel import Babel
 from werkzeug.datastructures import LanguageAccept
 from werkzeug.http import parse_accept_header
@@ -16,6 +17,8 @@ from app_config import ROOT, split_url
 
 LANGUAGES = {"en": "English", "fr": "Français"}
 YEAR_SECONDS = 365 * 24 * 3600
+
+_language: ContextVar[str] = ContextVar("language", default="en")
 
 
 def init_app(app: Flask) -> None:
@@ -27,14 +30,17 @@ def init_app(app: Flask) -> None:
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     # An address with a content hash never changes what it stands for.
     app.config["SEND_FILE_MAX_AGE_DEFAULT"] = YEAR_SECONDS
-    headers = _security_headers(app)
+    app.wsgi_app = _with_headers(app.wsgi_app, _security_headers(app))
+
+    @app.before_request
+    def choose_language() -> None:
+        chosen = request.args.get("lang") or request.cookies.get("lang")
+        _language.set(chosen if chosen in LANGUAGES else _best(request.headers.get("Accept-Language", "")))
 
     @app.after_request
     def finish(response: Response) -> Response:
-        for name, value in headers:
-            response.headers[name] = value
         if response.mimetype == "text/html":
-            response.vary.add("Accept-Language")
+            response.headers["Vary"] = "Accept-Language, Cookie"
         if request.args.get("lang") in LANGUAGES:
             response.set_cookie("lang", request.args["lang"], YEAR_SECONDS, secure=app.config["HTTPS"], samesite="Lax")
         return response
@@ -42,12 +48,7 @@ def init_app(app: Flask) -> None:
 
 def language() -> str:
     """The language of the answer: the one that was chosen, or the first of the browser's that there is."""
-    if not has_request_context():  # a command
-        return "en"
-    if "language" not in g:
-        chosen = request.args.get("lang") or request.cookies.get("lang")
-        g.language = chosen if chosen in LANGUAGES else _best(request.headers.get("Accept-Language", ""))
-    return g.language
+    return _language.get()
 
 
 def gettext(text: str) -> str:
@@ -57,6 +58,15 @@ def gettext(text: str) -> str:
 
 def _ngettext(singular: str, plural: str, number: int) -> str:
     return _catalogue(language()).ngettext(singular, plural, number)
+
+
+def _with_headers(wsgi_app, headers: list[tuple[str, str]]):
+    """Add headers to every answer, also to those that no view gave."""
+
+    def answer(environ, start_response):
+        return wsgi_app(environ, lambda status, own, *rest: start_response(status, own + headers, *rest))
+
+    return answer
 
 
 @functools.lru_cache(maxsize=1024)

@@ -9,7 +9,7 @@ nobody; a record that was altered, or moved to another key, does not open, and c
 from __future__ import annotations
 
 import contextlib
-import hmac
+import hashlib
 import logging
 import os
 import secrets
@@ -168,7 +168,7 @@ class SealedSessionInterface(ServerSideSessionInterface):
             response.status, response.headers = page.status, page.headers
             response.set_data(page.get_data())
             return
-        if session.accessed:
+        if session.accessed and "Cookie" not in response.headers.get("Vary", ""):
             response.vary.add("Cookie")
         # What belongs to somebody is kept by no cache; the rest is asked for again. (Not `bool(session)`: that would load.)
         response.headers.setdefault("Cache-Control", "no-store" if dict.__len__(session) else "no-cache")
@@ -230,9 +230,9 @@ class SealedSessionInterface(ServerSideSessionInterface):
 
 
 def _keys(sid: str) -> tuple[str, bytes]:
-    """The key of the record, and the key that encrypts it: two that say nothing about each other or the id (HMAC as PRF)."""
-    secret = sid.encode("utf-8", "surrogateescape")
-    return hmac.digest(secret, b"record", "sha256").hex(), hmac.digest(secret, b"seal", "sha256")
+    """The key of the record, and the key that encrypts it: halves of one hash, which tell nothing of each other or the id."""
+    digest = hashlib.blake2b(sid.encode("utf-8", "surrogateescape"), person=b"session").digest()
+    return digest[:32].hex(), digest[32:]
 
 
 def _seal(key: str, seal: bytes, data: dict) -> bytes:
