@@ -1,30 +1,33 @@
 """Sign people in with Microsoft Entra ID and call Microsoft Graph for them."""
 
-from flask import Flask, Response, make_response, render_template
+from flask import Flask, Response, render_template
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import app_config
 import doctor
+import health
 import http_client
 import logs
 import pages
 import problems
 import profiles
 import sessions
-from auth import Auth, SignInError, SignInRequired
+from auth import Auth, SignInRequired
 from graph import GraphClient, TokenRejected
-from tenant import TenantUnavailable
 
 app = Flask(__name__)
 app.config.from_mapping(app_config.load())
 if proxies := app.config["TRUSTED_PROXY_COUNT"]:
     app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies)
-for room in (logs, pages, sessions):
-    room.init_app(app)
+logs.init_app(app)  # one line an event
+pages.init_app(app)  # languages, assets, security headers
+sessions.init_app(app)  # the sealed store behind `flask.session`
 http = http_client.BoundedSession()
 auth = Auth(app, http)  # adds /login, the redirect URI and /logout
 graph = GraphClient(http, app.config["ENDPOINT"])
-doctor.init_app(app, auth)  # shows what is wrong with the settings; adds `flask doctor`
+problems.init_app(app, auth)  # a page for every failure
+doctor.init_app(app, auth)  # what is wrong with the settings; adds `flask doctor`
+health.init_app(app, auth)  # adds /healthz and /readyz
 
 
 @app.get("/")
@@ -51,45 +54,12 @@ def photo(*, context):
 
 
 def ask_graph(call, context):
-    """What Graph answers to the person's token, or to a fresh one if it refuses that."""
+    """What Graph answers to the person's token, or to a fresh one if it refuses that; else they have to sign in again."""
     try:
         return call(context["access_token"])
     except TokenRejected as refused:
-        return call(auth.renew_token(refused.claims))
-
-
-@app.errorhandler(SignInRequired)
-@app.errorhandler(TokenRejected)
-def sign_in_first(error):
-    """Send the person to sign in, and then back to this page."""
+        claims = refused.claims
     try:
-        return auth.sign_in_again(error.claims)
-    except SignInError as refused:  # they just did
-        return show_problem(error if isinstance(error, TokenRejected) else refused)
-    except TenantUnavailable as failure:
-        return show_problem(failure)
-
-
-def show_problem(error):
-    """A page that says what happened and what to do."""
-    problem = problems.explain(error)
-    response = make_response(render_template("problem.html", problem=problem), problem.status)
-    response.headers.extend(problem.headers)
-    return response
-
-
-for failure in problems.FAILURES:
-    app.register_error_handler(failure, show_problem)
-
-
-@app.get("/healthz")
-def healthz():
-    """Alive: for whoever restarts a process that is not."""
-    return "ok\n", {"Content-Type": "text/plain"}
-
-
-@app.get("/readyz")
-def readyz():
-    """Ready: the sessions and the authority can be reached. For whoever sends requests here, or not yet."""
-    app.session_interface.store.ping()
-    return f"ok {auth.tenant.metadata['issuer']}\n", {"Content-Type": "text/plain"}
+        return call(auth.renew_token(claims))
+    except TokenRejected as refused:
+        raise SignInRequired(refused.claims) from refused

@@ -6,6 +6,7 @@ here: `doctor.py` says what is wrong with a setting, and the configuration page 
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import ipaddress
 import os
@@ -60,7 +61,7 @@ DEFAULTS = {
     "REDIRECT_URI": "http://localhost:5000/getAToken",
     "SCOPE": "User.Read",
     "ENDPOINT": "https://graph.microsoft.com/v1.0/me",
-    "SESSION_FILE_DIR": str(ROOT / "flask_session"),
+    "SESSION_FILE_DIR": "flask_session",
     "TRUSTED_PROXY_COUNT": "0",
     "LOG_FORMAT": "text",
 }
@@ -75,13 +76,17 @@ def load(environ: Mapping[str, str] | None = None) -> dict[str, object]:
     if environ is None:
         # `flask run` reads .env by itself, gunicorn does not. What the environment says goes before what the file says.
         if not os.environ.get("FLASK_SKIP_DOTENV"):
-            load_dotenv(DOTENV)
+            with contextlib.suppress(OSError, UnicodeDecodeError):  # the doctor says so
+                load_dotenv(DOTENV)
         environ = os.environ
 
     # A setting that is there but empty counts as left out, except SCOPE: empty says that no scope is wanted.
     given = {name: environ[name].strip() for name in SETTINGS if name in environ}
     settings = {**dict.fromkeys(SETTINGS, ""), **DEFAULTS}
     settings |= {name: value for name, value in given.items() if value or name == "SCOPE"}
+    for name in ("CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE", "SESSION_FILE_DIR"):
+        if settings[name]:  # not from wherever the app happens to be started
+            settings[name] = str(ROOT / settings[name])
     credential, secret = None, settings["CLIENT_SECRET"]
     if settings["CLIENT_CERTIFICATE_PATH"]:
         try:

@@ -2,7 +2,13 @@
 
 The authorization code flow with PKCE (RFC 6749, 4.1; RFC 7636) as OpenID Connect Core 1.0 and RFC 9700 (security best
 current practice) want it. Everything that overrides a private part of identity is in this file, and
-`tests/test_auth_contract.py` fails when identity moves one of them.
+`tests/test_auth_contract.py` fails when identity moves one of them. The way of a request:
+
+    login_required (identity's)  who is signed in?       _WebAuth.get_user, from the session
+                                 a token for the scopes? Auth._login_required → _WebAuth._get_token_for_user
+                                 from the session, or by a refresh: _WebAuth._refresh → MSAL → Tenant.post
+    SignInRequired               Auth._sign_in_first → Auth.login → 302 to the authority
+    the redirect URI             Auth.auth_response → _WebAuth.complete_log_in → MSAL → Tenant.post → a new session
 """
 
 from __future__ import annotations
@@ -19,9 +25,9 @@ import identity.web
 import itsdangerous
 import msal
 import msgspec
-from flask import Blueprint, Flask, Response, after_this_request, current_app, redirect, request, session
+from flask import Blueprint, Flask, Response, after_this_request, current_app, g, redirect, request, session
 
-from app_config import GUID, split_url
+from app_config import GRAPH_CLOUDS, GUID, split_url
 from http_client import BoundedSession
 from tenant import IdTokenRefused, Tenant, TenantUnavailable
 
@@ -36,6 +42,8 @@ WANTS_THE_PERSON = {"invalid_grant", "interaction_required", "login_required", "
 # cookie this app knows which sign-in it began; the code in the query is bound to it by PKCE, and kept out of the logs.
 warnings.filterwarnings("ignore", "response_mode='form_post' is recommended", UserWarning)
 
+_GRAPHS = tuple(f"https://{host}/" for host in GRAPH_CLOUDS)
+
 log = logging.getLogger(__name__)
 
 
@@ -48,11 +56,17 @@ class SignInError(Exception):
 
 
 class SignInRequired(Exception):
-    """Only the person can bring a token: they have to sign in (again), with these claims if Entra asked for any."""
+    """Only the person can bring a token: they have to sign in (again).
 
-    def __init__(self, claims: str | None = None):
+    Raised in a view, it sends them to sign in and back to the page.
+
+    :param claims: the claims challenge to pass on (JSON), if an API or Entra sent one.
+    :param scopes: the scopes that are wanted; None means `SCOPE`.
+    """
+
+    def __init__(self, claims: str | None = None, scopes: list[str] | None = None):
         super().__init__("sign-in required")
-        self.claims = claims
+        self.claims, self.scopes = claims, scopes
 
 
 class Auth(identity.flask.Auth):
@@ -96,6 +110,7 @@ class Auth(identity.flask.Auth):
         self._bp.get(split_url(self._redirect_uri).path or "/getAToken")(self.auth_response)
         self._bp.get("/logout")(self.logout)
         self.init_app(app)
+        app.register_error_handler(SignInRequired, self._sign_in_first)
 
     def _build_auth(self, session) -> _WebAuth:
         return _WebAuth(
@@ -132,14 +147,13 @@ class Auth(identity.flask.Auth):
         """Begin a sign-in: 302 to the authority, and a cookie with what the answer will be held against.
 
         :param next_link: where to go afterwards; anything but a path of this app is home.
-        :param scopes: what identity's `login_required` passes. `SCOPE` is asked for in any case: one consent for all.
+        :param scopes: the scopes to ask consent for; None means `SCOPE`.
         :param prompt: OpenID Connect Core, 3.1.2.1; None lets the authority decide.
         :param claims: a claims challenge to pass on (JSON).
         :param again: whether this is for somebody who is signed in, but whose sign-in does not do.
         :raises tenant.TenantUnavailable: the authority's address is not known yet, and it does not answer.
         """
-        del scopes
-        flow = self._auth.log_in(prompt=prompt, redirect_uri=self._redirect_uri, claims=claims)
+        flow = self._auth.log_in(scopes=scopes, prompt=prompt, redirect_uri=self._redirect_uri, claims=claims)
         response = redirect(flow.pop("auth_uri"))
         self._remember(response, {**flow, "next": _local_path(next_link), "again": again})
         response.headers["Cache-Control"] = "no-store"
@@ -159,6 +173,7 @@ class Auth(identity.flask.Auth):
             if self.user:  # the answer to a sign-in that is finished already: the person went back, or clicked twice
                 return redirect("/")
             raise SignInError("no_sign_in_begun")
+        g.return_to = flow["next"]  # for the page of a failure
         result = self._auth.complete_log_in(request.args, flow)
         # Used up, with or without success. Where the authority did not answer, a reload may still succeed.
         after_this_request(lambda response: self._forget(response, flow["state"]))
@@ -175,19 +190,23 @@ class Auth(identity.flask.Auth):
             log.info("Signed out: %s", _who(self.user))
         return redirect(self._auth.log_out(current_app.config["APP_ORIGIN"] + "/"))
 
-    def sign_in_again(self, claims: str | None = None) -> Response:
-        """Begin a sign-in for the page that is being asked for, unless that has just been done and did not help.
+    def _sign_in_first(self, required: SignInRequired) -> Response:
+        """Begin a sign-in for the page that is being asked for, unless that has just been done and did not help."""
+        try:
+            return self._sign_in_again(required)
+        except (SignInError, TenantUnavailable) as failure:
+            # What an error handler raises is a 500 to Flask. What made the sign-in necessary says more, if it is known.
+            cause = required.__cause__ if isinstance(failure, SignInError) else None
+            return current_app.handle_user_exception(cause or failure)
 
-        :param claims: as `login` takes them.
-        :raises SignInError: that was a moment ago: with single sign-on, to ask again would go round and round.
-            Or what is asked for is a picture or a script, which cannot sign in.
-        """
+    def _sign_in_again(self, required: SignInRequired) -> Response:
         if request.headers.get("Sec-Fetch-Dest", "document") != "document":
             raise SignInError("login_required")
         if time.time() - session.get("signed_in_again_at", 0) < JUST_NOW_SECONDS:
+            # With single sign-on, to ask again would go round and round.
             raise SignInError("sign_in_did_not_help")
         here = request.full_path.rstrip("?") if request.method == "GET" else "/"
-        return self.login(next_link=here, claims=claims, again=bool(self.user))
+        return self.login(next_link=here, scopes=required.scopes, claims=required.claims, again=bool(self.user))
 
     def check_credential(self) -> dict:
         """Ask for a token that needs no person (RFC 6749, 4.4): the authority accepts the app's credential, or says why not.
@@ -218,7 +237,7 @@ class Auth(identity.flask.Auth):
         """
         if not user:
             raise SignInRequired
-        return {"user": user, **_granted(auth.get_token_for_user(scopes or []))}
+        return {"user": user, **(_granted(auth.get_token_for_user(scopes), scopes) if scopes else {})}
 
     def _user_flow_url(self, name: str) -> str | None:
         """Where one of Azure AD B2C's other user flows begins: `edit_profile` or `reset_password`."""
@@ -302,10 +321,10 @@ class _WebAuth(identity.web.Auth):
             client_capabilities=["CP1"],  # this app understands claims challenges
         )
 
-    def log_in(self, *, redirect_uri, prompt=None, claims=None) -> dict:
+    def log_in(self, *, redirect_uri, scopes=None, prompt=None, claims=None) -> dict:
         """The first leg. Returns MSAL's flow, to be kept by the browser instead of in the session."""
         return self._build_msal_app().initiate_auth_code_flow(
-            self._scopes, redirect_uri=redirect_uri, prompt=prompt, claims_challenge=claims
+            scopes or self._scopes, redirect_uri=redirect_uri, prompt=prompt, claims_challenge=claims
         )
 
     def complete_log_in(self, auth_response, flow: dict) -> dict:
@@ -325,7 +344,7 @@ class _WebAuth(identity.web.Auth):
             return result
         if "id_token_claims" not in result:
             raise IdTokenRefused("there is none")
-        if "scope" in result and (missing := _names(self._scopes) - _names(result["scope"].split())):
+        if "scope" in result and (missing := _names(flow["scope"]) - _names(result["scope"].split())):
             return {"error": "invalid_scope", "error_description": f"Ungranted scope(s): {' '.join(sorted(missing))}"}
         self._session.clear()
         self._session.regenerate()
@@ -375,9 +394,9 @@ class _WebAuth(identity.web.Auth):
             brought = self._cached_token(scopes)
             if brought and not claims and brought["access_token"] != (found or {}).get("access_token"):
                 return brought
-            return self._refresh(claims)
+            return self._refresh(scopes, claims)
 
-    def _refresh(self, claims: str | None) -> dict:
+    def _refresh(self, scopes: list[str], claims: str | None) -> dict:
         user = self._load_user_from_session()
         if not user:
             return {"error": "interaction_required"}
@@ -386,11 +405,15 @@ class _WebAuth(identity.web.Auth):
         def refresh(app):
             accounts = app.get_accounts()
             return accounts and app.acquire_token_silent_with_error(
-                self._scopes, account=accounts[0], force_refresh=True, claims_challenge=claims
+                scopes, account=accounts[0], force_refresh=True, claims_challenge=claims
             )
 
         result = self._ask(refresh, cache) or {"error": "interaction_required"}
-        if "error" not in result:
+        if "error" in result:
+            log.warning("No new token: %s %s", result["error"], result.get("error_description", ""))
+        elif "scope" in result and _names(scopes) - _names(result["scope"].split()):
+            return {"error": "consent_required"}
+        else:
             refreshed = result.get("id_token_claims", user)
             if refreshed["sub"] != user["sub"]:
                 raise IdTokenRefused("a refresh brought another person's (sub)")  # OpenID Connect Core, 12.2
@@ -411,8 +434,6 @@ class _WebAuth(identity.web.Auth):
             ) from error
         except RuntimeError as error:  # the one thing that MSAL does check, with the flow it made
             raise IdTokenRefused("its nonce is not the one that was sent") from error
-        if result and "error" in result:
-            log.warning("The token endpoint refused: %s %s", result["error"], result.get("error_description", ""))
         return result
 
     def _cached_token(self, scopes) -> dict | None:
@@ -429,12 +450,12 @@ class _WebAuth(identity.web.Auth):
         return None
 
 
-def _granted(result: dict) -> dict:
+def _granted(result: dict, scopes: list[str] | None = None) -> dict:
     """The result of a token request, if it is a token."""
     if "access_token" in result:
         return result
     if result["error"] in WANTS_THE_PERSON:
-        raise SignInRequired(result.get("claims"))
+        raise SignInRequired(result.get("claims"), scopes)
     raise SignInError(result["error"], result.get("error_description", ""))
 
 
@@ -457,8 +478,12 @@ def _name(state: str) -> str:
 
 
 def _names(scopes) -> set[str]:
-    """Scopes to compare: Entra answers `User.Read` to `user.read` and to `https://graph.microsoft.com/User.Read`."""
-    return {scope.rpartition("/")[2].lower() for scope in scopes}
+    """Scopes to compare: Entra answers `User.Read` to `user.read` and to `https://graph.microsoft.com/User.Read`.
+
+    What is asked of every authority is left out: some grant it without saying so.
+    """
+    names = {scope.lower() for scope in scopes} - {"openid", "profile", "offline_access", "email"}
+    return {name.removeprefix(graph) for name in names for graph in [next(filter(name.startswith, _GRAPHS), "")]}
 
 
 def _who(user: dict) -> str:

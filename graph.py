@@ -7,16 +7,14 @@ https://learn.microsoft.com/entra/identity-platform/claims-challenge; RFC 6750 (
 from __future__ import annotations
 
 import base64
-import email.utils
 import json
 import logging
 import re
-import time
 import uuid
 
 import requests
 
-from http_client import BoundedSession, TooLarge
+from http_client import BoundedSession, TooLarge, retry_after
 
 PHOTO_BYTES = 4 * 1024 * 1024
 IMAGE_TYPES = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png", b"GIF8": "image/gif"}
@@ -122,7 +120,7 @@ def _error(response: requests.Response) -> GraphError:
         code, message = str(error["code"]), str(error["message"])
     except (ValueError, KeyError, TypeError, RecursionError):
         code = message = ""
-    status, wait = response.status_code, _retry_after(response)
+    status, wait = response.status_code, retry_after(response)
     what = {"status": status, "code": code, "retry_after": wait, **_ids(response)}
     if status == 401:
         return TokenRejected(message, claims=_claims_challenge(response), **what)
@@ -142,17 +140,6 @@ def _not_understood(response: requests.Response) -> GraphError:
 
 def _ids(response: requests.Response) -> dict[str, str]:
     return {"request_id": response.headers.get("request-id") or response.headers.get("client-request-id", "")}
-
-
-def _retry_after(response: requests.Response) -> int | None:
-    """RFC 9110, 10.2.3: seconds, or a date. In seconds, at least 1."""
-    value = response.headers.get("Retry-After", "")
-    if value.isascii() and value.isdecimal():
-        return max(1, min(int(value[:6]), 86400))
-    try:
-        return max(1, min(int(email.utils.parsedate_to_datetime(value).timestamp() - time.time()), 86400))
-    except (ValueError, TypeError, OverflowError):
-        return None
 
 
 def _claims_challenge(response: requests.Response) -> str | None:

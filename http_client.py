@@ -12,6 +12,7 @@ import io
 import os
 import socket
 import time
+from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 import requests
@@ -131,13 +132,13 @@ class BoundedSession(requests.Session):
         kwargs.setdefault("proxies", _proxies("{0.scheme}://{0.netloc}".format(urlsplit(url))))
         kwargs |= {"timeout": (CONNECT_SECONDS, ANSWER_SECONDS), "allow_redirects": False, "stream": True}
         try:
-            response = self.request(method, url, **kwargs)
+            response = self._send(method, url, **kwargs)
         except requests.ConnectionError as error:
             # RFC 9110, 9.2.2: a GET is safe to send again. That the server has closed an idle connection may show
             # only when the connection is used, so a first break says nothing about the server.
             if method != "GET" or not isinstance(error.args[0], urllib3.exceptions.ProtocolError):
                 raise
-            response = self.request(method, url, **kwargs)
+            response = self._send(method, url, **kwargs)
         with response:
             body = io.BytesIO()
             try:
@@ -152,3 +153,24 @@ class BoundedSession(requests.Session):
                 raise
         response._content = body.getvalue()  # where requests itself keeps a body that it has read
         return response
+
+    def _send(self, method: str, url: str, **kwargs) -> requests.Response:
+        try:
+            return self.request(method, url, **kwargs)
+        except requests.RequestException:
+            raise
+        except OSError as error:  # what requests says of a REQUESTS_CA_BUNDLE that is not there
+            raise requests.exceptions.SSLError(str(error)) from error
+
+
+def retry_after(response: requests.Response) -> int | None:
+    """How many seconds the `Retry-After` of an answer asks to wait: at least 1, at most a day (RFC 9110, 10.2.3).
+
+    :return: None when there is none, or none that can be read.
+    """
+    value = response.headers.get("Retry-After", "")
+    try:
+        seconds = int(value[:6]) if value.isdecimal() else parsedate_to_datetime(value).timestamp() - time.time()
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return max(1, min(int(seconds), 86400))

@@ -23,27 +23,31 @@ def config(log_format: str) -> dict:
 
     :param log_format: `text` or `json`.
     """
+    if log_format not in ("text", "json"):  # the doctor says so
+        log_format = "text"
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "filters": {"request_id": {"()": lambda: _add_request_id}, "no_query": {"()": lambda: _hide_queries}},
         "formatters": {
             "text": {"()": _OneLine, "fmt": _FIELDS},
+            "plain": {"format": "%(message)s"},
             "json": {"()": JsonFormatter, "fmt": _FIELDS},
         },
         "handlers": {
-            "stderr": {
+            "stderr": {"class": "logging.StreamHandler", "filters": ["request_id"], "formatter": log_format},
+            "server": {
                 "class": "logging.StreamHandler",
                 "filters": ["request_id"],
-                "formatter": "json" if log_format == "json" else "text",
-            }
+                "formatter": "json" if log_format == "json" else "plain",
+            },
         },
         "root": {"level": "INFO", "handlers": ["stderr"]},
         "loggers": {
             "gunicorn.error": {"handlers": [], "propagate": True},
             "gunicorn.access": {"handlers": [], "propagate": True},
-            # The development server logs whole request lines, and the redirect URI's has the authorization code in it.
-            "werkzeug": {"filters": ["no_query"]},
+            # The development server's lines have a time of their own. The query of the redirect URI holds the code.
+            "werkzeug": {"filters": ["no_query"], "handlers": ["server"], "propagate": False},
         },
     }
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import dataclass, field
+from urllib.parse import urlencode
 
-from flask import request
+from flask import Flask, Response, g, render_template, request
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 import logs
-from auth import SignInError
+from auth import Auth, SignInError
 from graph import GraphError
 from sessions import StoreUnavailable
 from tenant import IdTokenRefused, TenantUnavailable
@@ -386,13 +387,29 @@ HTTP_ERRORS: dict[int, tuple[str, str, str]] = {
 }
 
 
+def init_app(app: Flask, auth: Auth) -> None:
+    """Answer every failure with a page that says what happened and what to do."""
+
+    def show_problem(error: Exception) -> Response:
+        problem = explain(error)
+        # Where it is Graph that failed, the session is at hand; where the session failed, it must not be asked again.
+        user = auth.user if isinstance(error, GraphError) else None
+        page = render_template("problem.html", problem=problem, user=user)
+        return app.make_response((page, problem.status, problem.headers))
+
+    for failure in FAILURES:
+        app.register_error_handler(failure, show_problem)
+
+
 def explain(error: Exception) -> Problem:
     """The problem that an exception is to a person.
 
     :param error: one of this app's exceptions, werkzeug's, or any other, which is a 500.
     """
     error = getattr(error, "original_exception", None) or error
-    if isinstance(error, SignInError):
+    if isinstance(error, TenantUnavailable) and sign_in_details(error.description).get("code") in ENTRA_ERRORS:
+        problem = sign_in_problem(SignInError("invalid_tenant", error.description))
+    elif isinstance(error, SignInError):
         problem = sign_in_problem(error)
     elif isinstance(error, IdTokenRefused):
         problem = Problem(
@@ -441,11 +458,15 @@ def explain(error: Exception) -> Problem:
 
 def _way_on(action: str) -> str:
     # The page itself, if asking for it again does no harm: the redirect URI's code can be used only once.
-    page = (
-        request.full_path.rstrip("?") if request.method == "GET" and request.endpoint in ("call_graph", "home") else ""
-    )
+    # Back at it, the page that the sign-in was for.
+    page = g.get("return_to", "")
+    if not page and request.method == "GET" and request.endpoint in ("call_graph", "home"):
+        page = request.full_path.rstrip("?")
+    sign_in = "/login?" + urlencode({"next": page}) if len(page) > 1 else "/login"
+    if "return_to" in g:  # at the redirect URI, to try again is to sign in again
+        page = sign_in
     return {
-        "sign_in": f"/login?next={page}" if page else "/login",
+        "sign_in": sign_in,
         "other_account": "/login?prompt=select_account",
         "reset_password": "/login?user_flow=reset_password",
         "retry": page or "/login",

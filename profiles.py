@@ -10,7 +10,7 @@ from markupsafe import escape
 from pages import gettext
 
 _MAIL = re.compile(r"[^\s@:/?#&<>\"]+@[^\s@:/?#&<>\"]+")
-_PHONE = re.compile(r"\+?[0-9 ().-]{3,30}")
+_PHONE = re.compile(r"\+?[0-9][0-9 ().-]{2,30}")
 
 
 def show(profile: dict, config) -> dict[str, object]:
@@ -21,15 +21,15 @@ def show(profile: dict, config) -> dict[str, object]:
     :return: `name`, `fields` (label, value and link of each that has a value), `body` (the JSON, as written) and `asked`.
     """
     fields = [
-        (label, text, _link(text))
-        for label, key in (
-            (gettext("Job title"), "jobTitle"),
-            (gettext("Mail"), "mail"),
-            (gettext("User name"), "userPrincipalName"),
-            (gettext("Mobile phone"), "mobilePhone"),
-            (gettext("Business phones"), "businessPhones"),
-            (gettext("Office"), "officeLocation"),
-            (gettext("Language"), "preferredLanguage"),
+        (label, text, link(text))
+        for label, key, link in (
+            (gettext("Job title"), "jobTitle", _no_link),
+            (gettext("Mail"), "mail", _mail_link),
+            (gettext("User name"), "userPrincipalName", _no_link),
+            (gettext("Mobile phone"), "mobilePhone", _phone_link),
+            (gettext("Business phones"), "businessPhones", _phone_link),
+            (gettext("Office"), "officeLocation", _no_link),
+            (gettext("Language"), "preferredLanguage", _no_link),
         )
         for text in _texts(profile.get(key))
     ]
@@ -63,8 +63,15 @@ def _texts(value) -> list[str]:
     return [each.strip() for each in values if isinstance(each, str) and each.strip()]
 
 
-def _link(text: str) -> str | None:
-    """`mailto:` or `tel:`, for what is nothing but a mail address or a phone number."""
-    if _MAIL.fullmatch(text):
-        return f"mailto:{text}"
-    return f"tel:{re.sub(r'[^0-9+]', '', text)}" if _PHONE.fullmatch(text) else None
+def _no_link(text: str) -> None:
+    return None
+
+
+def _mail_link(text: str) -> str | None:
+    return f"mailto:{text}" if _MAIL.fullmatch(text) else None
+
+
+def _phone_link(text: str) -> str | None:
+    # "+44 (0)20 …": the zero is for callers inside the country, the plus for those outside.
+    digits = re.sub(r"[^0-9+]", "", text.replace("(0)", ""))
+    return f"tel:{digits}" if _PHONE.fullmatch(text) else None

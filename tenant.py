@@ -21,7 +21,7 @@ import jwt
 import requests
 
 from app_config import GUID, split_url
-from http_client import BoundedSession
+from http_client import BoundedSession, retry_after
 
 FRESH_SECONDS = 12 * 3600  # after that, fetched again in the background
 STALE_SECONDS = 24 * 3600  # after that, fetched again before it is used
@@ -35,12 +35,14 @@ log = logging.getLogger(__name__)
 class TenantUnavailable(Exception):
     """The authority cannot be reached, or answers what is no answer of an authority.
 
-    `retry_after` is the number of seconds that it asked to wait, or None.
+    :ivar timeout: whether it took too long.
+    :ivar retry_after: how many seconds it asked to wait, or None.
+    :ivar description: what it says is wrong with the request, when it says so.
     """
 
-    def __init__(self, reason: str, *, timeout: bool = False, retry_after: int | None = None):
+    def __init__(self, reason: str, *, timeout: bool = False, retry_after: int | None = None, description: str = ""):
         super().__init__(reason)
-        self.timeout, self.retry_after = timeout, retry_after
+        self.timeout, self.retry_after, self.description = timeout, retry_after, description
 
 
 class IdTokenRefused(Exception):
@@ -59,7 +61,14 @@ class Tenant:
     :param allowed_tenants: when not empty, the only tenants whose people may sign in.
     """
 
-    def __init__(self, http: BoundedSession, discovery_url, client_id, tenant_id=None, allowed_tenants=frozenset()):
+    def __init__(
+        self,
+        http: BoundedSession,
+        discovery_url: str,
+        client_id: str,
+        tenant_id: str | None,
+        allowed_tenants: frozenset[str],
+    ):
         self._http, self._client_id, self._tenant_id = http, client_id, tenant_id
         self._allowed_tenants = allowed_tenants
         self._metadata = _Kept(lambda: self._fetch_metadata(discovery_url))
@@ -121,7 +130,7 @@ class Tenant:
     # --- What MSAL asks of its `http_client` -----------------------------------------------------------------------
 
     def get(self, url: str, **_kwargs):
-        """MSAL gets nothing but the discovery document, at every app object that it makes."""
+        """MSAL gets nothing but the discovery document, whatever its address, at every app object that it makes."""
         return SimpleNamespace(status_code=200, text=json.dumps(self.metadata), headers={})
 
     def post(self, url: str, *, data=None, headers=None, **_kwargs):
@@ -164,9 +173,10 @@ class Tenant:
 
     def _fetch_metadata(self, url: str) -> dict:
         response = self._fetch("GET", url)
-        if response.status_code != 200:
-            raise TenantUnavailable(f"discovery answered {response.status_code}")
         metadata = _json_object(response)
+        if response.status_code != 200:
+            description = str(metadata.get("error_description", ""))
+            raise TenantUnavailable(f"discovery answered {response.status_code}", description=description)
         with contextlib.suppress(KeyError, ValueError, TypeError):
             self.clock_offset = time.time() - parsedate_to_datetime(response.headers["Date"]).timestamp()
         for name in ("issuer", "authorization_endpoint", "token_endpoint", "jwks_uri"):
@@ -201,10 +211,7 @@ class Tenant:
         except requests.RequestException as error:
             raise TenantUnavailable(f"no answer ({type(error).__name__})") from error
         if response.status_code >= 500 or response.status_code == 429:
-            wait = response.headers.get("Retry-After", "")
-            raise TenantUnavailable(
-                f"{url} answered {response.status_code}", retry_after=int(wait) if wait.isdecimal() else None
-            )
+            raise TenantUnavailable(f"{url} answered {response.status_code}", retry_after=retry_after(response))
         return response
 
 

@@ -326,11 +326,11 @@ def memory(bench: Bench) -> Iterator[Row]:
 
 
 def start(bench: Bench) -> Iterator[Row]:
-    """From the command to the first page. Bare Flask has nothing to import here but Flask."""
+    """From the command to the first page. Bare is the one that calls Graph as well: it imports Flask and requests."""
     values: dict[str, list[float]] = {who: [] for who in MODULES}
     for number in bench.pace.numbers:
         for who in MODULES:
-            module = "bench.apps.bare" if who == BARE else ""
+            module = "bench.apps.bare_graph" if who == BARE else ""
             began = time.monotonic()
             with bench.serving(who, "--workers", "1", place=bench.place(who, "start"), module=module):
                 if number:
