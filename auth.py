@@ -84,6 +84,7 @@ class Auth(identity.flask.Auth):
     def __init__(self, app: Flask, http: BoundedSession):
         config = app.config
         self._scopes = config["SCOPE"]
+        self.http = http
         super().__init__(
             None,
             client_id=config["CLIENT_ID"],

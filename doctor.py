@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import click
+import requests
 from dotenv.parser import parse_stream
 from flask import Flask, render_template, request
 from flask_babel import format_date, gettext
@@ -18,9 +22,10 @@ from flask_babel import lazy_gettext as _
 from flask_babel.speaklater import LazyString
 from msal.authority import WELL_KNOWN_AUTHORITY_HOSTS, WELL_KNOWN_B2C_HOSTS
 
-from app_config import DEFAULTS, DOTENV, GRAPH_CLOUDS, GUID, is_loopback, number, read_certificate, split_url
+from app_config import DEFAULTS, DOTENV, GRAPH_CLOUDS, GUID, SETTINGS, is_loopback, number, read_certificate, split_url
 from auth import Auth, SignInError
-from problems import sign_in_problem
+from http_client import BoundedSession
+from problems import sign_in_details, sign_in_problem
 from sessions import StoreUnavailable
 from tenant import LEEWAY_SECONDS, TenantUnavailable
 
@@ -51,8 +56,13 @@ def init_app(app: Flask, auth: Auth) -> None:
     def doctor(port: int) -> None:
         """Check the settings, and ask the authority about them."""
         found = examine(app, auth, port)
+        signs = {"right": "✓", "odd": "!", "wrong": "✗"}
+        try:
+            "✓✗".encode(sys.stdout.encoding)
+        except UnicodeEncodeError:  # a file or an old console on Windows
+            signs = {"right": "+", "odd": "!", "wrong": "x"}
         for finding in found:
-            sign = {"right": "✓", "odd": "!", "wrong": "✗"}[finding.level]
+            sign = signs[finding.level]
             click.echo(f"{sign} {finding.setting} {finding.found}." + (f" {finding.mend}" if finding.mend else ""))
         raise SystemExit(any(finding.level == "wrong" for finding in found))
 
@@ -70,7 +80,7 @@ def examine(app: Flask, auth: Auth, port: int) -> list[Finding]:
     """
     settings = app.config["SETTINGS"]
     findings = check_settings(settings)
-    findings += _check_files(settings) + list(_check_port(settings, port))
+    findings += [*_check_git(), *_check_names(), *_check_port(settings, port)]
     found = " ".join(finding.setting for finding in findings)
     findings += [
         Finding(name, "right", _shape(name, value)) for name, value in settings.items() if value and name not in found
@@ -78,6 +88,8 @@ def examine(app: Flask, auth: Auth, port: int) -> list[Finding]:
     findings += _ask_store(app)
     if not any(finding.level == "wrong" and finding.setting in _ASKABLE for finding in findings):
         findings += _ask_authority(app, auth)
+    if not any(finding.level == "wrong" and finding.setting == "ENDPOINT" for finding in findings):
+        findings.append(_ask_endpoint(app, auth.http))
     return findings
 
 
@@ -102,31 +114,32 @@ def _check_port(settings, port):
             "REDIRECT_URI",
             "odd",
             _("has another port than the one served, %(port)s", port=port),
-            _("Run the app on the port of REDIRECT_URI, or correct it here and in the registration."),
+            _(
+                "Run the app on that port (flask run --port %(wanted)s), or correct it here and in the registration.",
+                wanted=redirect_uri.port or 80,
+            ),
         )
 
 
-def _check_files(settings) -> list[Finding]:
-    findings = []
-    if DOTENV.exists():
-        if os.environ.get("FLASK_SKIP_DOTENV"):
-            findings.append(
-                Finding(".env", "odd", _("is there, but FLASK_SKIP_DOTENV keeps it from being read"), _("Unset that."))
-            )
-        try:
-            tracked = ["git", "ls-files", "--error-unmatch", DOTENV.name]
-            if subprocess.run(tracked, cwd=DOTENV.parent, capture_output=True, timeout=10).returncode == 0:  # noqa: S603
-                findings.append(
-                    Finding(
-                        ".env",
-                        "wrong",
-                        _("is tracked by git, with the secret in it"),
-                        _("Run git rm --cached .env, and make a new secret: the old one stays in the history."),
-                    )
-                )
-        except (OSError, subprocess.TimeoutExpired):
-            pass  # no git, no history
-    return findings
+def _check_git() -> Iterator[Finding]:
+    if not DOTENV.exists():
+        return
+    if os.environ.get("FLASK_SKIP_DOTENV"):
+        found = _("is there, but FLASK_SKIP_DOTENV keeps it from being read")
+        yield Finding(".env", "odd", found, _("Unset that."))
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):  # no git, no history
+        tracked = ["git", "ls-files", "--error-unmatch", DOTENV.name]
+        if subprocess.run(tracked, cwd=DOTENV.parent, capture_output=True, timeout=10).returncode == 0:  # noqa: S603
+            mend = _("Run git rm --cached .env, and make a new secret: the old one stays in the history.")
+            yield Finding(".env", "wrong", _("is tracked by git, with the secret in it"), mend)
+
+
+def _check_names() -> Iterator[Finding]:
+    with contextlib.suppress(OSError, UnicodeDecodeError), DOTENV.open(encoding="utf-8") as file:
+        for name in [binding.key for binding in parse_stream(file) if binding.key]:
+            meant = difflib.get_close_matches(name, SETTINGS, 1, 0.7)
+            if name not in SETTINGS and meant:
+                yield Finding(name, "odd", _("is no setting of this app"), _("Is %(meant)s meant?", meant=meant[0]))
 
 
 def _ask_store(app: Flask) -> list[Finding]:
@@ -169,13 +182,20 @@ def _ask_authority(app: Flask, auth: Auth) -> Iterator[Finding]:
         yield Finding(credential, "right", gettext("is accepted by the tenant"))
     else:
         problem = sign_in_problem(SignInError(answer["error"], answer.get("error_description", "")))
-        code = dict(problem.details).get(gettext("Error code"), answer["error"])
-        yield Finding(
-            credential,
-            "wrong",
-            gettext("is not accepted by the tenant (%(code)s)", code=code),
-            f"{problem.text} {problem.advice}",
-        )
+        code = sign_in_details(answer.get("error_description", "")).get("code", answer["error"])
+        blamed = {"AADSTS700016": "CLIENT_ID", "AADSTS90002": name, "AADSTS900023": name}.get(code, credential)
+        found = gettext("is not accepted by the tenant (%(code)s)", code=code)
+        yield Finding(blamed, "wrong", found, f"{problem.text} {problem.advice}")
+
+
+def _ask_endpoint(app: Flask, http: BoundedSession) -> Finding:
+    try:
+        http.fetch("GET", app.config["ENDPOINT"])  # whatever it answers to somebody without a token
+    except requests.RequestException as error:
+        found = _("cannot be reached: %(error)s", error=type(error).__name__)
+        mend = _("Check the address, this machine's network, and HTTPS_PROXY if there is a proxy.")
+        return Finding("ENDPOINT", "wrong", found, mend)
+    return Finding("ENDPOINT", "right", gettext("answers"))
 
 
 def _unreachable(name: str, error: TenantUnavailable) -> Finding:
@@ -184,8 +204,12 @@ def _unreachable(name: str, error: TenantUnavailable) -> Finding:
         "ProxyError": _("The proxy refuses: check HTTPS_PROXY and NO_PROXY."),
         "SSLError": _("Its certificate is not trusted: set REQUESTS_CA_BUNDLE to your organization's certificates."),
     }.get(kind, _("Check the address, this machine's network, and HTTPS_PROXY if there is a proxy."))
-    if "answered 400" in str(error) or "answered 404" in str(error):
-        mend = _("The tenant does not exist: copy the Directory (tenant) ID from the Overview of the app registration.")
+    if "discovery answered 4" in str(error):
+        found = _("is no tenant that exists there (%(error)s)", error=error)
+        mend = _(
+            "Copy the Directory (tenant) ID from the Overview of the app registration. Is CLIENT_ID the other one?"
+        )
+        return Finding(name, "wrong", found, mend)
     return Finding(name, "wrong", _("cannot be reached: %(error)s", error=error), mend)
 
 
@@ -253,10 +277,10 @@ def _check_shape(settings):
             continue
         if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
             yield Finding(name, "wrong", _("has quotes around its value"), _("Remove the quotes."))
-        elif name != "SCOPE" and _PLACEHOLDER.search(value):
-            what = _REQUIRED.get(name)
-            mend = _("Set it to %(what)s.", what=what) if what else _("Replace it with your own value, or remove it.")
-            yield Finding(name, "wrong", _("still holds a placeholder"), mend)
+        elif re.fullmatch(rf"<({GUID.pattern}|\S*~\S*)>", value, re.IGNORECASE):
+            yield Finding(name, "wrong", _("has < and > around its value"), _("Remove them."))
+        elif name in _REQUIRED and _PLACEHOLDER.search(value):
+            yield Finding(name, "wrong", _("still holds a placeholder"), _("Set it to %(what)s.", what=_REQUIRED[name]))
         elif re.search(r"[\r\n]", value):
             yield Finding(name, "wrong", _("has a line break in its value"), _("Write it on one line."))
         elif name in _WITHOUT_SPACE and re.search(r"\s", value):
@@ -307,7 +331,7 @@ def _check_credential(settings):
             )
         try:
             Path(settings["AZURE_FEDERATED_TOKEN_FILE"]).read_text()
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             yield Finding(
                 "AZURE_FEDERATED_TOKEN_FILE",
                 "wrong",
@@ -420,7 +444,7 @@ def _check_redirect_uri(settings):
             "REDIRECT_URI",
             "odd" if is_loopback(parts.hostname) else "wrong",
             _("uses http on a host other than localhost"),
-            _("Entra accepts http for localhost only: use https, in the registration too."),
+            _("Entra accepts http for localhost only: write localhost, or use https, in the registration too."),
         )
 
 
@@ -463,6 +487,9 @@ def _check_rest(settings):
         )
     if settings["REDIS_URL"] and split_url(settings["REDIS_URL"]).scheme not in ("redis", "rediss", "unix"):
         yield Finding("REDIS_URL", "wrong", _("does not begin with redis://, rediss:// or unix://"), _("Correct it."))
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        if os.environ.get(name) and not Path(os.environ[name]).exists():
+            yield Finding(name, "wrong", _("names a file that is not there"), _("Correct it, or unset it."))
     if settings["LOG_FORMAT"] not in ("text", "json"):
         yield Finding("LOG_FORMAT", "wrong", _("is neither text nor json"), _("Use one of the two, or remove it."))
 

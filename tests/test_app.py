@@ -1,7 +1,10 @@
 """The journeys that people make, from end to end."""
 
+import sys
 import time
 
+import jwt
+from conftest import free_port
 from visitor import Page, Visitor
 
 
@@ -40,6 +43,12 @@ def test_declining_the_consent_comes_back_to_a_page_that_says_so(person):
     assert "AADSTS65004" in page.text
     assert not person.signed_in
     assert person.sign_in("adele").status_code == 200
+
+
+def test_after_declining_another_account_may_be_taken_and_the_page_is_not_forgotten(person):
+    page = person.press(person.press(person.get("/call_graph"), "adele"), "cancel")
+    assert 'href="/login?prompt=select_account"' in page.text
+    assert 'href="/login?next=%2Fcall_graph"' in page.text
 
 
 def test_a_page_asked_for_while_signed_out_is_shown_after_sign_in(person):
@@ -88,3 +97,42 @@ def test_two_people_do_not_see_each_other(app):
     alex.sign_in("alex")
     assert "Adèle" in adele.get("/").text
     assert "Adèle" not in alex.get("/").text
+
+
+# --- What is built on it: a view of one's own, for another API --------------------------------------------------------
+
+ANOTHER_VIEW = """
+from app import app, auth
+
+
+@app.get("/people")
+@auth.login_required(scopes=["User.ReadBasic.All"])
+def people(*, context):
+    return context["access_token"]
+
+
+@app.get("/plain")
+@auth.login_required
+def plain(*, context):
+    assert "access_token" not in context
+    return context["user"]["name"]
+"""
+
+
+def test_a_view_of_ones_own_gets_a_token_for_the_scopes_it_asks_for(serve, box, tmp_path):
+    (tmp_path / "mine.py").write_text(ANOTHER_VIEW)
+    port = free_port()
+    command = [sys.executable, "-m", "flask", "--app", str(tmp_path / "mine.py"), "run", "--port", str(port)]
+    app = serve(command=command, port=port)
+    person = Visitor(app.url)
+    assert person.sign_in(path="/plain").text == "Adèle Vance"
+    asked = len(box.seen("token"))
+    token = person.go_on(person.get("/people")).text
+    scopes = jwt.decode(token, options={"verify_signature": False})["scp"].split()
+    assert "User.ReadBasic.All" in scopes
+    assert len(box.seen("token")) > asked
+    asked = len(box.seen("token"))
+    assert person.get("/people").text == token
+    assert "Retail Manager" in person.get("/call_graph").text
+    assert len(box.seen("token")) <= asked + 1
+    assert person.get("/people").text.count(".") == 2

@@ -189,6 +189,8 @@ def test_ready_says_whether_the_authority_is_known_and_alive_does_not_ask(serve,
     ready = requests.get(app.url + "/readyz", timeout=9)
     assert ready.status_code == 200
     assert "Set-Cookie" not in ready.headers
+    for host in ("10.0.0.5:8000", "site.azurewebsites.net"):
+        assert requests.get(app.url + "/healthz", headers={"Host": host}, timeout=9).status_code == 200
     asked = len(box.log)
     requests.get(app.url + "/readyz", timeout=9)
     assert len(box.log) == asked

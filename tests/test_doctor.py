@@ -44,6 +44,7 @@ SLIPS = [
     ("CLIENT_SECRET", "Enter_the_Client_Secret_Here", "wrong", "placeholder"),
     ("AUTHORITY", f"{HOST}/<TENANT_GUID>", "wrong", "placeholder"),
     ("AUTHORITY", f"{HOST}/Enter_the_Tenant_Id_Here", "wrong", "placeholder"),
+    ("CLIENT_ID", "<dd96df90-ffaf-4b01-a34d-b3a2abc47d16>", "wrong", "< and >"),
     ("CLIENT_ID", '"dd96df90-ffaf-4b01-a34d-b3a2abc47d16"', "wrong", "quotes"),
     ("CLIENT_SECRET", "'abc8Q~someSecretValue'", "wrong", "quotes"),
     ("CLIENT_ID", "dd96df90-ffaf-4b01- a34d-b3a2abc47d16", "wrong", "space"),
@@ -93,6 +94,7 @@ def test_each_slip_is_found_and_named_with_its_mend(name, value, level, text):
 def test_sound_settings_have_no_findings():
     assert findings() == []
     assert findings(AUTHORITY="https://contoso.ciamlogin.com") == []
+    assert findings(REDIRECT_URI="https://your-company.example/getAToken") == []
     assert findings(AUTHORITY=None, B2C_TENANT_NAME="contoso", SIGNUPSIGNIN_USER_FLOW="B2C_1_in") == []
     assert (
         findings(AUTHORITY="https://login.microsoftonline.us/" + TENANT, ENDPOINT="https://graph.microsoft.us/v1.0/me")
@@ -176,14 +178,14 @@ def test_a_secret_that_the_tenant_refuses_is_found(run_doctor, box, state, code)
 def test_an_unknown_client_is_found(run_doctor):
     status, printed = run_doctor(CLIENT_ID="11111111-2222-3333-4444-555555555555")
     assert status == 1
-    assert "AADSTS700016" in printed
+    assert "✗ CLIENT_ID is not accepted by the tenant (AADSTS700016)" in printed
 
 
 def test_a_tenant_that_does_not_exist_is_found(run_doctor, box):
     status, printed = run_doctor(AUTHORITY=f"{box.back_url}/11111111-2222-3333-4444-555555555555")
     assert status == 1
-    assert "✗ AUTHORITY cannot be reached" in printed
-    assert "The tenant does not exist" in printed
+    assert "✗ AUTHORITY is no tenant that exists there" in printed
+    assert "Is CLIENT_ID the other one?" in printed
 
 
 def test_an_authority_that_does_not_answer_is_found(run_doctor):
@@ -219,6 +221,32 @@ def test_a_port_other_than_the_one_served_is_odd(run_doctor):
     status, printed = run_doctor("--port", "8123")
     assert status == 0
     assert "! REDIRECT_URI has another port than the one served, 8123" in printed
+    assert "flask run --port 5000" in printed
+
+
+def test_an_endpoint_that_does_not_answer_is_found(run_doctor):
+    status, printed = run_doctor(ENDPOINT=f"https://localhost:{free_port()}/v1.0/me")
+    assert status == 1
+    assert "✗ ENDPOINT cannot be reached" in printed
+
+
+def test_a_file_of_certificates_that_is_not_there_is_named(run_doctor):
+    status, printed = run_doctor(REQUESTS_CA_BUNDLE="/nowhere/certificates.pem")
+    assert status == 1
+    assert "✗ REQUESTS_CA_BUNDLE names a file that is not there" in printed
+
+
+def test_a_misspelled_setting_is_noticed(run_doctor, copy):  # noqa: F811
+    (copy / ".env").write_text("CLIENT_SECRT=x\nSOMETHING_ELSE=y\n")
+    printed = run_doctor(cwd=copy)[1]
+    assert "! CLIENT_SECRT is no setting of this app. Is CLIENT_SECRET meant?" in printed
+    assert "SOMETHING_ELSE" not in printed
+
+
+def test_the_doctor_speaks_plainly_where_the_console_cannot_show_signs(run_doctor, box):
+    status, printed = run_doctor(PYTHONIOENCODING="cp1252")
+    assert status == 0
+    assert "+ CLIENT_ID" in printed
 
 
 def test_a_session_folder_that_cannot_be_written_is_found(run_doctor, tmp_path):

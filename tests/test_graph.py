@@ -260,6 +260,18 @@ def test_a_value_of_an_unexpected_type_does_no_harm(adele, box, value):
     assert adele.get("/call_graph").status_code == 200
 
 
+def test_links_are_for_mail_addresses_and_phone_numbers_only(adele, box):
+    box.person("adele").profile |= {
+        "officeLocation": "131-1104",
+        "mobilePhone": "---",
+        "businessPhones": ["+44 (0)20 7946 0000"],
+    }
+    page = adele.get("/call_graph").text
+    assert 'href="tel:1311104"' not in page
+    assert 'href="tel:"' not in page
+    assert 'href="tel:+442079460000"' in page
+
+
 def test_half_a_character_does_no_harm(adele, box):
     box.misbehave("me", Answer(200, r'{"displayName": "\ud83d", "x\udc00": 1}', {"Content-Type": "application/json"}))
     assert adele.get("/call_graph").status_code == 200

@@ -106,7 +106,8 @@ def test_a_port_in_use_is_one_clear_line():
 def test_no_setting_is_bad_enough_for_a_traceback(value):
     for name in app_config.SETTINGS:
         config = app_config.load({"CLIENT_ID": "a", "CLIENT_SECRET": "b", "AUTHORITY": "https://a/b", name: value})
-        assert config["SETTINGS"][name] in (value, value.strip())
+        is_path = name.endswith(("_PATH", "_FILE", "_DIR"))
+        assert config["SETTINGS"][name] == (str(ROOT / value.strip()) if is_path else value.strip())
 
 
 def test_scopes_are_qualified_for_the_cloud_of_the_endpoint():

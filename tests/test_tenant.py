@@ -189,6 +189,19 @@ def test_an_authority_that_cannot_be_reached_is_a_page(serve):
     assert "localhost:1" not in Visitor(app.url).get("/").text
 
 
+def test_a_tenant_that_does_not_exist_is_explained_to_whoever_runs_the_app(serve, box):
+    app = serve(AUTHORITY=f"{box.back_url}/11111111-2222-3333-4444-555555555555")
+    page = Visitor(app.url).get("/login")
+    assert page.status_code == 500
+    assert "The tenant in AUTHORITY does not exist" in page.text
+    assert "AADSTS90002" in page.text
+
+
+def test_a_file_of_certificates_that_is_not_there_is_a_page(serve):
+    page = Visitor(serve(REQUESTS_CA_BUNDLE="/nowhere/certificates.pem").url).get("/")
+    assert "REQUESTS_CA_BUNDLE names a file that is not there" in page.text
+
+
 def test_a_certificate_that_nobody_vouches_for_is_a_page(serve):
     app = serve(REQUESTS_CA_BUNDLE=None)
     page = Visitor(app.url).get("/login")
