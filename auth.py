@@ -14,6 +14,7 @@ current practice) want it. Everything that overrides a private part of identity 
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import re
 import time
@@ -32,8 +33,8 @@ from http_client import BoundedSession
 from tenant import IdTokenRefused, Tenant, TenantUnavailable
 
 SIGN_IN_SECONDS = 3600  # to pick an account, find the phone, and let an administrator look at the consent
-SIGN_INS_AT_ONCE = 5  # begun in one browser; more cookies than that outgrow what servers take as a request header
-RETURN_PATH_LENGTH = 1024  # a longer one would not fit in a cookie
+SIGN_INS_AT_ONCE = 4  # begun in one browser; with more, their cookies outgrow the 8 KB that servers take as a header
+RETURN_PATH_LENGTH = 512  # for the same reason
 JUST_NOW_SECONDS = 60
 # What the token endpoint says when it wants to see the person (OpenID Connect Core, 3.1.2.6; RFC 6749, 5.2).
 WANTS_THE_PERSON = {"invalid_grant", "interaction_required", "login_required", "consent_required"}
@@ -154,7 +155,7 @@ class Auth(identity.flask.Auth):
         :param again: whether this is for somebody who is signed in, but whose sign-in does not do.
         :raises tenant.TenantUnavailable: the authority's address is not known yet, and it does not answer.
         """
-        flow = self._auth.log_in(scopes=scopes, prompt=prompt, redirect_uri=self._redirect_uri, claims=claims)
+        flow = self._auth.log_in(scopes=scopes, prompt=prompt, redirect_uri=self._redirect_uri, claims=_sound(claims))
         response = redirect(flow.pop("auth_uri"))
         self._remember(response, {**flow, "next": _local_path(next_link), "again": again})
         response.headers["Cache-Control"] = "no-store"
@@ -177,7 +178,7 @@ class Auth(identity.flask.Auth):
         g.return_to = flow["next"]  # for the page of a failure
         result = self._auth.complete_log_in(request.args, flow)
         # Used up, with or without success. Where the authority did not answer, a reload may still succeed.
-        after_this_request(lambda response: self._forget(response, flow["state"]))
+        after_this_request(lambda response: self._forget(response, _name(flow["state"])))
         if "error" in result:
             raise SignInError(result["error"], result.get("error_description", ""))
         if flow["again"]:
@@ -186,7 +187,9 @@ class Auth(identity.flask.Auth):
         return redirect(flow["next"])
 
     def logout(self) -> Response:
-        """GET /logout: sign out here, then at the authority, then home."""
+        """GET /logout: sign out here, then at the authority, then home. Who only asks ahead is not signed out."""
+        if request.method == "HEAD" or "prefetch" in request.headers.get("Sec-Purpose", ""):
+            return redirect("/")
         if self.user:
             log.info("Signed out: %s", _who(self.user))
         return redirect(self._auth.log_out(current_app.config["APP_ORIGIN"] + "/"))
@@ -203,7 +206,7 @@ class Auth(identity.flask.Auth):
     def _sign_in_again(self, required: SignInRequired) -> Response:
         if request.headers.get("Sec-Fetch-Dest", "document") != "document":
             raise SignInError("login_required")
-        if time.time() - session.get("signed_in_again_at", 0) < JUST_NOW_SECONDS:
+        if 0 <= time.time() - session.get("signed_in_again_at", 0) < JUST_NOW_SECONDS:
             # With single sign-on, to ask again would go round and round.
             raise SignInError("sign_in_did_not_help")
         here = request.full_path.rstrip("?") if request.method == "GET" else "/"
@@ -229,7 +232,8 @@ class Auth(identity.flask.Auth):
         :raises SignInError: the authority refuses for another reason.
         :raises tenant.TenantUnavailable: the authority cannot be reached.
         """
-        return _granted(self._auth._get_token_for_user(self._scopes, force_refresh=True, claims=claims))["access_token"]
+        result = self._auth._get_token_for_user(self._scopes, force_refresh=True, claims=_sound(claims))
+        return _granted(result)["access_token"]
 
     def _login_required(self, auth, user, scopes) -> dict:
         """What identity's `login_required` gives a view as `context`.
@@ -257,17 +261,19 @@ class Auth(identity.flask.Auth):
 
     # --- A sign-in begun, in a cookie of its own --------------------------------------------------------------------
     # Named after its state, so tabs do not disturb each other; signed, so it can be believed; not in the session, so a
-    # flood of visitors fills no store. Another cookie lists the ones begun: the oldest are dropped before they are many.
+    # flood of visitors fills no store. Beside it a marker for the whole site, by which old ones are found and dropped. On
+    # https the marker is a __Host- cookie: a neighbour (evil.example.com to app.example.com) that plants a sign-in begun
+    # by itself cannot plant the marker.
 
     def _cookie(self, name: str) -> dict:
         https = current_app.config["HTTPS"]
-        path = split_url(self._redirect_uri).path
-        return {
-            "key": f"{'__Secure-' if https else ''}sign-in-{name}",
-            "path": path,
-            "secure": https,
-            "httponly": True,
-            "samesite": "Lax",
+        key, path = f"{'__Secure-' if https else ''}sign-in-{name}", split_url(self._redirect_uri).path
+        return {"key": key, "path": path, "secure": https, "httponly": True, "samesite": "Lax"}
+
+    def _marker(self, name: str) -> dict:
+        return self._cookie(name) | {
+            "key": f"{'__Host-' if current_app.config['HTTPS'] else ''}begun-{name}",
+            "path": "/",
         }
 
     @staticmethod
@@ -277,26 +283,30 @@ class Auth(identity.flask.Auth):
         )
 
     def _remember(self, response: Response, flow: dict) -> None:
+        prefix = self._marker("")["key"]
+        begun = sorted((at, key.removeprefix(prefix)) for key, at in request.cookies.items() if key.startswith(prefix))
+        for _at, old in begun[: -SIGN_INS_AT_ONCE + 1][:20]:
+            self._forget(response, old)
         name = _name(flow["state"])
         response.set_cookie(value=self._serializer().dumps(flow), max_age=SIGN_IN_SECONDS, **self._cookie(name))
-        begun = {**self._cookie("begun"), "path": "/"}
-        names = re.findall(r"[0-9a-f]{12}", request.cookies.get(begun["key"], ""))
-        for old in names[: -SIGN_INS_AT_ONCE + 1]:
-            response.delete_cookie(**self._cookie(old))
-        kept = [*names[-SIGN_INS_AT_ONCE + 1 :], name]
-        response.set_cookie(value=".".join(kept), max_age=SIGN_IN_SECONDS, **begun)
+        response.set_cookie(value=str(int(time.time() * 1000)), max_age=SIGN_IN_SECONDS, **self._marker(name))
 
     def _recall(self) -> dict | None:
         states = request.args.getlist("state")
-        cookie = request.cookies.get(self._cookie(_name(states[0]))["key"], "") if len(states) == 1 else ""
+        name = _name(states[0]) if len(states) == 1 else ""
         try:
-            flow = self._serializer().loads(cookie, max_age=SIGN_IN_SECONDS)
+            flow, at = self._serializer().loads(
+                request.cookies.get(self._cookie(name)["key"], ""), return_timestamp=True
+            )
         except itsdangerous.BadData:
             return None
-        return flow if flow["state"] == states[0] else None
+        # Not by itsdangerous's max_age: that refuses what was signed by a machine whose clock is a second ahead.
+        fresh = time.time() - at.timestamp() < SIGN_IN_SECONDS
+        return flow if fresh and flow["state"] == states[0] and self._marker(name)["key"] in request.cookies else None
 
-    def _forget(self, response: Response, state: str) -> Response:
-        response.delete_cookie(**self._cookie(_name(state)))
+    def _forget(self, response: Response, name: str) -> Response:
+        response.delete_cookie(**self._cookie(name))
+        response.delete_cookie(**self._marker(name))
         return response
 
 
@@ -306,6 +316,7 @@ class _WebAuth(identity.web.Auth):
     def __init__(self, tenant: Tenant, scopes: list[str], **kwargs):
         super().__init__(**kwargs)
         self._tenant, self._scopes = tenant, scopes
+        self._failures: dict[str, tuple[float, TenantUnavailable]] = {}  # of refreshes, by session, in the last minute
 
     def _build_msal_app(self, client_credential=None, cache=None):
         make = msal.ConfidentialClientApplication if client_credential else msal.PublicClientApplication
@@ -391,11 +402,20 @@ class _WebAuth(identity.web.Auth):
             return found
         # One refresh at a time for a session: of two requests that find the token expired, the second finds the first
         # one's token. Authorities that rotate refresh tokens take the use of an old one for a theft.
+        asked = time.monotonic()
         with self._session.exclusive():
             brought = self._cached_token(scopes)
             if brought and not claims and brought["access_token"] != (found or {}).get("access_token"):
                 return brought
-            return self._refresh(scopes, claims)
+            failed_at, failure = self._failures.get(self._session.sid, (asked, None))
+            if failed_at > asked:  # while this one waited for its turn: it need not wait for the same again
+                raise failure
+            try:
+                return self._refresh(scopes, claims)
+            except TenantUnavailable as error:
+                recent = {sid: each for sid, each in self._failures.items() if asked - each[0] < 60}
+                self._failures = {**recent, self._session.sid: (time.monotonic(), error)}
+                raise
 
     def _refresh(self, scopes: list[str], claims: str | None) -> dict:
         user = self._load_user_from_session()
@@ -427,7 +447,7 @@ class _WebAuth(identity.web.Auth):
         app = self._build_msal_app(self._client_credential, cache)
         try:
             result = acquire(app)
-        except (ValueError, TypeError, AttributeError, KeyError) as error:
+        except (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError) as error:
             raise TenantUnavailable(f"an answer that MSAL does not understand ({type(error).__name__})") from error
         except OSError as error:  # not the network's, which is TenantUnavailable: a federated token's file
             raise SignInError(
@@ -460,6 +480,14 @@ def _granted(result: dict, scopes: list[str] | None = None) -> dict:
     raise SignInError(result["error"], result.get("error_description", ""))
 
 
+def _sound(claims: str | None) -> str | None:
+    """A claims challenge, if it is one that MSAL can add to: a JSON object of objects (OpenID Connect Core, 5.5)."""
+    try:
+        return claims if all(isinstance(each, dict) for each in json.loads(claims or "{}").values()) else None
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return None
+
+
 def _local_path(link: str | None) -> str:
     """`link` if it is a path of this app, else home: never another site (open redirect, RFC 9700, 4.11)."""
     # Browsers read a backslash as a slash and skip control characters, so neither may stand anywhere; after one slash
@@ -469,6 +497,7 @@ def _local_path(link: str | None) -> str:
         and len(link) <= RETURN_PATH_LENGTH
         and re.fullmatch(r"/(?!/|%2f|%5c)[!-\[\]-~]*", link, re.IGNORECASE)
         and urlsplit(urljoin("http://here", link)).netloc == "here"
+        and urlsplit(link).path != "/logout"
     ):
         return link
     return "/"

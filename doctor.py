@@ -432,7 +432,7 @@ def _check_redirect_uri(settings):
             _("is not a URL with a path"),
             _("Write it as it stands in the app registration, for example %(uri)s.", uri=DEFAULTS["REDIRECT_URI"]),
         )
-    elif parts.path in ("", "/", "/login", "/logout"):
+    elif parts.path in ("", "/", "/login", "/logout", "/call_graph", "/photo", "/healthz", "/readyz"):
         yield Finding(
             "REDIRECT_URI",
             "wrong",

@@ -71,7 +71,7 @@ class GraphClient:
             text = json.dumps(answer, ensure_ascii=False)
         except (ValueError, RecursionError):
             answer = text = None
-        if not isinstance(answer, dict):
+        if not isinstance(answer, dict) or _too_deep(answer):
             raise _not_understood(response)
         if re.search("[\ud800-\udfff]", text):  # half a character, which JSON can spell and no page can hold
             answer = json.loads(text.encode("utf-8", "replace"))
@@ -117,7 +117,7 @@ class GraphClient:
 def _error(response: requests.Response) -> GraphError:
     try:
         error = response.json()["error"]
-        code, message = str(error["code"]), str(error["message"])
+        code, message = (str(error[name]).encode("utf-8", "replace").decode() for name in ("code", "message"))
     except (ValueError, KeyError, TypeError, RecursionError):
         code = message = ""
     status, wait = response.status_code, retry_after(response)
@@ -130,6 +130,19 @@ def _error(response: requests.Response) -> GraphError:
     if status < 400:
         return _not_understood(response)
     return GraphError(kind or ("unavailable" if status >= 500 else "refused"), message, **what)
+
+
+def _too_deep(value, levels: int = 64) -> bool:
+    # Nobody nests so deep but to make whoever shows it indent or recurse without end.
+    for _ in range(levels):
+        value = [
+            child
+            for each in (value if isinstance(value, list) else value.values())
+            for child in (each if isinstance(each, list) else each.values() if isinstance(each, dict) else ())
+        ]
+        if not value:
+            return False
+    return True
 
 
 def _not_understood(response: requests.Response) -> GraphError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import http.client
+import http.cookiejar
 import io
 import os
 import socket
@@ -69,6 +70,15 @@ class _BoundedResponse(http.client.HTTPResponse):
         super().__init__(sock, *args, **kwargs)
         self.fp = io.BufferedReader(_UntilDeadline(self.fp.detach(), sock, ANSWER_SECONDS), 65536)
 
+    def _read_status(self):
+        # http.client takes every interim answer but 100 for the final one (RFC 9110, 15.2). The final one would then wait
+        # on the pooled connection, for whoever uses that next: one person's answer for another.
+        version, status, reason = super()._read_status()
+        while 100 < status < 200:
+            http.client.parse_headers(self.fp)
+            version, status, reason = super()._read_status()
+        return version, status, reason
+
 
 class _HTTPConnection(urllib3.connection.HTTPConnection):
     response_class = _BoundedResponse
@@ -114,9 +124,14 @@ class BoundedSession(requests.Session):
     def __init__(self):
         super().__init__()
         self.trust_env = False
+        # One session for all people: what a server would have one of them keep must not go out with another's request.
+        self.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=()))
         self.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
         self.mount("https://", _BoundedAdapter(pool_connections=8, pool_maxsize=POOL_SIZE))
         self.mount("http://", _BoundedAdapter(pool_connections=8, pool_maxsize=POOL_SIZE))
+
+    def get_redirect_target(self, resp) -> None:
+        """None: requests reads the whole body of a redirect, whatever its size, even where it does not follow it."""
 
     def fetch(self, method: str, url: str, *, limit: int = 1024 * 1024, **kwargs) -> requests.Response:
         """Send one request and read its whole answer. Redirects are not followed: they could carry a token away.
@@ -146,6 +161,8 @@ class BoundedSession(requests.Session):
                     body.write(chunk)
                     if body.tell() > limit:
                         raise TooLarge(f"the answer has more than {limit} bytes", response=response)
+            except ValueError as error:  # a chunk with a size that is no number; requests' own errors are OSErrors
+                raise requests.exceptions.ChunkedEncodingError(error) from error
             except requests.ConnectionError as error:
                 # requests says ConnectionError when a body stalls, and Timeout when the headers do.
                 if isinstance(error.args[0], urllib3.exceptions.ReadTimeoutError):
@@ -161,6 +178,8 @@ class BoundedSession(requests.Session):
             raise
         except OSError as error:  # what requests says of a REQUESTS_CA_BUNDLE that is not there
             raise requests.exceptions.SSLError(str(error)) from error
+        except ValueError as error:  # a header, or a chunk's size, that is none
+            raise requests.exceptions.InvalidHeader(str(error)) from error
 
 
 def retry_after(response: requests.Response) -> int | None:

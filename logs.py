@@ -61,8 +61,11 @@ def request_id() -> str:
 
 class _OneLine(logging.Formatter):
     def formatMessage(self, record):
-        # What a visitor wrote into a parameter must not look like a line of ours.
-        return super().formatMessage(record).replace("\r", "\\r").replace("\n", "\\n")
+        # What a visitor wrote into a parameter must not look like a line of ours, nor command a terminal.
+        line = super().formatMessage(record)
+        if line.isprintable():
+            return line
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
 def _add_request_id(record: logging.LogRecord) -> bool:

@@ -28,8 +28,7 @@ def init_app(app: Flask) -> None:
     app.jinja_env.install_gettext_callables(gettext, _ngettext, newstyle=True)
     app.jinja_env.globals.update(asset=_asset, languages=LANGUAGES, language=language)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    # An address with a content hash never changes what it stands for.
-    app.config["SEND_FILE_MAX_AGE_DEFAULT"] = YEAR_SECONDS
+    app.get_send_file_max_age = _max_age
     app.wsgi_app = _with_headers(app.wsgi_app, _security_headers(app))
 
     @app.before_request
@@ -41,8 +40,8 @@ def init_app(app: Flask) -> None:
     def finish(response: Response) -> Response:
         if response.mimetype == "text/html":
             response.headers["Vary"] = "Accept-Language, Cookie"
-        if request.args.get("lang") in LANGUAGES:
-            response.set_cookie("lang", request.args["lang"], YEAR_SECONDS, secure=app.config["HTTPS"], samesite="Lax")
+            if (chosen := request.args.get("lang")) in LANGUAGES:
+                response.set_cookie("lang", chosen, YEAR_SECONDS, secure=app.config["HTTPS"], samesite="Lax")
         return response
 
 
@@ -58,6 +57,12 @@ def gettext(text: str) -> str:
 
 def _ngettext(singular: str, plural: str, number: int) -> str:
     return _catalogue(language()).ngettext(singular, plural, number)
+
+
+def _max_age(name: str) -> int | None:
+    """A year for an address with the hash of this very content, which never changes what it stands for."""
+    current = Path(current_app.static_folder, name).is_file() and _asset(name)
+    return YEAR_SECONDS if current and current.endswith(f"?v={request.args.get('v')}") else None
 
 
 def _with_headers(wsgi_app, headers: list[tuple[str, str]]):

@@ -36,7 +36,7 @@ def show(profile: dict, config) -> dict[str, object]:
     return {
         "name": next(iter(_texts(profile.get("displayName"))), ""),
         "fields": fields,
-        "body": json.dumps(profile, indent=2, ensure_ascii=False),
+        "body": _readable(profile),
         "has_photo": config["ENDPOINT"].rstrip("/").endswith("/me"),
         "asked": {"url": config["ENDPOINT"], "scopes": " ".join(config["SCOPE"])},
     }
@@ -61,6 +61,12 @@ def initials(user: dict) -> tuple[str, str]:
 def _texts(value) -> list[str]:
     values = value if isinstance(value, list) else [value]
     return [each.strip() for each in values if isinstance(each, str) and each.strip()]
+
+
+def _readable(profile: dict) -> str:
+    body = json.dumps(profile, ensure_ascii=False)
+    # Indentation can make a page a hundred times as large as what it shows.
+    return json.dumps(profile, ensure_ascii=False, indent=2) if len(body) < 100_000 else body
 
 
 def _no_link(text: str) -> None:

@@ -81,10 +81,11 @@ def init_app(app: Flask) -> None:
 class SealedSession(ServerSideSession):
     """A Flask session that is read from the store when it is first looked at: pages that don't look don't wait.
 
-    `new`: not in the store yet. `touched`: read, and due to live on.
+    `new`: not in the store yet. `touched`: read, and due to live on. `replaced`: the id it had before.
     """
 
     touched = False
+    replaced: str | None = None
 
     def __init__(self, interface: SealedSessionInterface, sid: str | None):
         self._stored = False  # nothing to read while the base class sets itself up
@@ -102,10 +103,9 @@ class SealedSession(ServerSideSession):
             dict.update(self, data)
 
     def regenerate(self) -> None:
-        """Take a new id, and delete what is stored under the old one. To be done at every sign-in (OWASP)."""
+        """Take a new id; what is stored under the old one is deleted when the new one is stored. At every sign-in (OWASP)."""
         self.load()
-        if not self.new:
-            self.interface.delete(self)
+        self.replaced = None if self.new else self.sid
         self.sid, self.new, self.modified = self.interface.new_id(), True, True
 
     @contextlib.contextmanager
@@ -122,6 +122,7 @@ class SealedSession(ServerSideSession):
             yield
             if self.modified:
                 self.interface.write(self)
+                self.modified = False  # or the end of the request would store it again, over what others stored since
 
 
 def _loading(name):
@@ -166,6 +167,7 @@ class SealedSessionInterface(ServerSideSessionInterface):
             # The view has answered already, so there is nobody to raise to: the error's page takes the answer's place.
             page = app.make_response(app.handle_user_exception(error))
             response.status, response.headers = page.status, page.headers
+            response.headers["Cache-Control"] = "no-store"
             response.set_data(page.get_data())
             return
         if session.accessed and "Cookie" not in response.headers.get("Vary", ""):
@@ -199,6 +201,9 @@ class SealedSessionInterface(ServerSideSessionInterface):
         if session:
             self._upsert_session(self.app.permanent_session_lifetime, session, session.sid)
             session.new = False
+            if session.replaced:
+                self._delete_session(session.replaced)
+                session.replaced = None
         elif not session.new:
             self.delete(session)
 
@@ -277,11 +282,14 @@ class FileStore:
     def __init__(self, folder: Path):
         self._folder, self._locks = folder, folder / "locks"
         try:
-            self._locks.mkdir(mode=0o700, parents=True, exist_ok=True)
-            folder.chmod(0o700)
+            self._make_folder()
         except OSError as error:
             log.error("SESSION_FILE_DIR %s cannot be used (%s): nobody can sign in.", folder, error.strerror)
         threading.Thread(target=self.prune, daemon=True).start()
+
+    def _make_folder(self) -> None:
+        self._locks.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder.chmod(0o700)
 
     def get(self, key: str) -> tuple[bytes, float] | None:
         try:
@@ -296,6 +304,8 @@ class FileStore:
     def add(self, key: str, value: bytes, seconds: int) -> None:
         temporary = self._folder / f"{key}.{secrets.token_hex(8)}.tmp"
         try:
+            if not self._locks.exists():  # a cleaner of temporary files has been here
+                self._make_folder()
             with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
                 file.write(value)
             os.utime(temporary, (time.time(), time.time() + seconds))
@@ -332,6 +342,8 @@ class FileStore:
     def _file_lock(self, key: str, purpose: str) -> Iterator[None]:
         # 256 files for all sessions together: a lock file cannot be removed without somebody just waiting for it.
         try:
+            if not self._locks.exists():
+                self._make_folder()
             file = open(f"{self._locks}/{key[:2]}.{purpose}", "ab")  # noqa: SIM115  closed below, which lets go
             _lock(file)
         except OSError as error:
@@ -340,7 +352,9 @@ class FileStore:
             yield
 
     def ping(self) -> None:
-        if not os.access(self._folder, os.R_OK | os.W_OK | os.X_OK):
+        with contextlib.suppress(OSError):
+            self._make_folder()
+        if not os.access(self._locks, os.R_OK | os.W_OK | os.X_OK):
             raise StoreUnavailable(f"SESSION_FILE_DIR {self._folder} cannot be read and written")
 
     def prune(self) -> int:

@@ -18,6 +18,7 @@ from email.utils import parsedate_to_datetime
 from types import SimpleNamespace
 
 import jwt
+import msgspec
 import requests
 
 from app_config import GUID, split_url
@@ -109,10 +110,17 @@ class Tenant:
             raise IdTokenRefused("it is not a JWT") from error
         try:
             json.dumps(claims, ensure_ascii=False).encode()
-        except UnicodeEncodeError as error:  # half a character, which JSON can spell and no page or store can hold
+            msgspec.msgpack.encode(claims)
+        except (
+            UnicodeEncodeError,
+            OverflowError,
+        ) as error:  # half a character, which JSON can spell and no page or store can hold
             raise IdTokenRefused("its claims are not text") from error
 
-        if claims.get("azp", self._client_id) != self._client_id:
+        if not all(isinstance(claims[name], (int, float)) for name in ("exp", "iat")):
+            raise IdTokenRefused("its times (exp, iat) are not numbers")
+        only_us = claims["aud"] in (self._client_id, [self._client_id])
+        if claims.get("azp", self._client_id if only_us else None) != self._client_id:
             raise IdTokenRefused("it was issued to another app (azp)")
         tid = claims.get("tid")
         if tid is not None and not (isinstance(tid, str) and GUID.fullmatch(tid)):
@@ -143,6 +151,8 @@ class Tenant:
         answer = _json_object(response)
         if response.status_code != 200 and "error" not in answer:
             raise TenantUnavailable(f"the token endpoint answered {response.status_code}")
+        if not all(isinstance(answer.get(name, ""), str) for name in ("error", "error_description", "claims")):
+            raise TenantUnavailable("the token endpoint sent an error that is no text")
         if "error" not in answer:
             if not isinstance(answer.get("access_token"), str):
                 raise TenantUnavailable("the token endpoint sent no access token")
@@ -235,7 +245,10 @@ class _Kept:
                 if self._at < asked:
                     self._renew()
         elif age > FRESH_SECONDS and self._lock.acquire(blocking=False):
-            threading.Thread(target=self._renew_in_background, daemon=True).start()
+            try:
+                threading.Thread(target=self._renew_in_background, daemon=True).start()
+            except RuntimeError:  # no more threads
+                self._lock.release()
         return self._value
 
     def _renew(self) -> None:
@@ -259,6 +272,7 @@ class _Kept:
 def _json_object(response: requests.Response) -> dict:
     try:
         answer = response.json()
+        json.dumps(answer, ensure_ascii=False).encode()  # not half a character either
     except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
