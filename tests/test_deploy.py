@@ -177,6 +177,16 @@ def test_a_rolling_restart_under_load_fails_no_request(behind_nginx):
     assert set(statuses) == {200}
 
 
+@posix
+def test_nginx_does_not_ask_again_for_what_has_failed(behind_nginx, box):
+    url, _apps, vouches = behind_nginx
+    box.forge = lambda claims, header: ({**claims, "aud": "another app"}, header)
+    page = visitor(url, vouches).sign_in()
+    assert page.status_code == 502
+    assert "Sign-in refused" in page.text
+    assert len(box.seen("token")) == 1
+
+
 # --- Health -----------------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,340 @@
+"""What an attack on the running app once found. Each of these did harm; none does now."""
+
+import gzip
+import hashlib
+import hmac
+import json
+import re
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import itsdangerous
+import pytest
+import requests
+from visitor import Visitor
+
+from sandbox.faults import Answer, Challenge, Delay, Fault, Silence, _send
+
+
+class EarlyHints(Fault):
+    """An interim answer (RFC 8297), and the real one a second later."""
+
+    def act(self, environ, box):
+        _send(environ, b"HTTP/1.1 103 Early Hints\r\nLink: </x>; rel=preload\r\n\r\n")
+        box.closing.wait(0.6)
+
+
+def test_an_interim_answer_does_not_give_one_persons_profile_to_another(app, box):
+    adele, alex = Visitor(app.url), Visitor(app.url)
+    adele.sign_in("adele")
+    alex.sign_in("alex")
+    box.misbehave("me", EarlyHints())
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(adele.get, "/call_graph")
+        time.sleep(0.3)
+        assert "Adèle" not in alex.get("/call_graph").text
+        assert "Retail Manager" in first.result().text
+
+
+def test_a_cookie_that_graph_sets_for_one_person_is_not_sent_with_anothers_request(app, box):
+    box.misbehave("me", Answer(200, {"displayName": "A"}, {"Set-Cookie": "person=adele; Path=/"}))
+    Visitor(app.url).sign_in("adele", "/call_graph")
+    Visitor(app.url).sign_in("alex", "/call_graph")
+    assert [each.headers.get("Cookie") for each in box.log if each.endpoint in ("token", "me")] == [None] * 4
+
+
+def cookies_of(person):
+    return {"session": next(cookie.value for cookie in person.cookies if cookie.name == "session")}
+
+
+def test_the_end_of_a_slow_request_does_not_undo_a_refresh_that_another_made_meanwhile(person, box):
+    box.single_use_refresh_tokens = True
+    box.access_token_lifetime = 60
+    person.sign_in()
+    cookies = cookies_of(person)
+
+    def call():
+        return requests.get(person.url + "/call_graph", cookies=cookies, allow_redirects=False, timeout=20).status_code
+
+    box.misbehave("me", Delay(1))
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(call)
+        time.sleep(0.4)
+        assert call() == 200
+        assert slow.result() == 200
+    assert call() == 200
+
+
+def test_the_end_of_a_slow_request_does_not_put_its_old_cookie_over_a_new_sign_in(person, box):
+    box.access_token_lifetime = 60
+    person.sign_in()
+    box.misbehave("me", Delay(0.5))
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(requests.get, person.url + "/call_graph", cookies=cookies_of(person), timeout=20)
+        time.sleep(0.2)
+        person.sign_in("alex", "/login?prompt=select_account")
+        assert "session=" not in slow.result().headers.get("Set-Cookie", "")
+
+
+def memory(app):
+    """The most memory that the app's process ever had, in MB."""
+    status = Path(f"/proc/{app.process.pid}/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) // 1024
+
+
+linux = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+
+
+@linux
+def test_the_body_of_a_redirect_is_not_read(person, app, box):
+    person.sign_in()
+    before = memory(app)
+    bomb = gzip.compress(b" " * 300_000_000, 1)
+    box.misbehave("me", Answer(302, bomb, {"Location": "https://localhost:1/", "Content-Encoding": "gzip"}))
+    assert person.get("/call_graph").status_code == 502
+    assert memory(app) - before < 50
+
+
+@linux
+def test_an_answer_made_to_be_indented_is_not(person, app, box):
+    person.sign_in()
+    before = memory(app)
+    deep = "[" * 60 + "0," * 200_000 + "0" + "]" * 60
+    box.misbehave("me", Answer(200, '{"a":' + deep + "}", {"Content-Type": "application/json"}))
+    assert len(person.get("/call_graph").content) < 2_000_000
+    assert memory(app) - before < 100
+    box.misbehave("me", Answer(200, '{"a":' + "[" * 300 + "]" * 300 + "}", {"Content-Type": "application/json"}))
+    assert person.get("/call_graph").status_code == 502
+
+
+def signed_by(box, clock):
+    key = hmac.digest(box.client_secret.encode(), b"sign-in", "sha256")
+
+    class Signer(itsdangerous.TimestampSigner):
+        def get_timestamp(self):
+            return int(time.time()) + clock
+
+    return itsdangerous.URLSafeTimedSerializer(
+        key, "sign-in", signer=Signer, signer_kwargs={"digest_method": hashlib.sha256}
+    )
+
+
+@pytest.mark.parametrize(
+    ("clock", "finishes"), [(5, True), (-5, True), (-4000, False)], ids=["ahead", "behind", "an hour ago"]
+)
+def test_machines_whose_clocks_differ_finish_each_others_sign_ins_but_no_old_ones(person, box, clock, finishes):
+    answer = person.answer()
+    for cookie in person.cookies:
+        if cookie.path == "/getAToken":
+            cookie.value = signed_by(box, clock).dumps(signed_by(box, 0).loads(cookie.value))
+    person.get(answer)
+    assert person.signed_in == finishes
+
+
+TOKEN_ANSWERS = {
+    "error is a number": {"error": 5},
+    "error is a list": {"error": ["x"]},
+    "description is null": {"error": "invalid_grant", "error_description": None},
+    "half a character": {"error": "\ud800"},
+    "claims are no JSON": {"error": "interaction_required", "claims": "not json"},
+    "claims are a list": {"error": "interaction_required", "claims": "[]"},
+    "claims of a number": {"error": "interaction_required", "claims": '{"access_token": 5}'},
+    "claims nested without end": {"error": "interaction_required", "claims": "[" * 5000},
+    "expires_in is infinite": '{"access_token": "x", "token_type": "Bearer", "expires_in": 1e999}',
+    "refresh_in is infinite": '{"access_token": "x", "token_type": "Bearer", "expires_in": 9, "refresh_in": 1e999}',
+}
+
+
+@pytest.mark.parametrize("answer", TOKEN_ANSWERS.values(), ids=TOKEN_ANSWERS)
+def test_no_answer_of_the_token_endpoint_ends_in_a_500_of_ours(person, box, answer):
+    body = answer if isinstance(answer, str) else json.dumps(answer)
+    box.misbehave("token", Answer(400 if "error" in answer else 200, body, {"Content-Type": "application/json"}))
+    page = person.sign_in()
+    assert "Something went wrong" not in page.text
+    box.access_token_lifetime = 1
+    person.sign_in()
+    assert person.signed_in
+    box.misbehave("token", Answer(400 if "error" in answer else 200, body, {"Content-Type": "application/json"}))
+    assert "Something went wrong" not in person.get("/call_graph").text
+
+
+@pytest.mark.parametrize(
+    "change", [{"exp": "soon"}, {"iat": "now"}, {"exp": True}, {"big": 2**80}], ids=["exp", "iat", "true", "2^80"]
+)
+def test_an_id_token_that_would_break_later_is_refused_at_once(person, box, change):
+    box.forge = lambda claims, header: ({**claims, **change}, header)
+    person.sign_in()
+    assert not person.signed_in
+    box.forge = None
+    person.sign_in()
+    assert person.get("/call_graph").status_code == 200
+
+
+def test_an_id_token_for_us_and_another_app_is_refused_unless_it_was_issued_to_us(person, box):
+    box.forge = lambda claims, header: ({**claims, "aud": [claims["aud"], "evil"]}, header)
+    person.sign_in()
+    assert not person.signed_in
+    box.forge = lambda claims, header: ({**claims, "aud": [claims["aud"]]}, header)
+    person.sign_in()
+    assert person.signed_in
+
+
+class Raw(Fault):
+    def __init__(self, answer):
+        self.answer = answer
+
+    def act(self, environ, box):
+        _send(environ, self.answer)
+        environ["werkzeug.socket"].close()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nhello\r\n0\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: http://[\r\nContent-Length: 0\r\n\r\n",
+        b'HTTP/1.1 403 Forbidden\r\nContent-Length: 44\r\n\r\n{"error": {"code": "\\ud800", "message": "x"}}',
+        b"nonsense\r\n\r\n",
+    ],
+    ids=["chunk", "location", "half a character", "nonsense"],
+)
+def test_no_answer_of_graph_ends_in_a_500_of_ours(person, box, answer):
+    person.sign_in()
+    box.misbehave("me", Raw(answer), times=2)
+    page = person.get("/call_graph")
+    assert "Something went wrong" not in page.text
+    assert page.status_code in (401, 403, 502)
+
+
+def test_a_challenge_of_graph_that_is_no_request_for_claims_counts_as_a_rejected_token(person, box):
+    person.sign_in()
+    box.misbehave("me", Challenge({"access_token": 5}))
+    page = person.go_on(person.get("/call_graph"))
+    assert "sign-in cannot be reached" not in page.text
+
+
+def test_a_page_for_a_broken_store_is_as_safe_as_any(serve):
+    app = serve()
+    person = Visitor(app.url)
+    person.sign_in()
+    shutil.rmtree(app.folder / "sessions" / "locks")
+    (app.folder / "sessions" / "locks").write_text("in the way")
+    page = person.get("/logout", follow=False)
+    assert page.status_code == 503
+    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+    assert page.headers["Cache-Control"] == "no-store"
+    assert "Location" not in page.headers
+
+
+def test_a_sign_in_that_cannot_be_stored_leaves_the_old_one_as_it_is(serve):
+    app = serve()
+    person = Visitor(app.url)
+    person.sign_in()
+    answer = person.answer()
+    folder = app.folder / "sessions"
+    (kept,) = app.sessions
+    content, when = kept.read_bytes(), kept.stat().st_mtime
+    folder.rename(folder.with_name("elsewhere"))
+    folder.write_text("in the way")
+    assert person.get(answer).status_code == 503
+    folder.unlink()
+    folder.with_name("elsewhere").rename(folder)
+    assert kept.read_bytes() == content
+    assert kept.stat().st_mtime == when
+    assert person.signed_in
+
+
+def test_the_session_folder_may_disappear_while_the_app_runs(serve):
+    app = serve()
+    person = Visitor(app.url)
+    person.sign_in()
+    shutil.rmtree(app.folder / "sessions")
+    assert not person.signed_in
+    person.sign_in()
+    assert person.signed_in
+
+
+def test_a_neighbour_that_plants_its_own_sign_in_signs_nobody_in_as_itself(serve):
+    """A cookie for the path can come from a neighbouring site; a `__Host-` cookie cannot."""
+    app = serve(REDIRECT_URI="https://localhost/getAToken")
+    begun = requests.get(app.url + "/login", allow_redirects=False, timeout=9)
+    state = re.search(r"[?&]state=([^&]+)", begun.headers["Location"])[1]
+    cookies = dict(each.split(";")[0].split("=", 1) for each in begun.raw.headers.getlist("Set-Cookie"))
+    own = requests.get(f"{app.url}/getAToken?error=x&state={state}", cookies=cookies, timeout=9)
+    assert "no sign-in that was begun" not in own.text
+    planted = {name: value for name, value in cookies.items() if not name.startswith("__Host-")}
+    assert len(planted) == 1
+    page = requests.get(f"{app.url}/getAToken?error=x&state={state}", cookies=planted, timeout=9)
+    assert "no sign-in that was begun" in page.text
+
+
+def test_the_cookies_of_sign_ins_begun_stay_within_what_servers_take(serve, box):
+    app = serve(SCOPE=" ".join(f"Some.Longer.Permission{number}.Read.All" for number in range(11)))
+    person = Visitor(app.url)
+    for number in range(9):
+        link = "/call_graph?x=" + hashlib.sha512(str(number).encode()).hexdigest() * 3
+        person.get("/login", params={"next": link}, follow=False)
+    sent = "; ".join(
+        f"{cookie.name}={cookie.value}" for cookie in person.cookies if cookie.domain.startswith("localhost")
+    )
+    assert len(sent) < 8000
+
+
+def test_a_thousand_forged_markers_make_no_answer_without_end(app):
+    forged = "; ".join(f"begun-{number:012x}={number}" for number in range(300))
+    answer = requests.get(app.url + "/login", headers={"Cookie": forged}, allow_redirects=False, timeout=9)
+    assert len(str(answer.raw.headers)) < 8000
+
+
+def test_who_waits_for_a_refresh_that_fails_does_not_wait_for_another(person, box):
+    box.access_token_lifetime = 1
+    person.sign_in()
+    box.misbehave("token", Silence(60), times=None)
+    cookies = cookies_of(person)
+
+    def call(_):
+        began = time.monotonic()
+        page = requests.get(person.url + "/call_graph", cookies=cookies, timeout=60)
+        return page.status_code, time.monotonic() - began
+
+    with ThreadPoolExecutor(6) as pool:
+        for status, seconds in pool.map(call, range(6)):
+            assert status == 504
+            assert seconds < 12
+    box.behave()
+    assert person.get("/call_graph").status_code == 200
+
+
+def test_a_log_line_cannot_command_a_terminal(person, app):
+    person.get("/getAToken?error=%1b[2Jhello%07%c2%85&state=x")
+    answer = person.answer()
+    person.get(re.sub("code=[^&]+", "error=%1b[2Jhello%07", answer))
+    lines = [line for line in app.log().splitlines() if "hello" in line and "SignInError" in line]
+    assert lines
+    assert not any("\x1b" in line or "\x07" in line for line in lines)
+
+
+def test_only_the_address_of_this_very_content_is_cached_for_a_year(person):
+    right = re.search(r"/static/style\.css\?v=\w+", person.get("/").text)[0]
+    assert "max-age=31536000" in person.get(right).headers["Cache-Control"]
+    for wrong in ("/static/style.css", "/static/style.css?v=0", right + "&lang=fr"):
+        headers = person.get(wrong).headers
+        assert "Set-Cookie" not in headers
+        if wrong != right + "&lang=fr":
+            assert "31536000" not in headers["Cache-Control"]
+
+
+@pytest.mark.parametrize("headers", [{"Sec-Purpose": "prefetch"}, {"Sec-Purpose": "prefetch;prerender"}])
+def test_asking_ahead_for_sign_out_signs_nobody_out(person, headers):
+    person.sign_in()
+    person.get("/logout", headers=headers, follow=False)
+    assert person.signed_in
+    person.head(person.url + "/logout", timeout=9)
+    assert person.signed_in
+
+
+def test_a_link_cannot_sign_somebody_out_right_after_sign_in(person):
+    person.sign_in(path="/login?next=/logout")
+    assert person.signed_in
