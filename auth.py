@@ -284,9 +284,9 @@ class Auth(identity.flask.Auth):
 
     def _remember(self, response: Response, flow: dict) -> None:
         prefix = self._marker("")["key"]
-        begun = sorted((at, key.removeprefix(prefix)) for key, at in request.cookies.items() if key.startswith(prefix))
+        begun = sorted((at, key) for key, at in request.cookies.items() if re.fullmatch(prefix + "[0-9a-f]{12}", key))
         for _at, old in begun[: -SIGN_INS_AT_ONCE + 1][:20]:
-            self._forget(response, old)
+            self._forget(response, old.removeprefix(prefix))
         name = _name(flow["state"])
         response.set_cookie(value=self._serializer().dumps(flow), max_age=SIGN_IN_SECONDS, **self._cookie(name))
         response.set_cookie(value=str(int(time.time() * 1000)), max_age=SIGN_IN_SECONDS, **self._marker(name))

@@ -422,7 +422,7 @@ def explain(error: Exception) -> Problem:
         )
     elif isinstance(error, TenantUnavailable):
         problem = Problem(
-            503 if error.retry_after else 504 if error.timeout else 502,
+            503 if error.retry_after or error.timeout else 502,
             gettext("Sign-in cannot be reached"),
             gettext("Microsoft's sign-in cannot be reached at the moment."),
             _wait(error.retry_after),

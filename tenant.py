@@ -125,9 +125,11 @@ class Tenant:
         tid = claims.get("tid")
         if tid is not None and not (isinstance(tid, str) and GUID.fullmatch(tid)):
             raise IdTokenRefused("its tenant (tid) is not a GUID")
-        # `common` and `organizations` publish an issuer, and keys, that hold {tenantid} for the tenant of the person.
-        for issuer in (self.metadata["issuer"], key.issuer):
-            if issuer and claims["iss"] != issuer.replace("{tenantid}", tid or ""):
+        # `common` and `organizations` publish an issuer that holds {tenantid} for the tenant of the person; which keys may
+        # speak for which tenant then stands with the keys.
+        issuer = self.metadata["issuer"]
+        for allowed in (issuer, key.issuer if "{tenantid}" in issuer else None):
+            if allowed and claims["iss"] != allowed.replace("{tenantid}", tid or ""):
                 raise IdTokenRefused("its issuer (iss) is not the authority's")
         if self._tenant_id and (tid or "").lower() != self._tenant_id.lower():
             raise IdTokenRefused("its tenant (tid) is not the authority's")

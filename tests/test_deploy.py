@@ -206,6 +206,7 @@ def test_ready_says_whether_the_authority_is_known_and_alive_does_not_ask(serve,
     assert len(box.log) == asked
     assert box.client_id not in ready.text
     shutil.rmtree(app.folder / "sessions")
+    (app.folder / "sessions").write_text("in the way")
     assert requests.get(app.url + "/readyz", timeout=9).status_code == 503
     assert requests.get(app.url + "/healthz", timeout=9).status_code == 200
 

@@ -121,13 +121,13 @@ def test_the_first_command_ends_with_the_app_answering_on_port_5000(tmp_path):
         start_new_session=True,
     )
     try:
-        page = answers("http://localhost:5000")
+        assert "Sandbox ready: open http://localhost:5000" in process.stdout.readline()
+        page = requests.get("http://localhost:5000", timeout=9)
         assert page.status_code == 200
         assert "Sandbox" in page.text
     finally:
         os.killpg(process.pid, signal.SIGINT)
-        out, _ = process.communicate(timeout=30)
-    assert "Sandbox ready: open http://localhost:5000" in out
+        process.communicate(timeout=30)
     assert not busy(5000)
 
 
