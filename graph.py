@@ -1,5 +1,7 @@
 """`GraphClient`: a bearer token in, a profile or a `GraphError` out. Knows nothing of Flask, sessions or sign-in.
 
+To use it in another app, take `http_client.py` along.
+
 https://learn.microsoft.com/graph/errors, https://learn.microsoft.com/graph/throttling,
 https://learn.microsoft.com/entra/identity-platform/claims-challenge; RFC 6750 (bearer tokens).
 """

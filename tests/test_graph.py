@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from visitor import Page, Visitor
 
+from graph import GraphClient, GraphError, TokenRejected
+from http_client import BoundedSession
 from sandbox.faults import Answer, Challenge, Close, Drip, DripHeaders, Flood, Reset, Silence, Truncated
 
 
@@ -39,6 +41,24 @@ def test_each_call_carries_an_id_and_no_other_headers_than_it_needs(adele, box):
     assert re.fullmatch("[0-9a-f-]{36}", first.headers["client-request-id"])
     assert first.headers["client-request-id"] != second.headers["client-request-id"]
     assert "Cookie" not in first.headers
+
+
+def test_the_client_can_be_used_without_the_app(adele, box, monkeypatch):
+    adele.get("/call_graph")
+    token = box.seen("me")[0].headers["Authorization"].removeprefix("Bearer ")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", box.ca_file)
+    with BoundedSession() as session:
+        client = GraphClient(session, box.settings["ENDPOINT"])
+        assert client.me(token)["displayName"] == "Adèle Vance"
+        assert client.photo(token)[1] == "image/jpeg"
+        with pytest.raises(TokenRejected):
+            client.me("no token")
+        box.misbehave("me", Answer(503, graph_error("Busy", "Slow down."), {"Retry-After": "9", "request-id": "r-1"}))
+        with pytest.raises(GraphError) as raised:
+            client.me(token)
+    error = raised.value
+    assert (error.kind, error.status, error.code, error.message) == ("throttled", 503, "Busy", "Slow down.")
+    assert (error.retry_after, error.request_id) == (9, "r-1")
 
 
 # --- What Graph says → what the person sees ---------------------------------------------------------------------------
