@@ -76,26 +76,24 @@ def examine(app: Flask, auth: Auth, port: int) -> list[Finding]:
     """All that can be told, the authority and the session store having been asked.
 
     :param port: where the app is, or will be, served.
-    :return: first what is wrong or odd with the settings as they are written, then what is right, then what was asked.
+    :return: first what is wrong or odd with the settings as they are written, then what is right, then what was asked;
+        the authority and the API are asked only when nothing is wrong so far.
     """
     settings = app.config["SETTINGS"]
     findings = check_settings(settings)
     findings += [*_check_git(), *_check_names(), *_check_port(settings, port)]
-    found = " ".join(finding.setting for finding in findings)
+    found = {name for finding in findings for name in str(finding.setting).split(" + ")}
+    sound = not any(finding.level == "wrong" for finding in findings)
     findings += [
         Finding(name, "right", _shape(name, value)) for name, value in settings.items() if value and name not in found
     ]
     findings += _ask_store(app)
-    if not any(finding.level == "wrong" and finding.setting in _ASKABLE for finding in findings):
-        findings += _ask_authority(app, auth)
-    if not any(finding.level == "wrong" and finding.setting == "ENDPOINT" for finding in findings):
-        findings.append(_ask_endpoint(app, auth.http))
+    if sound:
+        findings += [*_ask_authority(app, auth), _ask_endpoint(app, auth.http)]
     return findings
 
 
 # --- What has to be asked -------------------------------------------------------------------------------------------
-
-_ASKABLE = ("AUTHORITY", "OIDC_AUTHORITY", "B2C_TENANT_NAME", "CLIENT_ID")
 
 
 def _shape(name: str, value: str) -> str:
@@ -157,7 +155,8 @@ def _ask_store(app: Flask) -> list[Finding]:
 
 
 def _ask_authority(app: Flask, auth: Auth) -> Iterator[Finding]:
-    name = next((name for name in _ASKABLE[:3] if app.config["SETTINGS"][name]), "AUTHORITY")
+    authorities = ("AUTHORITY", "OIDC_AUTHORITY", "B2C_TENANT_NAME")
+    name = next(name for name in authorities if app.config["SETTINGS"][name])
     try:
         metadata = auth.tenant.metadata
     except TenantUnavailable as error:
