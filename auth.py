@@ -16,10 +16,12 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import posixpath
 import re
 import time
 import warnings
-from urllib.parse import urlencode, urljoin, urlsplit
+from copy import copy
+from urllib.parse import unquote, urlencode, urljoin, urlsplit
 
 import identity.flask
 import identity.web
@@ -30,6 +32,7 @@ from flask import Blueprint, Flask, Response, after_this_request, current_app, g
 
 from app_config import GRAPH_CLOUDS, GUID, split_url
 from http_client import BoundedSession
+from sessions import StoreUnavailable
 from tenant import IdTokenRefused, Tenant, TenantUnavailable
 
 SIGN_IN_SECONDS = 3600  # to pick an account, find the phone, and let an administrator look at the consent
@@ -188,8 +191,11 @@ class Auth(identity.flask.Auth):
 
     def logout(self) -> Response:
         """GET /logout: sign out here, then at the authority, then home. Who only asks ahead is not signed out."""
-        if request.method == "HEAD" or "prefetch" in request.headers.get("Sec-Purpose", ""):
+        if request.method == "HEAD":
             return redirect("/")
+        if "prefetch" in request.headers.get("Sec-Purpose", ""):
+            # A failure, which a browser throws away: a success it would show at the click, instead of asking again.
+            return Response(status=503, headers={"Cache-Control": "no-store"})
         if self.user:
             log.info("Signed out: %s", _who(self.user))
         return redirect(self._auth.log_out(current_app.config["APP_ORIGIN"] + "/"))
@@ -198,7 +204,7 @@ class Auth(identity.flask.Auth):
         """Begin a sign-in for the page that is being asked for, unless that has just been done and did not help."""
         try:
             return self._sign_in_again(required)
-        except (SignInError, TenantUnavailable) as failure:
+        except (SignInError, TenantUnavailable, StoreUnavailable) as failure:
             # What an error handler raises is a 500 to Flask. What made the sign-in necessary says more, if it is known.
             cause = required.__cause__ if isinstance(failure, SignInError) else None
             return current_app.handle_user_exception(cause or failure)
@@ -409,12 +415,15 @@ class _WebAuth(identity.web.Auth):
                 return brought
             failed_at, failure = self._failures.get(self._session.sid, (asked, None))
             if failed_at > asked:  # while this one waited for its turn: it need not wait for the same again
-                raise failure
+                raise copy(failure)
             try:
                 return self._refresh(scopes, claims)
             except TenantUnavailable as error:
                 recent = {sid: each for sid, each in self._failures.items() if asked - each[0] < 60}
-                self._failures = {**recent, self._session.sid: (time.monotonic(), error)}
+                self._failures = {
+                    **recent,
+                    self._session.sid: (time.monotonic(), copy(error)),
+                }  # without its frames: 90 KB
                 raise
 
     def _refresh(self, scopes: list[str], claims: str | None) -> dict:
@@ -497,7 +506,7 @@ def _local_path(link: str | None) -> str:
         and len(link) <= RETURN_PATH_LENGTH
         and re.fullmatch(r"/(?!/|%2f|%5c)[!-\[\]-~]*", link, re.IGNORECASE)
         and urlsplit(urljoin("http://here", link)).netloc == "here"
-        and urlsplit(link).path != "/logout"
+        and posixpath.normpath(unquote(urlsplit(link).path)) != "/logout"
     ):
         return link
     return "/"

@@ -60,10 +60,16 @@ def request_id() -> str:
 class _OneLine(logging.Formatter):
     def formatMessage(self, record):
         # What a visitor wrote into a parameter must not look like a line of ours, nor command a terminal.
-        line = super().formatMessage(record)
-        if line.isprintable():
-            return line
-        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+        return _printable(super().formatMessage(record))
+
+    def formatException(self, ei):
+        return "\n".join("  " + _printable(line) for line in super().formatException(ei).split("\n"))
+
+
+def _printable(line: str) -> str:
+    if line.isprintable():
+        return line
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
 def _add_request_id(record: logging.LogRecord) -> bool:

@@ -61,7 +61,8 @@ def _ngettext(singular: str, plural: str, number: int) -> str:
 
 def _max_age(name: str) -> int | None:
     """A year for an address with the hash of this very content, which never changes what it stands for."""
-    current = Path(current_app.static_folder, name).is_file() and _asset(name)
+    # `name` is as the visitor wrote it, and nobody has looked yet whether it leads out of the folder.
+    current = name in _files() and _asset(name)
     return YEAR_SECONDS if current and current.endswith(f"?v={request.args.get('v')}") else None
 
 
@@ -82,6 +83,12 @@ def _best(accepted: str) -> str:
 @functools.cache
 def _catalogue(code: str) -> Translations:
     return Translations.load(ROOT / "translations", code)
+
+
+@functools.cache
+def _files() -> frozenset[str]:
+    folder = Path(current_app.static_folder)
+    return frozenset(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
 @functools.cache

@@ -86,6 +86,7 @@ class SealedSession(ServerSideSession):
 
     touched = False
     replaced: str | None = None
+    _read: dict = {}  # what was in it when it was read, to tell what the view has changed
 
     def __init__(self, interface: SealedSessionInterface, sid: str | None):
         self._stored = False  # nothing to read while the base class sets itself up
@@ -100,6 +101,7 @@ class SealedSession(ServerSideSession):
         if self._stored:
             data = self.interface.read(self)
             self._stored = False
+            self._read = dict(data)
             dict.update(self, data)
 
     def regenerate(self) -> None:
@@ -115,14 +117,21 @@ class SealedSession(ServerSideSession):
         :raises StoreUnavailable: the store cannot be reached, or another holds the session for too long.
         """
         with self.interface.lock(self):
+            # What this request has changed so far is kept; the rest is as others have stored it meanwhile.
+            own = dict(dict.items(self)) if self.modified else self._read
+            changed = {name: value for name, value in own.items() if value is not self._read.get(name)}
+            gone = self._read.keys() - own.keys()
             data = self.interface.read(self)
             dict.clear(self)
-            dict.update(self, data)
-            self.modified = False
+            if data:  # else somebody has signed out
+                dict.update(self, {name: value for name, value in {**data, **changed}.items() if name not in gone})
+            self.modified = bool(data and (changed or gone))
             yield
             if self.modified:
                 self.interface.write(self)
-                self.modified = False  # or the end of the request would store it again, over what others stored since
+                # Not modified, or the end of the request would store it again, over what others stored since. But the
+                # store has begun to count anew, so the cookie must too.
+                self.modified, self.touched, self._read = False, True, dict(dict.items(self))
 
 
 def _loading(name):
@@ -163,6 +172,8 @@ class SealedSessionInterface(ServerSideSessionInterface):
         try:
             if session.modified:
                 self.write(session)
+            # Who signed in or out meanwhile has another cookie by now, which this one must not replace.
+            alive = (session.modified or session.touched) and self.store.get(_keys(session.sid)[0])
         except StoreUnavailable as error:
             # The view has answered already, so there is nobody to raise to: the error's page takes the answer's place.
             page = app.make_response(app.handle_user_exception(error))
@@ -183,7 +194,7 @@ class SealedSessionInterface(ServerSideSessionInterface):
         }
         if session.modified and session.new:
             response.delete_cookie(**cookie)
-        elif session.modified or session.touched:
+        elif alive:
             response.set_cookie(value=session.sid, max_age=self._seconds, **cookie)
 
     def read(self, session: SealedSession) -> dict:

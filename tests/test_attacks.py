@@ -4,15 +4,19 @@ import gzip
 import hashlib
 import hmac
 import json
+import os
 import re
 import shutil
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urlencode
 
 import itsdangerous
 import pytest
 import requests
+from conftest import free_port
 from visitor import Visitor
 
 from sandbox.faults import Answer, Challenge, Delay, Fault, Silence, _send
@@ -329,7 +333,8 @@ def test_only_the_address_of_this_very_content_is_cached_for_a_year(person):
 @pytest.mark.parametrize("headers", [{"Sec-Purpose": "prefetch"}, {"Sec-Purpose": "prefetch;prerender"}])
 def test_asking_ahead_for_sign_out_signs_nobody_out(person, headers):
     person.sign_in()
-    person.get("/logout", headers=headers, follow=False)
+    # A failure is what a browser throws away; a success it would show at the click, without asking again.
+    assert person.get("/logout", headers=headers, follow=False).status_code == 503
     assert person.signed_in
     person.head(person.url + "/logout", timeout=9)
     assert person.signed_in
@@ -337,4 +342,81 @@ def test_asking_ahead_for_sign_out_signs_nobody_out(person, headers):
 
 def test_a_link_cannot_sign_somebody_out_right_after_sign_in(person):
     person.sign_in(path="/login?next=/logout")
+    assert person.signed_in
+
+
+# --- What a second look found -----------------------------------------------------------------------------------------
+
+
+@linux
+def test_nobody_makes_the_app_read_files_that_are_none_of_its_own(person, app, tmp_path):
+    (tmp_path / "big.bin").write_bytes(b"x" * 100_000_000)
+    before = memory(app)
+    up = "/".join([".."] * 20)
+    address = f"{person.url}/static/{up}{tmp_path}/big.bin"
+    request = requests.Request("GET", address).prepare()
+    request.url = address
+    assert requests.Session().send(request, timeout=9).status_code == 404
+    assert person.get("/static/" + "a" * 300).status_code == 404
+    assert memory(app) - before < 50
+
+
+def test_who_is_active_keeps_the_cookie(serve, box):
+    app = serve()
+    box.access_token_lifetime = 1
+    person = Visitor(app.url)
+    person.sign_in()
+    assert "session=" in person.get("/call_graph").headers.get("Set-Cookie", "")
+
+
+def test_a_session_due_to_live_on_does_not_put_its_cookie_over_a_new_sign_in(serve, box):
+    app = serve()
+    person = Visitor(app.url)
+    person.sign_in()
+    (record,) = app.sessions
+    os.utime(record, (time.time(), time.time() + 10 * 3600))
+    cookies = cookies_of(person)
+    box.misbehave("me", Delay(0.5))
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(requests.get, person.url + "/call_graph", cookies=cookies, timeout=20)
+        time.sleep(0.2)
+        person.sign_in("alex", "/login?prompt=select_account")
+        assert "session=" not in slow.result().headers.get("Set-Cookie", "")
+    assert person.signed_in
+
+
+BASKET = """
+from flask import session
+from app import app, auth
+
+@app.get("/put")
+@auth.login_required
+def put(*, context):
+    session["basket"] = 1
+    auth.renew_token()
+    return str(session.get("basket"))
+
+@app.get("/show")
+@auth.login_required
+def show(*, context):
+    return str(session.get("basket"))
+"""
+
+
+def test_what_a_view_puts_into_the_session_survives_a_refresh(serve, tmp_path):
+    (tmp_path / "mine.py").write_text(BASKET)
+    port = free_port()
+    app = serve(
+        command=[sys.executable, "-m", "flask", "--app", str(tmp_path / "mine.py"), "run", "--port", str(port)],
+        port=port,
+    )
+    person = Visitor(app.url)
+    person.sign_in()
+    assert person.get("/put").text == "1"
+    assert person.get("/show").text == "1"
+
+
+@pytest.mark.parametrize("link", ["/%6cogout", "/./logout", "/x/../logout"])
+def test_no_spelling_of_sign_out_is_a_way_back(person, link):
+    person.sign_in(path="/login?" + urlencode({"next": link}))
     assert person.signed_in
