@@ -420,10 +420,8 @@ class _WebAuth(identity.web.Auth):
                 return self._refresh(scopes, claims)
             except TenantUnavailable as error:
                 recent = {sid: each for sid, each in self._failures.items() if asked - each[0] < 60}
-                self._failures = {
-                    **recent,
-                    self._session.sid: (time.monotonic(), copy(error)),
-                }  # without its frames: 90 KB
+                # A copy has no traceback, whose frames would keep 90 KB for each.
+                self._failures = {**recent, self._session.sid: (time.monotonic(), copy(error))}
                 raise
 
     def _refresh(self, scopes: list[str], claims: str | None) -> dict:
@@ -455,7 +453,7 @@ class _WebAuth(identity.web.Auth):
         """Let MSAL make one token request. `cache` holds what came of it, and is saved only by who has checked that."""
         app = self._build_msal_app(self._client_credential, cache)
         try:
-            result = acquire(app)
+            return acquire(app)
         except (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError) as error:
             raise TenantUnavailable(f"an answer that MSAL does not understand ({type(error).__name__})") from error
         except OSError as error:  # not the network's, which is TenantUnavailable: a federated token's file
@@ -464,14 +462,13 @@ class _WebAuth(identity.web.Auth):
             ) from error
         except RuntimeError as error:  # the one thing that MSAL does check, with the flow it made
             raise IdTokenRefused("its nonce is not the one that was sent") from error
-        return result
 
     def _cached_token(self, scopes) -> dict | None:
         """An access token that is good for five more minutes. MSAL would find the same, twenty times slower."""
-        now = time.time()
+        now, wanted = time.time(), _names(scopes)
         cache = msgspec.json.decode(self._session.get(self._TOKEN_CACHE) or "{}")
         for entry in cache.get(msal.TokenCache.CredentialType.ACCESS_TOKEN, {}).values():
-            if int(entry["expires_on"]) - 300 > now and _names(scopes) <= _names(entry["target"].split()):
+            if int(entry["expires_on"]) - 300 > now and wanted <= _names(entry["target"].split()):
                 return {
                     "access_token": entry["secret"],
                     "token_type": entry.get("token_type", "Bearer"),

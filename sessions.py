@@ -28,7 +28,7 @@ from flask import Flask, Request, Response
 from flask.cli import AppGroup
 from flask_session.base import ServerSideSession, ServerSideSessionInterface
 
-LOCK_SECONDS = 30  # at the most; longer than a token request may take (http_client.py)
+LOCK_SECONDS = 30  # a lock in Redis, at the most; longer than a token request may take (http_client.py)
 TOUCH_SECONDS = 3600  # an idle time is counted no finer than this, so that looking at a page writes nothing
 
 log = logging.getLogger(__name__)
@@ -119,8 +119,9 @@ class SealedSession(ServerSideSession):
         with self.interface.lock(self):
             # What this request has changed so far is kept; the rest is as others have stored it meanwhile.
             own = dict(dict.items(self)) if self.modified else self._read
-            changed = {name: value for name, value in own.items() if value is not self._read.get(name)}
-            gone = self._read.keys() - own.keys()
+            read = self._read
+            changed = {name: value for name, value in own.items() if name not in read or value is not read[name]}
+            gone = read.keys() - own.keys()
             data = self.interface.read(self)
             dict.clear(self)
             if data:  # else somebody has signed out
@@ -302,6 +303,10 @@ class FileStore:
         self._locks.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder.chmod(0o700)
 
+    def _keep_folder(self) -> None:
+        if not self._locks.exists():  # a cleaner of temporary files has been here
+            self._make_folder()
+
     def get(self, key: str) -> tuple[bytes, float] | None:
         try:
             with open(f"{self._folder}/{key}", "rb", buffering=0) as file:
@@ -315,8 +320,7 @@ class FileStore:
     def add(self, key: str, value: bytes, seconds: int) -> None:
         temporary = self._folder / f"{key}.{secrets.token_hex(8)}.tmp"
         try:
-            if not self._locks.exists():  # a cleaner of temporary files has been here
-                self._make_folder()
+            self._keep_folder()
             with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
                 file.write(value)
             os.utime(temporary, (time.time(), time.time() + seconds))
@@ -353,8 +357,7 @@ class FileStore:
     def _file_lock(self, key: str, purpose: str) -> Iterator[None]:
         # 256 files for all sessions together: a lock file cannot be removed without somebody just waiting for it.
         try:
-            if not self._locks.exists():
-                self._make_folder()
+            self._keep_folder()
             file = open(f"{self._locks}/{key[:2]}.{purpose}", "ab")  # noqa: SIM115  closed below, which lets go
             _lock(file)
         except OSError as error:
@@ -364,7 +367,7 @@ class FileStore:
 
     def ping(self) -> None:
         with contextlib.suppress(OSError):
-            self._make_folder()
+            self._keep_folder()
         if not os.access(self._locks, os.R_OK | os.W_OK | os.X_OK):
             raise StoreUnavailable(f"SESSION_FILE_DIR {self._folder} cannot be read and written")
 

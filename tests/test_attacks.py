@@ -392,8 +392,9 @@ from app import app, auth
 @app.get("/put")
 @auth.login_required
 def put(*, context):
-    session["basket"] = 1
+    session["basket"], session["nothing"] = 1, None
     auth.renew_token()
+    assert "nothing" in session
     return str(session.get("basket"))
 
 @app.get("/show")
