@@ -22,7 +22,7 @@ if proxies := app.config["TRUSTED_PROXY_COUNT"]:
 logs.init_app(app)  # one line an event
 pages.init_app(app)  # languages, assets, security headers
 sessions.init_app(app)  # the sealed store behind `flask.session`
-http = http_client.BoundedSession()
+http = http_client.BoundedSession(app.config["THREADS"])
 auth = Auth(app, http)  # adds /login, the redirect URI and /logout
 graph = GraphClient(http, app.config["ENDPOINT"])
 problems.init_app(app, auth)  # a page for every failure

@@ -56,6 +56,7 @@ SETTINGS = (
     "SECRET_KEY",
     "TRUSTED_PROXY_COUNT",
     "LOG_FORMAT",
+    "THREADS",
 )
 DEFAULTS = {
     "REDIRECT_URI": "http://localhost:5000/getAToken",
@@ -64,6 +65,7 @@ DEFAULTS = {
     "SESSION_FILE_DIR": "flask_session",
     "TRUSTED_PROXY_COUNT": "0",
     "LOG_FORMAT": "text",
+    "THREADS": "64",
 }
 
 
@@ -113,6 +115,7 @@ def load(environ: Mapping[str, str] | None = None) -> dict[str, object]:
         # The machine itself may always ask (a health probe, or a person who typed 127.0.0.1); nobody else's name may.
         "TRUSTED_HOSTS": [redirect_uri.hostname or "localhost", "localhost", "127.0.0.1", "[::1]"],
         "TRUSTED_PROXY_COUNT": number(settings["TRUSTED_PROXY_COUNT"]) or 0,
+        "THREADS": number(settings["THREADS"]) or int(DEFAULTS["THREADS"]),
         # Signs the cookie of a sign-in begun. All workers, on all machines, must agree on it.
         "SECRET_KEY": settings["SECRET_KEY"] or (secret and hmac.digest(secret.encode(), b"sign-in", "sha256")) or None,
         "HTTPS": https,

@@ -409,7 +409,7 @@ class _WebAuth(identity.web.Auth):
         # One refresh at a time for a session: of two requests that find the token expired, the second finds the first
         # one's token. Authorities that rotate refresh tokens take the use of an old one for a theft.
         asked = time.monotonic()
-        with self._session.exclusive():
+        with self._tenant.waiting(self._session.sid), self._session.exclusive():
             brought = self._cached_token(scopes)
             if brought and not claims and brought["access_token"] != (found or {}).get("access_token"):
                 return brought

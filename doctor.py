@@ -484,6 +484,8 @@ def _check_rest(settings):
         yield Finding(
             "TRUSTED_PROXY_COUNT", "wrong", _("is not a number"), _("Count the proxies in front, or remove it.")
         )
+    if not number(settings["THREADS"]):
+        yield Finding("THREADS", "wrong", _("is not a number above 0"), _("Correct it, or remove it."))
     if settings["REDIS_URL"] and split_url(settings["REDIS_URL"]).scheme not in ("redis", "rediss", "unix"):
         yield Finding("REDIS_URL", "wrong", _("does not begin with redis://, rediss:// or unix://"), _("Correct it."))
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):

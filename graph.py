@@ -1,6 +1,6 @@
 """`GraphClient`: a bearer token in, a profile or a `GraphError` out. Knows nothing of Flask, sessions or sign-in.
 
-To use it in another app, take `http_client.py` along.
+To use it in another app, take `http_client.py` and `bulkhead.py` along.
 
 https://learn.microsoft.com/graph/errors, https://learn.microsoft.com/graph/throttling,
 https://learn.microsoft.com/entra/identity-platform/claims-challenge; RFC 6750 (bearer tokens).
@@ -16,6 +16,7 @@ import uuid
 
 import requests
 
+from bulkhead import Busy
 from http_client import BoundedSession, TooLarge, retry_after
 
 PHOTO_BYTES = 4 * 1024 * 1024
@@ -104,7 +105,10 @@ class GraphClient:
             "return-client-request-id": "true",
         }
         try:
-            response = self._session.fetch("GET", url, headers=headers, **kwargs)
+            # A token names the person well enough to give everybody their share of the waiting.
+            response = self._session.fetch("GET", url, headers=headers, person=access_token, **kwargs)
+        except Busy as error:
+            raise GraphError("throttled", str(error), retry_after=error.retry_after) from error
         except TooLarge as error:
             raise GraphError("not_understood", str(error), status=error.response.status_code) from error
         except requests.Timeout as error:

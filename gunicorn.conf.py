@@ -7,11 +7,12 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import app_config
 import logs
 
+loaded = app_config.load()  # (gunicorn has a setting named config)
 # A platform that says which port reaches in from outside; otherwise a proxy on this machine does.
 bind = f"0.0.0.0:{os.environ['PORT']}" if "PORT" in os.environ else "127.0.0.1:8000"
 # Graph is waited for, not computed: threads serve many people at once while a process computes for one.
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
-threads = 32
+threads = loaded["THREADS"]
 worker_class = "gthread"
 keepalive = 75  # longer than the proxy in front keeps its connections, so that it never sends into one just closed
 timeout = 60
@@ -21,4 +22,4 @@ max_requests = 50_000
 max_requests_jitter = 10_000
 # The path without its query: the redirect URI's holds the authorization code.
 access_log_format = '%(h)s "%(m)s %(U)s" %(s)s %(B)s bytes %(L)s s'
-logconfig_dict = logs.config(app_config.load()["LOG_FORMAT"])
+logconfig_dict = logs.config(loaded["LOG_FORMAT"])

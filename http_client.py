@@ -6,6 +6,7 @@ the body, holds a worker for as long as it likes. Here every answer has a deadli
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.client
 import http.cookiejar
@@ -23,10 +24,10 @@ import urllib3.connection
 import urllib3.connectionpool
 import urllib3.exceptions
 
+from bulkhead import Bulkhead
+
 CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 7.0
-POOL_SIZE = 64  # more than a worker has threads (gunicorn.conf.py), so that no connection is thrown away
-
 
 # Balancers and firewalls forget a silent connection after some minutes without a word to either end.
 _SOCKET_OPTIONS = [
@@ -119,32 +120,51 @@ class BoundedSession(requests.Session):
 
     `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY` and `REQUESTS_CA_BUNDLE` (or `CURL_CA_BUNDLE`) are honoured, and read once:
     with `trust_env` requests reads them, and `~/.netrc`, which can replace the bearer token, at every single call.
+
+    :param threads: how many threads use it: as many connections are kept, and a share of them may wait for one upstream.
     """
 
-    def __init__(self):
+    def __init__(self, threads: int):
         super().__init__()
+        self._bulkhead = Bulkhead(threads)
         self.trust_env = False
         # One session for all people: what a server would have one of them keep must not go out with another's request.
         self.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=()))
         self.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
-        self.mount("https://", _BoundedAdapter(pool_connections=8, pool_maxsize=POOL_SIZE))
-        self.mount("http://", _BoundedAdapter(pool_connections=8, pool_maxsize=POOL_SIZE))
+        self.mount("https://", _BoundedAdapter(pool_connections=8, pool_maxsize=threads))
+        self.mount("http://", _BoundedAdapter(pool_connections=8, pool_maxsize=threads))
 
     def get_redirect_target(self, resp) -> None:
         """None: requests reads the whole body of a redirect, whatever its size, even where it does not follow it."""
 
-    def fetch(self, method: str, url: str, *, limit: int = 1024 * 1024, **kwargs) -> requests.Response:
+    def waiting(self, url: str, person: str | None = None) -> contextlib.AbstractContextManager[None]:
+        """Hold a place for whatever the block waits for: a request to this address, or another thread's.
+
+        :param person: on whose behalf, by any name that tells people apart.
+        :raises bulkhead.Busy: too many wait for this upstream already.
+        """
+        return self._bulkhead.place(_origin(url), person)
+
+    def fetch(
+        self, method: str, url: str, *, limit: int = 1024 * 1024, person: str | None = None, **kwargs
+    ) -> requests.Response:
         """Send one request and read its whole answer. Redirects are not followed: they could carry a token away.
 
         :param method: `GET` or `POST`.
         :param url: absolute URL.
         :param limit: the most bytes that the (decompressed) body may have.
+        :param person: on whose behalf, by any name that tells people apart: nobody takes all places.
         :param kwargs: `headers`, `params` and `data`, as `requests` takes them.
         :return: the response, its body read.
+        :raises bulkhead.Busy: too many wait for this upstream already.
         :raises requests.RequestException: no connection within `CONNECT_SECONDS`, no whole answer within
             `ANSWER_SECONDS` after that, or `TooLarge`.
         """
-        kwargs.setdefault("proxies", _proxies("{0.scheme}://{0.netloc}".format(urlsplit(url))))
+        with self.waiting(url, person):
+            return self._fetch(method, url, limit, **kwargs)
+
+    def _fetch(self, method: str, url: str, limit: int, **kwargs) -> requests.Response:
+        kwargs.setdefault("proxies", _proxies(_origin(url)))
         kwargs |= {"timeout": (CONNECT_SECONDS, ANSWER_SECONDS), "allow_redirects": False, "stream": True}
         try:
             response = self._send(method, url, **kwargs)
@@ -180,6 +200,10 @@ class BoundedSession(requests.Session):
             raise requests.exceptions.SSLError(str(error)) from error
         except ValueError as error:  # a header, or a chunk's size, that is none
             raise requests.exceptions.InvalidHeader(str(error)) from error
+
+
+def _origin(url: str) -> str:
+    return "{0.scheme}://{0.netloc}".format(urlsplit(url))
 
 
 def retry_after(response: requests.Response) -> int | None:

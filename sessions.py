@@ -12,7 +12,9 @@ import contextlib
 import hashlib
 import logging
 import os
+import re
 import secrets
+import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -29,6 +31,7 @@ from flask.cli import AppGroup
 from flask_session.base import ServerSideSession, ServerSideSessionInterface
 
 LOCK_SECONDS = 30  # a lock in Redis, at the most; longer than a token request may take (http_client.py)
+PRUNE_SECONDS = 3600
 TOUCH_SECONDS = 3600  # an idle time is counted no finer than this, so that looking at a page writes nothing
 
 log = logging.getLogger(__name__)
@@ -286,29 +289,47 @@ except ImportError:  # Windows
 class FileStore:
     """A file a session, its time of modification set to when it expires.
 
-    Files are written whole and then renamed into place, so neither a crash nor a reader ever meets half of one.
+    Files are written whole and then renamed into place, so neither a crash nor a reader ever meets half of one. They lie in a
+    folder that the store makes and marks, and nothing else is ever deleted. A folder that belongs to somebody else, or that
+    others may write to, is refused.
 
-    :param folder: made, for its owner only, if it is not there.
+    :param folder: where the store makes its own folder; made, for its owner only, if it is not there.
     """
 
     def __init__(self, folder: Path):
-        self._folder, self._locks = folder, folder / "locks"
+        self._folder = folder / "sealed-sessions"
+        self._locks, self._marker = self._folder / "locks", self._folder / "MADE-BY-THE-APP"
+        self._sound = False  # whether the folder has been made, or looked at, and may be used
+        self._prunes_at = float("-inf")
         try:
             self._make_folder()
-        except OSError as error:
-            log.error("SESSION_FILE_DIR %s cannot be used (%s): nobody can sign in.", folder, error.strerror)
-        threading.Thread(target=self.prune, daemon=True).start()
+        except (OSError, StoreUnavailable) as error:
+            reason = error if isinstance(error, StoreUnavailable) else error.strerror
+            log.error("SESSION_FILE_DIR %s cannot be used (%s): nobody can sign in.", folder, reason)
 
     def _make_folder(self) -> None:
-        self._locks.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._folder.chmod(0o700)
+        self._folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _check_owner(self._folder.parent)
+        with contextlib.suppress(FileExistsError):
+            self._folder.mkdir(mode=0o700)
+        if self._folder.is_symlink():
+            raise StoreUnavailable(f"{self._folder} is a link: choose another SESSION_FILE_DIR")
+        _check_owner(self._folder)
+        if not self._marker.exists():
+            if any(self._folder.iterdir()):
+                raise StoreUnavailable(f"{self._folder} was not made by this app: choose another SESSION_FILE_DIR")
+            self._marker.write_text("Sealed sessions. What has expired in this folder is deleted.\n")
+        self._locks.mkdir(mode=0o700, exist_ok=True)
+        self._sound = True
 
     def _keep_folder(self) -> None:
-        if not self._locks.exists():  # a cleaner of temporary files has been here
+        if not (self._sound and self._locks.exists()):  # a cleaner of temporary files may have been here
             self._make_folder()
 
     def get(self, key: str) -> tuple[bytes, float] | None:
         try:
+            if not self._sound:
+                self._make_folder()
             with open(f"{self._folder}/{key}", "rb", buffering=0) as file:
                 seconds = os.fstat(file.fileno()).st_mtime - time.time()
                 return (file.read(), seconds) if seconds > 0 else None
@@ -325,6 +346,7 @@ class FileStore:
                 file.write(value)
             os.utime(temporary, (time.time(), time.time() + seconds))
             os.replace(temporary, self._folder / key)
+            self._prune_now_and_then()
         except OSError as error:
             with contextlib.suppress(OSError):
                 temporary.unlink()
@@ -366,24 +388,54 @@ class FileStore:
             yield
 
     def ping(self) -> None:
-        with contextlib.suppress(OSError):
+        try:
             self._keep_folder()
+        except OSError as error:
+            raise _unavailable(error) from error
         if not os.access(self._locks, os.R_OK | os.W_OK | os.X_OK):
-            raise StoreUnavailable(f"SESSION_FILE_DIR {self._folder} cannot be read and written")
+            raise StoreUnavailable(f"{self._folder} cannot be read and written")
+
+    def _prune_now_and_then(self) -> None:
+        # Where sessions are added, others expire. A command of flask's adds none, so it removes none.
+        if time.monotonic() >= self._prunes_at:
+            self._prunes_at = time.monotonic() + PRUNE_SECONDS
+            with contextlib.suppress(RuntimeError):  # no more threads: at another time
+                threading.Thread(target=self.prune, daemon=True).start()
 
     def prune(self) -> int:
-        """Remove the sessions that have expired.
+        """Remove the sessions that have expired, and nothing that is not named as this store names its files.
 
         :return: how many were removed.
         """
         removed, now = 0, time.time()
-        with contextlib.suppress(OSError), os.scandir(self._folder) as entries:
-            for entry in entries:
-                with contextlib.suppress(OSError):
-                    if entry.is_file() and entry.stat().st_mtime < now - (60 if entry.name.endswith(".tmp") else 0):
-                        os.unlink(entry)
-                        removed += 1
+        with contextlib.suppress(OSError, StoreUnavailable):
+            self._keep_folder()
+            with os.scandir(self._folder) as entries:
+                for entry in entries:
+                    with contextlib.suppress(OSError):
+                        spare = 60 if entry.name.endswith(".tmp") else 0
+                        if (
+                            _RECORD.fullmatch(entry.name)
+                            and entry.is_file(follow_symlinks=False)
+                            and entry.stat(follow_symlinks=False).st_mtime < now - spare
+                        ):
+                            os.unlink(entry)
+                            removed += 1
         return removed
+
+
+_RECORD = re.compile(r"[0-9a-f]{64}(\.[0-9a-f]{16}\.tmp)?")
+
+
+def _check_owner(folder: Path) -> None:
+    """Refuse a folder in which somebody else could put, replace or remove a file."""
+    if os.name == "nt":  # its permissions are of another kind
+        return
+    status = folder.stat()
+    if status.st_uid != os.geteuid():
+        raise StoreUnavailable(f"{folder} belongs to another user: choose another SESSION_FILE_DIR")
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise StoreUnavailable(f"others may write to {folder}: chmod go-w, or choose another SESSION_FILE_DIR")
 
 
 class RedisStore:

@@ -14,6 +14,9 @@ import json
 import logging
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from copy import copy
 from email.utils import parsedate_to_datetime
 from types import SimpleNamespace
 
@@ -22,11 +25,14 @@ import msgspec
 import requests
 
 from app_config import GUID, split_url
+from bulkhead import Busy
 from http_client import BoundedSession, retry_after
 
 FRESH_SECONDS = 12 * 3600  # after that, fetched again in the background
 STALE_SECONDS = 24 * 3600  # after that, fetched again before it is used
 UNKNOWN_KEY_SECONDS = 60
+SLOW_SECONDS = 1  # a fetch that failed after as long is not tried again for a while:
+FAIL_FAST_SECONDS = 3
 LEEWAY_SECONDS = 120
 ALGORITHMS = ("RS256", "RS384", "RS512")  # what Entra signs with; never `none`, never a shared secret
 
@@ -72,10 +78,24 @@ class Tenant:
     ):
         self._http, self._client_id, self._tenant_id = http, client_id, tenant_id
         self._allowed_tenants = allowed_tenants
-        self._metadata = _Kept(lambda: self._fetch_metadata(discovery_url))
-        self._keys = _Kept(lambda: self._fetch_keys(self.metadata["jwks_uri"]))
+        self._discovery_url = discovery_url
+        self._metadata = _Kept(lambda: self._fetch_metadata(discovery_url), self.waiting)
+        self._keys = _Kept(lambda: self._fetch_keys(self.metadata["jwks_uri"]), self.waiting)
         self._unknown_keys: dict[str, float] = {}
         self.clock_offset: float | None = None  # seconds that this machine's clock is ahead, as of the last discovery
+
+    @contextlib.contextmanager
+    def waiting(self, person: str | None = None) -> Iterator[None]:
+        """Hold one of the places that there are for requests that wait for the authority.
+
+        :param person: on whose behalf, by any name that tells people apart.
+        :raises TenantUnavailable: too many wait already.
+        """
+        try:
+            with self._http.waiting(self._discovery_url, person):
+                yield
+        except Busy as error:
+            raise TenantUnavailable(str(error), retry_after=error.retry_after) from error
 
     @property
     def metadata(self) -> dict:
@@ -218,6 +238,8 @@ class Tenant:
     def _fetch(self, method: str, url: str, **kwargs) -> requests.Response:
         try:
             response = self._http.fetch(method, url, **kwargs)
+        except Busy as error:
+            raise TenantUnavailable(str(error), retry_after=error.retry_after) from error
         except requests.Timeout as error:
             raise TenantUnavailable("no answer in time", timeout=True) from error
         except requests.RequestException as error:
@@ -228,22 +250,28 @@ class Tenant:
 
 
 class _Kept:
-    """A value fetched over the network: kept a day, renewed in the background after half of it."""
+    """A value fetched over the network: kept a day, renewed in the background after half of it.
 
-    def __init__(self, fetch):
-        self._fetch, self._lock = fetch, threading.Lock()
+    :param fetch: fetches it.
+    :param waiting: makes a block that holds a place for a request that waits for it.
+    """
+
+    def __init__(self, fetch: Callable, waiting: Callable[[], AbstractContextManager]):
+        self._fetch, self._waiting, self._lock = fetch, waiting, threading.Lock()
         self._value, self._at = None, float("-inf")
-        self._failure, self._failed_at = None, float("-inf")
+        self._failure, self._failed_at, self._fails_until = None, float("-inf"), float("-inf")
 
     def get(self, *, renew: bool = False):
         """The value; fetched now if there is none, if it is stale, or if the caller knows that it has changed."""
         asked = time.monotonic()
         age = asked - self._at
         if age > STALE_SECONDS or renew:
-            with self._lock:
-                # Who waited for another thread's fetch shares what came of it. The next one to ask tries anew.
+            if asked < self._fails_until:
+                raise copy(self._failure)
+            with self._waiting(), self._lock:
+                # A thread that waited for another's fetch shares what came of it. The next one to ask tries anew.
                 if self._failed_at > asked:
-                    raise self._failure
+                    raise copy(self._failure)
                 if self._at < asked:
                     self._renew()
         elif age > FRESH_SECONDS and self._lock.acquire(blocking=False):
@@ -254,11 +282,17 @@ class _Kept:
         return self._value
 
     def _renew(self) -> None:
+        began = time.monotonic()
         try:
             self._value = self._fetch()
             self._at = time.monotonic()
         except TenantUnavailable as error:
-            self._failure, self._failed_at = error, time.monotonic()
+            now = time.monotonic()
+            if now - began > SLOW_SECONDS:
+                error.retry_after = error.retry_after or FAIL_FAST_SECONDS
+                self._fails_until = now + FAIL_FAST_SECONDS
+            # A copy has no traceback, whose frames would be kept alive with it.
+            self._failure, self._failed_at = copy(error), now
             raise
 
     def _renew_in_background(self) -> None:

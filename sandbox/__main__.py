@@ -46,6 +46,7 @@ SETTINGS = {
     "SECRET_KEY",
     "SESSION_FILE_DIR",
     "SIGNUPSIGNIN_USER_FLOW",
+    "THREADS",
     "TRUSTED_PROXY_COUNT",
     # A proxy cannot reach this machine's loopback.
     "ALL_PROXY",

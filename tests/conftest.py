@@ -33,6 +33,11 @@ def bare_environment():
     }
 
 
+def records(folder):
+    """The files of stored sessions in a folder of the store's."""
+    return [path for path in folder.iterdir() if path.is_file() and path.name != "MADE-BY-THE-APP"]
+
+
 class Served:
     """The app, running as a process of its own. `url` is where; `log()` what it has logged; `settings` what it was told."""
 
@@ -81,9 +86,14 @@ class Served:
         return self._log.read_text(errors="replace")
 
     @property
+    def session_folder(self):
+        """The folder that the store made for the stored sessions."""
+        return self.folder / "sessions" / "sealed-sessions"
+
+    @property
     def sessions(self):
         """The stored sessions' files."""
-        return [path for path in (self.folder / "sessions").iterdir() if path.is_file()]
+        return records(self.session_folder)
 
 
 @pytest.fixture(scope="session")

@@ -223,8 +223,8 @@ def test_a_page_for_a_broken_store_is_as_safe_as_any(serve):
     app = serve()
     person = Visitor(app.url)
     person.sign_in()
-    shutil.rmtree(app.folder / "sessions" / "locks")
-    (app.folder / "sessions" / "locks").write_text("in the way")
+    shutil.rmtree(app.session_folder / "locks")
+    (app.session_folder / "locks").write_text("in the way")
     page = person.get("/logout", follow=False)
     assert page.status_code == 503
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]

@@ -80,6 +80,8 @@ SLIPS = [
     ("REDIS_URL", "localhost:6379", "wrong", "redis://"),
     ("SECRET_KEY", "short", "wrong", "guessed"),
     ("LOG_FORMAT", "xml", "wrong", "neither text nor json"),
+    ("THREADS", "0", "wrong", "is not a number above 0"),
+    ("THREADS", "many", "wrong", "is not a number above 0"),
 ]
 
 

@@ -47,7 +47,7 @@ def test_the_client_can_be_used_without_the_app(adele, box, monkeypatch):
     adele.get("/call_graph")
     token = box.seen("me")[0].headers["Authorization"].removeprefix("Bearer ")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", box.ca_file)
-    with BoundedSession() as session:
+    with BoundedSession(threads=4) as session:
         client = GraphClient(session, box.settings["ENDPOINT"])
         assert client.me(token)["displayName"] == "Adèle Vance"
         assert client.photo(token)[1] == "image/jpeg"

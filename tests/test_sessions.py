@@ -14,7 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 import flask
 import pytest
 import redis
-from conftest import ROOT, free_port
+import requests
+from conftest import ROOT, free_port, records
 from visitor import Visitor
 
 import sessions
@@ -152,7 +153,7 @@ def test_a_session_is_an_ordinary_flask_session(store):
 def test_a_look_writes_nothing(tmp_path):
     client = in_app(sessions.FileStore(tmp_path))
     client.get("/")
-    (file,) = (each for each in tmp_path.iterdir() if each.is_file())
+    (file,) = records(tmp_path / "sealed-sessions")
     before = file.stat().st_mtime_ns, file.stat().st_ino
     response = client.get("/look")
     assert (file.stat().st_mtime_ns, file.stat().st_ino) == before
@@ -162,7 +163,7 @@ def test_a_look_writes_nothing(tmp_path):
 def test_an_hour_of_use_lets_a_session_live_on_and_its_cookie_too(tmp_path):
     client = in_app(sessions.FileStore(tmp_path))
     client.get("/")
-    (file,) = (each for each in tmp_path.iterdir() if each.is_file())
+    (file,) = records(tmp_path / "sealed-sessions")
     lifetime = flask.Flask("x").permanent_session_lifetime.total_seconds()
     os.utime(file, (time.time(), time.time() + lifetime - 2 * 3600))
     assert "Max-Age" in client.get("/look").headers["Set-Cookie"]
@@ -211,7 +212,8 @@ def test_a_value_that_was_altered_or_moved_counts_as_absent(serve, how):
 def test_files_and_their_folder_are_for_their_owner_only(serve):
     app = serve()
     Visitor(app.url).sign_in()
-    assert stat.S_IMODE((app.folder / "sessions").stat().st_mode) == 0o700
+    for folder in (app.session_folder, app.session_folder.parent, app.session_folder / "locks"):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert {stat.S_IMODE(file.stat().st_mode) for file in app.sessions} == {0o600}
 
 
@@ -225,7 +227,7 @@ def test_five_thousand_live_sessions_stay(tmp_path):
     assert all(store.get(key) for key in keys)
 
 
-def test_expired_sessions_are_removed_at_start_and_by_a_command(serve, tmp_path):
+def test_expired_sessions_are_removed_when_somebody_signs_in_and_by_a_command(serve, tmp_path):
     app = serve()
     person = Visitor(app.url)
     person.sign_in()
@@ -236,20 +238,120 @@ def test_expired_sessions_are_removed_at_start_and_by_a_command(serve, tmp_path)
         os.utime(expired, (0, time.time() - 1))
     app.stop()
     app.start()
+    other = Visitor(app.url)
+    other.sign_in("alex")
     deadline = time.monotonic() + 5
-    while app.sessions != [live] and time.monotonic() < deadline:
+    while len(app.sessions) > 2 and time.monotonic() < deadline:
         time.sleep(0.05)
+    assert len(app.sessions) == 2
+    other.get("/logout", follow=False)
     assert app.sessions == [live]
 
     expired.write_bytes(b"x")
     os.utime(expired, (0, time.time() - 1))
-    command = [sys.executable, "-m", "flask", "sessions", "prune"]
-    environment = {**os.environ, **app.settings, "FLASK_SKIP_DOTENV": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30)
+    done = flask_command(app, "sessions", "prune")
     assert done.returncode == 0, done.stderr
-    assert "removed" in done.stdout
+    assert "1 expired sessions removed" in done.stdout
     assert app.sessions == [live]
     assert person.signed_in
+
+
+THINGS = {".env": "CLIENT_SECRET=x", "data.db": "SQLite", "app.key": "-----BEGIN", "ab" * 32: "somebody's own"}
+
+
+def test_a_folder_with_other_files_in_it_keeps_them_and_its_mode(serve, tmp_path):
+    folder = tmp_path / "full"
+    folder.mkdir(mode=0o755)
+    for name, content in THINGS.items():
+        (folder / name).write_text(content)
+        os.utime(folder / name, (0, 1))
+    app = serve(SESSION_FILE_DIR=str(folder))
+    person = Visitor(app.url)
+    person.sign_in()
+    assert person.signed_in
+    for command in (["routes"], ["sessions", "prune"], ["doctor"]):
+        flask_command(app, *command)
+    own = folder / "sealed-sessions"
+    (own / "notes.txt").write_text("nobody's session")
+    os.utime(own / "notes.txt", (0, 1))
+    (own / ("cd" * 32)).symlink_to(folder / "data.db")
+    assert "0 expired" in flask_command(app, "sessions", "prune").stdout
+    assert (own / "notes.txt").exists()
+    assert {name: (folder / name).read_text() for name in THINGS} == THINGS
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+
+
+def test_only_one_command_removes_sessions(serve):
+    app = serve()
+    Visitor(app.url).sign_in()
+    expired = app.sessions[0].with_name("0" * 64)
+    expired.write_bytes(b"x")
+    os.utime(expired, (0, time.time() - 1))
+    for command in (["routes"], ["doctor"], ["--help"]):
+        flask_command(app, *command)
+    time.sleep(0.2)
+    assert expired.exists()
+    assert "1 expired sessions removed" in flask_command(app, "sessions", "prune").stdout
+    assert not expired.exists()
+
+
+def loosen(folder):
+    folder.chmod(0o777)
+
+
+def give_away(folder):
+    os.chown(folder, 65534, 65534)
+
+
+def fill(folder):
+    (folder / "sealed-sessions").mkdir()
+    (folder / "sealed-sessions" / "diary.txt").write_text("Dear diary")
+
+
+def link(folder):
+    (folder.parent / "elsewhere").mkdir()
+    (folder / "sealed-sessions").symlink_to(folder.parent / "elsewhere")
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root may give a folder away")
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (loosen, "others may write to"),
+        (give_away, "belongs to another user"),
+        (fill, "was not made by this app"),
+        (link, "is a link"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_folder_that_is_not_the_apps_alone_is_refused_and_left_as_it_is(serve, tmp_path, spoil, says):
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    spoil(folder)
+    before = sorted(folder.rglob("*")), folder.stat().st_mode
+    app = serve(SESSION_FILE_DIR=str(folder))
+    assert says in app.log()
+    assert Visitor(app.url).sign_in().status_code == 503
+    person = Visitor(app.url)
+    person.cookies.set("session", "x" * 43)
+    assert person.get("/").status_code == 503
+    assert requests.get(app.url + "/readyz", timeout=9).status_code == 503
+    doctor = flask_command(app, "doctor")
+    assert doctor.returncode == 1
+    assert says in doctor.stdout
+    assert (sorted(folder.rglob("*")), folder.stat().st_mode) == before
+
+
+def flask_command(app, *arguments):
+    """Run a command of flask's with the settings of an app that runs."""
+    return subprocess.run(
+        [sys.executable, "-m", "flask", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **app.settings, "FLASK_SKIP_DOTENV": "1"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
 
 
 def test_killing_the_app_under_load_loses_no_session(serve):

@@ -1,0 +1,198 @@
+"""While an upstream hangs, the rest of the app answers: gunicorn with its threads, and many requests at once."""
+
+import statistics
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import requests
+from conftest import free_port
+from visitor import Visitor
+
+from bulkhead import PATIENCE_SECONDS, Bulkhead, Busy
+from sandbox.faults import Delay, Silence
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="gunicorn does not run on Windows")
+
+
+@pytest.fixture
+def small(serve):
+    """The app under gunicorn: one process of 16 threads, of which 10 may wait for an upstream, 4 of them for one person."""
+    port = free_port()
+    command = [sys.executable, "-m", "gunicorn", "app:app", "--bind", f"127.0.0.1:{port}", "--workers", "1"]
+    return serve(command=command, port=port, THREADS="16")
+
+
+class Crowd:
+    """Many requests at once, that nobody waits for: the statuses of those that were answered."""
+
+    def __init__(self, url, count, cookies):
+        self.answers = []
+        self._threads = [threading.Thread(target=self._ask, args=(url, each), daemon=True) for each in cookies * count]
+        for thread in self._threads:
+            thread.start()
+
+    def _ask(self, url, cookies):
+        with requests.Session() as session:
+            session.trust_env = False
+            self.answers.append(session.get(url, cookies=cookies, allow_redirects=False, timeout=60))
+
+    def join(self):
+        for thread in self._threads:
+            thread.join(60)
+        return self.answers
+
+
+def cookies_of(person):
+    return {"session": next(cookie.value for cookie in person.cookies if cookie.name == "session")}
+
+
+def seconds(url, path, status=200):
+    began = time.monotonic()
+    assert requests.get(url + path, timeout=30).status_code == status
+    return time.monotonic() - began
+
+
+def others_are_served(url):
+    took = [seconds(url, path) for _ in range(5) for path in ("/", "/healthz")]
+    assert statistics.median(took) < 0.5, took
+
+
+def refused(answers):
+    """The answers that were not waited for; each must say when to come back."""
+    busy = [answer for answer in answers if answer.status_code == 503 and "Retry-After" in answer.headers]
+    assert all(int(answer.headers["Retry-After"]) > 0 for answer in busy)
+    assert {answer.status_code for answer in answers} <= {503, 504}
+    return busy
+
+
+@posix
+def test_while_graph_hangs_for_one_person_everybody_else_is_served(small, box):
+    adele, alex = Visitor(small.url), Visitor(small.url)
+    adele.sign_in("adele")
+    alex.sign_in("alex")
+    adele.get("/call_graph")
+    token = box.seen("me")[-1].headers["Authorization"]
+    hangs = Silence(8)
+    box.misbehave("me", lambda environ: hangs if environ["HTTP_AUTHORIZATION"] == token else None, times=None)
+    crowd = Crowd(small.url + "/call_graph", 80, [cookies_of(adele)])
+    time.sleep(2 * PATIENCE_SECONDS)
+    others_are_served(small.url)
+    assert seconds_of_a_call(alex) < 0.5
+    assert len(refused(crowd.join())) >= 80 - 4
+
+
+def seconds_of_a_call(person):
+    began = time.monotonic()
+    assert person.get("/call_graph").status_code == 200
+    return time.monotonic() - began
+
+
+@posix
+def test_while_graph_hangs_for_everybody_other_pages_are_served(small, box):
+    people = [Visitor(small.url) for _ in range(12)]
+    for person in people:
+        person.sign_in()
+    box.misbehave("me", Silence(8), times=None)
+    crowd = Crowd(small.url + "/call_graph", 5, [cookies_of(person) for person in people])
+    time.sleep(2 * PATIENCE_SECONDS)
+    others_are_served(small.url)
+    assert len(refused(crowd.join())) >= 60 - 10
+    box.behave()
+    assert people[0].get("/call_graph").status_code == 200
+
+
+@posix
+def test_while_discovery_hangs_strangers_who_sign_in_hold_up_nobody(small, box):
+    box.misbehave("discovery", Silence(8), times=None)
+    crowd = Crowd(small.url + "/login", 60, [{}])
+    time.sleep(2 * PATIENCE_SECONDS)
+    others_are_served(small.url)
+    assert seconds(small.url, "/readyz", 503) < 0.5
+    pages = crowd.join()
+    assert len(refused(pages)) >= 60 - 10
+    # What has just failed slowly is not waited for again at once.
+    asked = len(box.seen("discovery"))
+    assert seconds(small.url, "/login", 503) < 0.5
+    assert len(box.seen("discovery")) == asked
+
+
+@posix
+def test_a_graph_that_is_only_slow_serves_more_people_than_there_are_places(small, box):
+    people = [Visitor(small.url) for _ in range(8)]
+    for person in people:
+        person.sign_in()
+    box.misbehave("me", Delay(PATIENCE_SECONDS / 6), times=None)
+    crowd = Crowd(small.url + "/call_graph", 5, [cookies_of(person) for person in people])
+    assert {answer.status_code for answer in crowd.join()} == {200}
+
+
+# --- The places by themselves -----------------------------------------------------------------------------------------
+
+
+def hold(bulkhead, upstream, person, until):
+    with bulkhead.place(upstream, person):
+        until.wait(10)
+
+
+@pytest.fixture
+def holding():
+    """Hold places of a bulkhead for 16 threads, on other threads, until the end of the test."""
+    bulkhead, until = Bulkhead(16), threading.Event()
+    with ThreadPoolExecutor(32) as pool:
+
+        def begin(count, upstream, person=None):
+            for _ in range(count):
+                pool.submit(hold, bulkhead, upstream, person, until)
+            time.sleep(PATIENCE_SECONDS + 0.1)
+
+        yield bulkhead, begin
+        until.set()
+
+
+def enters(bulkhead, upstream, person=None):
+    began = time.monotonic()
+    try:
+        with bulkhead.place(upstream, person):
+            return True
+    except Busy as busy:
+        assert upstream in str(busy)
+        assert busy.retry_after > 0
+        assert time.monotonic() - began < PATIENCE_SECONDS / 2
+        return False
+
+
+def test_one_upstream_has_five_eighths_of_the_threads_and_all_have_three_quarters(holding):
+    bulkhead, begin = holding
+    begin(9, "https://one")
+    assert enters(bulkhead, "https://one")
+    begin(1, "https://one")
+    assert not enters(bulkhead, "https://one")
+    assert enters(bulkhead, "https://other")
+    begin(2, "https://other")
+    assert not enters(bulkhead, "https://other")
+    assert not enters(bulkhead, "https://third")
+
+
+def test_one_person_has_a_quarter_of_the_threads(holding):
+    bulkhead, begin = holding
+    begin(4, "https://one", "adele")
+    assert not enters(bulkhead, "https://one", "adele")
+    assert enters(bulkhead, "https://one", "alex")
+    assert enters(bulkhead, "https://one")
+
+
+def test_a_place_inside_a_place_takes_no_second_one():
+    bulkhead = Bulkhead(1)
+    with bulkhead.place("https://one"), bulkhead.place("https://one"):
+        pass
+    assert enters(bulkhead, "https://one")
+
+
+def test_a_place_is_free_again_after_a_failure():
+    bulkhead = Bulkhead(1)
+    with pytest.raises(ZeroDivisionError), bulkhead.place("https://one"):
+        raise ZeroDivisionError
+    assert enters(bulkhead, "https://one")
