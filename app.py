@@ -1,38 +1,21 @@
 """Sign people in with Microsoft Entra ID and call Microsoft Graph for them."""
 
 from flask import Flask, Response, render_template
-from werkzeug.middleware.proxy_fix import ProxyFix
 
 import app_config
-import doctor
-import health
-import http_client
-import logs
-import pages
-import problems
-import profiles
-import sessions
-from auth import Auth, SignInRequired
-from graph import GraphClient, TokenRejected
+from flask_entra import Auth, BoundedSession, GraphClient, init_app, profiles
 
 app = Flask(__name__)
 app.config.from_mapping(app_config.load())
-if proxies := app.config["TRUSTED_PROXY_COUNT"]:
-    app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies)
-logs.init_app(app)  # one line an event
-pages.init_app(app)  # languages, assets, security headers
-sessions.init_app(app)  # the sealed store behind `flask.session`
-http = http_client.BoundedSession(app.config["THREADS"])
-auth = Auth(app, http)  # adds /login, the redirect URI and /logout
+http = BoundedSession(app.config["THREADS"])
+auth = Auth(http)
 graph = GraphClient(http, app.config["ENDPOINT"])
-problems.init_app(app, auth)  # a page for every failure
-doctor.init_app(app, auth)  # what is wrong with the settings; adds `flask doctor`
-health.init_app(app, auth)  # adds /healthz and /readyz
+init_app(app, auth)  # sign-in and sign-out, sealed sessions, a page for every failure, health checks, `flask doctor`
 
 
 @app.get("/")
 def home():
-    """The start page, for everybody; with a greeting for who is signed in."""
+    """The start page, for everybody; with a greeting for a person who is signed in."""
     return render_template("home.html", user=auth.user)
 
 
@@ -40,7 +23,7 @@ def home():
 @auth.login_required(scopes=app.config["SCOPE"])
 def call_graph(*, context):
     """The person's profile, as Graph tells it."""
-    profile = ask_graph(graph.me, context)
+    profile = auth.call(graph.me, context)
     return render_template("profile.html", user=context["user"], **profiles.show(profile, app.config))
 
 
@@ -48,18 +31,6 @@ def call_graph(*, context):
 @auth.login_required(scopes=app.config["SCOPE"])
 def photo(*, context):
     """The person's photo, or their initials."""
-    image, content_type = ask_graph(graph.photo, context) or profiles.initials(context["user"])
+    image, content_type = auth.call(graph.photo, context) or profiles.initials(context["user"])
     headers = {"Cache-Control": "private, max-age=3600", "Vary": "Cookie"}
     return Response(image, content_type=content_type, headers=headers)
-
-
-def ask_graph(call, context):
-    """What Graph answers to the person's token, or to a fresh one if it refuses that; else they have to sign in again."""
-    try:
-        return call(context["access_token"])
-    except TokenRejected as refused:
-        claims = refused.claims
-    try:
-        return call(auth.renew_token(claims))
-    except TokenRejected as refused:
-        raise SignInRequired(refused.claims) from refused

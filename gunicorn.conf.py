@@ -5,7 +5,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import app_config
-import logs
+from flask_entra import logs
 
 loaded = app_config.load()  # (gunicorn has a setting named config)
 # A platform that says which port reaches in from outside; otherwise a proxy on this machine does.

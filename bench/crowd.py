@@ -10,19 +10,20 @@ import sys
 from pathlib import Path
 
 from app import app
-from sessions import FileStore, SealedSession, SealedSessionInterface
+from flask_entra.sessions.files import FileStore
+from flask_entra.sessions.session import Session
 
 
 def main() -> None:
     folder, cookie, count = sys.argv[1:]
     name, _, sid = cookie.partition("=")
-    data, _seconds = SealedSessionInterface(app, FileStore(Path(folder)))._retrieve_session_data(sid)
-    target = app.session_interface
+    lifetime = int(app.permanent_session_lifetime.total_seconds())
+    data = dict(Session(FileStore(Path(folder)), lifetime, sid))
+    target = app.extensions["session_store"]
     for _ in range(int(count)):
-        copy = SealedSession(target, None)
+        copy = Session(target, lifetime, None)
         copy.update(data)
-        copy.new = True
-        target._upsert_session(app.permanent_session_lifetime, copy, copy.sid)
+        copy.save()
     print(f"{name}={copy.sid}")
 
 

@@ -11,7 +11,7 @@ import requests
 from conftest import free_port
 from visitor import Visitor
 
-from bulkhead import PATIENCE_SECONDS, Bulkhead, Busy
+from flask_entra.bulkhead import PATIENCE_SECONDS, Bulkhead, Busy
 from sandbox.faults import Delay, Silence
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="gunicorn does not run on Windows")

@@ -223,9 +223,9 @@ def test_logs_for_machines_are_one_json_object_a_line(gunicorn):
     page = person.get("/getAToken?error=x%0Ay&state=z", headers={"Cookie": ""})
     app.stop()
     events = [json.loads(line) for line in app.log().splitlines()]
-    assert {"auth", "gunicorn.access"} <= {event["name"] for event in events}
+    assert {"flask_entra.signin.auth", "gunicorn.access"} <= {event["name"] for event in events}
     request_id = page.text.partition("Request ID")[2]
-    assert any(event["request_id"] in request_id for event in events if event["name"] == "problems")
+    assert any(event["request_id"] in request_id for event in events if event["name"] == "flask_entra.pages.problems")
 
 
 # --- Credentials without secrets --------------------------------------------------------------------------------------

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from visitor import Page, Visitor
 
-from graph import GraphClient, GraphError, TokenRejected
-from http_client import BoundedSession
+from flask_entra.graph import GraphClient, GraphError, TokenRejected
+from flask_entra.http_client import BoundedSession
 from sandbox.faults import Answer, Challenge, Close, Drip, DripHeaders, Flood, Reset, Silence, Truncated
 
 

@@ -7,7 +7,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 from visitor import Visitor
 
-import problems
+from flask_entra.pages import explanations
+from flask_entra.pages.problems import sign_in_details
 
 TRACE, CORRELATION = "0a1b2c3d-0000-4444-8888-123456789abc", "9f8e7d6c-0000-4444-8888-cba987654321"
 
@@ -18,9 +19,9 @@ def come_back(person, **query):
     return person.get("/getAToken?" + urlencode({**query, "state": state}))
 
 
-@pytest.mark.parametrize("code", problems.ENTRA_ERRORS)
+@pytest.mark.parametrize("code", explanations.ENTRA_ERRORS)
 def test_each_of_entras_codes_is_a_sentence_and_a_next_step(person, code):
-    status, text, advice, action = problems.ENTRA_ERRORS[code]
+    status, text, advice, action, _title = explanations.ENTRA_ERRORS[code]
     description = (
         f"{code}: What Entra says. Trace ID: {TRACE} Correlation ID: {CORRELATION} Timestamp: 2026-11-22 10:11:12Z"
     )
@@ -39,11 +40,11 @@ def test_each_of_entras_codes_is_a_sentence_and_a_next_step(person, code):
     assert not person.signed_in
 
 
-@pytest.mark.parametrize("error", sorted(set(problems.OAUTH_ERRORS) - {"no_sign_in_begun", "sign_in_did_not_help"}))
+@pytest.mark.parametrize("error", sorted(set(explanations.OAUTH_ERRORS) - {"no_sign_in_begun", "sign_in_did_not_help"}))
 def test_each_error_of_the_protocol_is_a_sentence_and_a_next_step(person, error):
     page = come_back(person, error=error)
-    assert page.status_code == problems.OAUTH_ERRORS[error][0]
-    assert str(problems.OAUTH_ERRORS[error][1]) in html.unescape(page.text)
+    assert page.status_code == explanations.OAUTH_ERRORS[error][0]
+    assert str(explanations.OAUTH_ERRORS[error][1]) in html.unescape(page.text)
 
 
 def test_an_error_nobody_has_heard_of_is_still_a_page(person):
@@ -53,16 +54,16 @@ def test_an_error_nobody_has_heard_of_is_still_a_page(person):
     assert "Sign in again" in page.text
 
 
-@pytest.mark.parametrize("kind", problems.GRAPH_ERRORS)
+@pytest.mark.parametrize("kind", explanations.GRAPH_ERRORS)
 def test_each_kind_of_graph_error_has_a_title_a_text_and_advice(kind):
-    status, *texts, action = problems.GRAPH_ERRORS[kind]
-    assert 400 <= status < 600
-    assert all(str(text).strip() for text in texts)
-    assert action in ("home", "retry", "sign_in", "other_account")
+    explanation = explanations.GRAPH_ERRORS[kind]
+    assert 400 <= explanation.status < 600
+    assert all(str(text).strip() for text in (explanation.title, explanation.text, explanation.advice))
+    assert explanation.way_on in ("home", "retry", "sign_in", "other_account")
 
 
 def test_the_details_of_entras_description_are_read_whatever_their_order():
-    found = problems.sign_in_details(
+    found = sign_in_details(
         f"AADSTS50105: No. Timestamp: 2026-11-22 10:11:12Z Correlation ID: {CORRELATION} Trace ID: {TRACE}"
     )
     assert found == {
@@ -71,8 +72,8 @@ def test_the_details_of_entras_description_are_read_whatever_their_order():
         "correlation_id": CORRELATION,
         "time": "2026-11-22 10:11:12Z",
     }
-    assert problems.sign_in_details("") == {}
-    assert problems.sign_in_details("AADSTS: " * 10_000) == {}
+    assert sign_in_details("") == {}
+    assert sign_in_details("AADSTS: " * 10_000) == {}
 
 
 def test_an_error_page_shows_the_id_that_finds_its_log_line(person, app, box):

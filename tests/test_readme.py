@@ -16,6 +16,7 @@ from conftest import ROOT, bare_environment
 from test_settings import copy  # noqa: F401  a fixture
 
 import app_config
+from flask_entra.certificates import read_certificate
 
 READMES = [ROOT / "README.md", ROOT / "README.fr.md"]
 COMMANDS = dict(re.findall(r"<!-- command: (\w+) -->\n```sh\n(.*?)```", READMES[0].read_text(), re.DOTALL))
@@ -154,7 +155,7 @@ def test_the_azure_cli_commands_write_a_ready_dotenv(tmp_path):
         "AUTHORITY=https://login.microsoftonline.com/852bedc8-1345-41c8-99f3-2fa1667ffefa\n"
     )
     asked = (tmp_path / "asked").read_text()
-    assert app_config.DEFAULTS["REDIRECT_URI"] in asked
+    assert app_config.SETTINGS["REDIRECT_URI"].default in asked
     assert "e1fe6dd8-ba31-4d61-89e7-88639da4683d=Scope" in asked
 
 
@@ -172,8 +173,10 @@ def test_the_sample_names_every_setting_with_its_default():
     named = dict(re.findall(r"^#?([A-Z_0-9]+)=(.*)$", sample, re.MULTILINE))
     assert set(named) == set(app_config.SETTINGS)
     assert list(named)[:3] == ["CLIENT_ID", "CLIENT_SECRET", "AUTHORITY"]
-    for name, default in app_config.DEFAULTS.items():
-        assert named[name] == default
+    assert list(named) == list(app_config.SETTINGS)
+    for name, setting in app_config.SETTINGS.items():
+        if setting.default:
+            assert named[name] == setting.default
 
 
 @posix
@@ -200,7 +203,6 @@ def test_the_certificate_that_is_made_can_be_used(tmp_path):
         pytest.skip("openssl is not installed")
     assert run("certificate", tmp_path)[0] == 0
     assert stat.S_IMODE((tmp_path / "app.pem").stat().st_mode) == 0o600
-    settings = {"CLIENT_CERTIFICATE_PATH": str(tmp_path / "app.pem"), "CLIENT_CERTIFICATE_PASSWORD": ""}
-    credential, _private, certificate = app_config.read_certificate(settings)
-    assert credential["public_certificate"] in (tmp_path / "app.crt").read_text()
-    assert certificate.subject.rfc4514_string() == "CN=flask-and-graph"
+    certificate = read_certificate(str(tmp_path / "app.pem"))
+    assert certificate.public_certificate in (tmp_path / "app.crt").read_text()
+    assert certificate.x509.subject.rfc4514_string() == "CN=flask-and-graph"

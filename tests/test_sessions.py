@@ -18,7 +18,9 @@ import requests
 from conftest import ROOT, free_port, records
 from visitor import Visitor
 
-import sessions
+from flask_entra.sessions.files import FileStore
+from flask_entra.sessions.interface import SealedSessionInterface
+from flask_entra.sessions.redis import RedisStore
 
 
 class Redis:
@@ -73,8 +75,8 @@ def redis_server(tmp_path):
 def store(request, tmp_path):
     """A store of each kind, to try by itself."""
     if request.param == "files":
-        return sessions.FileStore(tmp_path / "sessions")
-    return sessions.RedisStore(request.getfixturevalue("redis_server").url)
+        return FileStore(tmp_path / "sessions")
+    return RedisStore(request.getfixturevalue("redis_server").url)
 
 
 KEY = "ab" * 32
@@ -129,7 +131,8 @@ def test_only_one_holds_a_lock(store):
 def in_app(store):
     """A small app with one page that counts its visits in the session."""
     app = flask.Flask("counting")
-    app.session_interface = sessions.SealedSessionInterface(app, store)
+    app.config["HTTPS"] = False
+    app.session_interface = SealedSessionInterface(app, store)
 
     @app.get("/")
     def count():
@@ -151,7 +154,7 @@ def test_a_session_is_an_ordinary_flask_session(store):
 
 
 def test_a_look_writes_nothing(tmp_path):
-    client = in_app(sessions.FileStore(tmp_path))
+    client = in_app(FileStore(tmp_path))
     client.get("/")
     (file,) = records(tmp_path / "sealed-sessions")
     before = file.stat().st_mtime_ns, file.stat().st_ino
@@ -161,7 +164,7 @@ def test_a_look_writes_nothing(tmp_path):
 
 
 def test_an_hour_of_use_lets_a_session_live_on_and_its_cookie_too(tmp_path):
-    client = in_app(sessions.FileStore(tmp_path))
+    client = in_app(FileStore(tmp_path))
     client.get("/")
     (file,) = records(tmp_path / "sealed-sessions")
     lifetime = flask.Flask("x").permanent_session_lifetime.total_seconds()
@@ -218,7 +221,7 @@ def test_files_and_their_folder_are_for_their_owner_only(serve):
 
 
 def test_five_thousand_live_sessions_stay(tmp_path):
-    store = sessions.FileStore(tmp_path)
+    store = FileStore(tmp_path)
     keys = [f"{number:064x}" for number in range(5000)]
     for key in keys:
         store.add(key, b"value", 3600)

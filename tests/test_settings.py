@@ -11,6 +11,7 @@ from conftest import ROOT, Served, bare_environment, free_port
 from visitor import Page, Visitor
 
 import app_config
+from flask_entra.clouds import qualified_scopes
 
 NOTHING = dict.fromkeys(("CLIENT_ID", "CLIENT_SECRET", "AUTHORITY", "ENDPOINT", "REQUESTS_CA_BUNDLE"))
 
@@ -111,7 +112,7 @@ def test_no_setting_is_bad_enough_for_a_traceback(value):
 
 
 def test_scopes_are_qualified_for_the_cloud_of_the_endpoint():
-    assert app_config.scopes("User.Read", "https://graph.microsoft.com/v1.0/me") == ["User.Read"]
+    assert qualified_scopes("User.Read", "https://graph.microsoft.com/v1.0/me") == ["User.Read"]
     national = "https://graph.microsoft.us/v1.0/me"
-    assert app_config.scopes("User.Read api://x/y", national) == ["https://graph.microsoft.us/User.Read", "api://x/y"]
-    assert app_config.scopes("openid profile offline_access User.Read", "https://api.example/x") == ["User.Read"]
+    assert qualified_scopes("User.Read api://x/y", national) == ["https://graph.microsoft.us/User.Read", "api://x/y"]
+    assert qualified_scopes("openid profile offline_access User.Read", "https://api.example/x") == ["User.Read"]

@@ -11,11 +11,13 @@ import functools
 import http.client
 import http.cookiejar
 import io
+import json
 import os
+import re
 import socket
 import time
 from email.utils import parsedate_to_datetime
-from urllib.parse import urlsplit
+from typing import Any
 
 import requests
 import requests.adapters
@@ -24,10 +26,13 @@ import urllib3.connection
 import urllib3.connectionpool
 import urllib3.exceptions
 
-from bulkhead import Bulkhead
+from flask_entra.bulkhead import Bulkhead
+from flask_entra.urls import origin
 
 CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 7.0
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 # Balancers and firewalls forget a silent connection after some minutes without a word to either end.
 _SOCKET_OPTIONS = [
@@ -39,20 +44,27 @@ if hasattr(socket, "TCP_KEEPIDLE"):
 
 
 class TooLarge(requests.RequestException):
-    """The answer is larger than the caller takes."""
+    """The answer is larger than the caller takes.
+
+    :ivar status: the answer's HTTP status.
+    """
+
+    def __init__(self, limit: int, response: requests.Response):
+        super().__init__(f"the answer has more than {limit} bytes", response=response)
+        self.status = response.status_code
 
 
 class _UntilDeadline(io.RawIOBase):
     """Reads from a socket's file, and gives every single read no more time than the whole answer has left."""
 
-    def __init__(self, raw: io.RawIOBase, sock, seconds: float):
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket, seconds: float):
         super().__init__()
         self._raw, self._sock, self._deadline = raw, sock, time.monotonic() + seconds
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer) -> int | None:
+    def readinto(self, buffer: Any) -> int | None:
         left = self._deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError("the answer did not end in time")
@@ -67,17 +79,17 @@ class _UntilDeadline(io.RawIOBase):
 class _BoundedResponse(http.client.HTTPResponse):
     """The deadline counts from when the request has been sent, so it covers the status line and the headers too."""
 
-    def __init__(self, sock, *args, **kwargs):
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any):
         super().__init__(sock, *args, **kwargs)
         self.fp = io.BufferedReader(_UntilDeadline(self.fp.detach(), sock, ANSWER_SECONDS), 65536)
 
-    def _read_status(self):
+    def _read_status(self) -> tuple[str, int, str]:
         # http.client takes every interim answer but 100 for the final one (RFC 9110, 15.2). The final one would then wait
         # on the pooled connection, for whoever uses that next: one person's answer for another.
-        version, status, reason = super()._read_status()
+        version, status, reason = super()._read_status()  # type: ignore[misc]  # the standard library's, not in its stubs
         while 100 < status < 200:
             http.client.parse_headers(self.fp)
-            version, status, reason = super()._read_status()
+            version, status, reason = super()._read_status()  # type: ignore[misc]  # the standard library's, not in its stubs
         return version, status, reason
 
 
@@ -98,15 +110,15 @@ class _HTTPSPool(urllib3.connectionpool.HTTPSConnectionPool):
 
 
 class _BoundedAdapter(requests.adapters.HTTPAdapter):
-    def _bound(self, manager):
+    def _bound(self, manager: urllib3.PoolManager) -> urllib3.PoolManager:
         manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
         return manager
 
-    def init_poolmanager(self, *args, **kwargs):
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, socket_options=_SOCKET_OPTIONS, **kwargs)
         self._bound(self.poolmanager)
 
-    def proxy_manager_for(self, *args, **kwargs):
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> urllib3.PoolManager:
         return self._bound(super().proxy_manager_for(*args, **kwargs))
 
 
@@ -134,19 +146,19 @@ class BoundedSession(requests.Session):
         self.mount("https://", _BoundedAdapter(pool_connections=8, pool_maxsize=threads))
         self.mount("http://", _BoundedAdapter(pool_connections=8, pool_maxsize=threads))
 
-    def get_redirect_target(self, resp) -> None:
+    def get_redirect_target(self, resp: requests.Response) -> None:
         """None: requests reads the whole body of a redirect, whatever its size, even where it does not follow it."""
 
     def waiting(self, url: str, person: str | None = None) -> contextlib.AbstractContextManager[None]:
         """Hold a place for whatever the block waits for: a request to this address, or another thread's.
 
         :param person: on whose behalf, by any name that tells people apart.
-        :raises bulkhead.Busy: too many wait for this upstream already.
+        :raises Busy: too many wait for this upstream already.
         """
-        return self._bulkhead.place(_origin(url), person)
+        return self._bulkhead.place(origin(url), person)
 
     def fetch(
-        self, method: str, url: str, *, limit: int = 1024 * 1024, person: str | None = None, **kwargs
+        self, method: str, url: str, *, limit: int = 1024 * 1024, person: str | None = None, **kwargs: Any
     ) -> requests.Response:
         """Send one request and read its whole answer. Redirects are not followed: they could carry a token away.
 
@@ -156,15 +168,15 @@ class BoundedSession(requests.Session):
         :param person: on whose behalf, by any name that tells people apart: nobody takes all places.
         :param kwargs: `headers`, `params` and `data`, as `requests` takes them.
         :return: the response, its body read.
-        :raises bulkhead.Busy: too many wait for this upstream already.
+        :raises Busy: too many wait for this upstream already.
         :raises requests.RequestException: no connection within `CONNECT_SECONDS`, no whole answer within
             `ANSWER_SECONDS` after that, or `TooLarge`.
         """
-        with self.waiting(url, person):
-            return self._fetch(method, url, limit, **kwargs)
+        upstream = origin(url)
+        with self._bulkhead.place(upstream, person):
+            return self._fetch(method, url, limit, proxies=_proxies(upstream), **kwargs)
 
-    def _fetch(self, method: str, url: str, limit: int, **kwargs) -> requests.Response:
-        kwargs.setdefault("proxies", _proxies(_origin(url)))
+    def _fetch(self, method: str, url: str, limit: int, **kwargs: Any) -> requests.Response:
         kwargs |= {"timeout": (CONNECT_SECONDS, ANSWER_SECONDS), "allow_redirects": False, "stream": True}
         try:
             response = self._send(method, url, **kwargs)
@@ -180,7 +192,7 @@ class BoundedSession(requests.Session):
                 for chunk in response.iter_content(65536):
                     body.write(chunk)
                     if body.tell() > limit:
-                        raise TooLarge(f"the answer has more than {limit} bytes", response=response)
+                        raise TooLarge(limit, response)
             except ValueError as error:  # a chunk with a size that is no number; requests' own errors are OSErrors
                 raise requests.exceptions.ChunkedEncodingError(error) from error
             except requests.ConnectionError as error:
@@ -191,7 +203,7 @@ class BoundedSession(requests.Session):
         response._content = body.getvalue()  # where requests itself keeps a body that it has read
         return response
 
-    def _send(self, method: str, url: str, **kwargs) -> requests.Response:
+    def _send(self, method: str, url: str, **kwargs: Any) -> requests.Response:
         try:
             return self.request(method, url, **kwargs)
         except requests.RequestException:
@@ -202,8 +214,23 @@ class BoundedSession(requests.Session):
             raise requests.exceptions.InvalidHeader(str(error)) from error
 
 
-def _origin(url: str) -> str:
-    return "{0.scheme}://{0.netloc}".format(urlsplit(url))
+def json_object(response: requests.Response, *, replace: bool = False) -> dict[str, Any]:
+    """The JSON object in the body of an answer.
+
+    :param replace: put a question mark in the place of each lone surrogate, which JSON can spell and no page can hold.
+    :raises ValueError: there is no JSON object, or one with a lone surrogate in it. The text says what there is, for a log.
+    """
+    try:
+        answer = response.json()
+        text = json.dumps(answer, ensure_ascii=False)
+        if _LONE_SURROGATE.search(text):
+            answer = json.loads(text.encode("utf-8", "replace")) if replace else None
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict):
+        content_type = response.headers.get("Content-Type", "no content type")
+        raise ValueError(f"{response.url.partition('?')[0]} answered {response.status_code} with {content_type}")
+    return answer
 
 
 def retry_after(response: requests.Response) -> int | None:

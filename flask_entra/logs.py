@@ -1,4 +1,4 @@
-"""One line an event, as text or JSON, each with the id of the request it belongs to. No secret reaches a line."""
+"""One line for each event, as text or JSON, with the id of the request it belongs to. No secret reaches a line."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import logging.config
 import re
 import secrets
+from typing import Any
 
 from flask import Flask, g, has_request_context
 
@@ -17,7 +18,7 @@ def init_app(app: Flask) -> None:
     logging.config.dictConfig(config(app.config["LOG_FORMAT"]))
 
 
-def config(log_format: str) -> dict:
+def config(log_format: str) -> dict[str, Any]:
     """The configuration of the standard library's logging, for the app and for gunicorn (`gunicorn.conf.py`).
 
     :param log_format: `text` or `json`.
@@ -54,15 +55,15 @@ def request_id() -> str:
     """The id of the request that is being answered: what an error page shows, and what finds its log lines."""
     if "request_id" not in g:
         g.request_id = secrets.token_hex(8)
-    return g.request_id
+    return str(g.request_id)
 
 
 class _OneLine(logging.Formatter):
-    def formatMessage(self, record):
+    def formatMessage(self, record: logging.LogRecord) -> str:
         # What a visitor wrote into a parameter must not look like a line of ours, nor command a terminal.
         return _printable(super().formatMessage(record))
 
-    def formatException(self, ei):
+    def formatException(self, ei: Any) -> str:
         return "\n".join("  " + _printable(line) for line in super().formatException(ei).split("\n"))
 
 

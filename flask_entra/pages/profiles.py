@@ -4,35 +4,24 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from markupsafe import escape
-
-from pages import gettext
 
 _MAIL = re.compile(r"[^\s@:/?#&<>\"]+@[^\s@:/?#&<>\"]+")
 _PHONE = re.compile(r"\+?[0-9][0-9 ().-]{2,30}")
 
 
-def show(profile: dict, config) -> dict[str, object]:
-    """What `templates/profile.html` needs.
+def show(profile: dict[str, Any], config: Mapping[str, Any]) -> dict[str, object]:
+    """What `profile.html` needs.
 
     :param profile: the JSON object that the endpoint answered.
-    :param config: the app's configuration, for the request that was made.
-    :return: `name`, `fields` (label, value and link of each that has a value), `body` (the JSON, as written) and `asked`.
+    :param config: Flask's, for the request that was made.
+    :return: `name`, `fields` (its name in the profile, value and link of each that has a value), `body` (the JSON, as
+        written), `has_photo` and `asked`.
     """
-    fields = [
-        (label, text, link(text))
-        for label, key, link in (
-            (gettext("Job title"), "jobTitle", _no_link),
-            (gettext("Mail"), "mail", _mail_link),
-            (gettext("User name"), "userPrincipalName", _no_link),
-            (gettext("Mobile phone"), "mobilePhone", _phone_link),
-            (gettext("Business phones"), "businessPhones", _phone_link),
-            (gettext("Office"), "officeLocation", _no_link),
-            (gettext("Language"), "preferredLanguage", _no_link),
-        )
-        for text in _texts(profile.get(key))
-    ]
+    fields = [(name, text, link(text)) for name, link in _FIELDS.items() for text in _texts(profile.get(name))]
     return {
         "name": next(iter(_texts(profile.get("displayName"))), ""),
         "fields": fields,
@@ -42,7 +31,7 @@ def show(profile: dict, config) -> dict[str, object]:
     }
 
 
-def initials(user: dict) -> tuple[str, str]:
+def initials(user: dict[str, Any]) -> tuple[str, str]:
     """A picture for somebody without a photo.
 
     :param user: the ID token's claims.
@@ -58,12 +47,12 @@ def initials(user: dict) -> tuple[str, str]:
     return svg, "image/svg+xml"
 
 
-def _texts(value) -> list[str]:
+def _texts(value: object) -> list[str]:
     values = value if isinstance(value, list) else [value]
     return [each.strip() for each in values if isinstance(each, str) and each.strip()]
 
 
-def _readable(profile: dict) -> str:
+def _readable(profile: dict[str, Any]) -> str:
     body = json.dumps(profile, ensure_ascii=False)
     # Indentation can make a page a hundred times as large as what it shows.
     return json.dumps(profile, ensure_ascii=False, indent=2) if len(body) < 100_000 else body
@@ -81,3 +70,14 @@ def _phone_link(text: str) -> str | None:
     # "+44 (0)20 …": the zero is for callers inside the country, the plus for those outside.
     digits = re.sub(r"[^0-9+]", "", text.replace("(0)", ""))
     return f"tel:{digits}" if _PHONE.fullmatch(text) else None
+
+
+_FIELDS = {
+    "jobTitle": _no_link,
+    "mail": _mail_link,
+    "userPrincipalName": _no_link,
+    "mobilePhone": _phone_link,
+    "businessPhones": _phone_link,
+    "officeLocation": _no_link,
+    "preferredLanguage": _no_link,
+}

@@ -1,0 +1,167 @@
+"""`GraphClient`: a bearer token in, a profile or a `GraphError` out. Knows nothing of Flask, sessions or sign-in.
+
+https://learn.microsoft.com/graph/errors, https://learn.microsoft.com/graph/throttling; RFC 6750 (bearer tokens).
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import requests
+
+from flask_entra.bearer import InvalidToken, claims_challenge
+from flask_entra.bulkhead import Busy
+from flask_entra.http_client import BoundedSession, TooLarge, json_object, retry_after
+
+PHOTO_BYTES = 4 * 1024 * 1024
+IMAGE_TYPES = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png", b"GIF8": "image/gif"}
+
+
+class GraphError(Exception):
+    """Graph did not give what it was asked for.
+
+    :ivar kind: `token`, `forbidden`, `not_found`, `refused` (another 4xx), `throttled`, `unavailable`, `timeout`,
+        `not_understood`, or `no_endpoint` when there is nothing to call.
+    :ivar status: the HTTP status, or None when there was no answer.
+    :ivar code: Graph's error code, such as `Authorization_RequestDenied`.
+    :ivar message: Graph's words, or what could not be understood.
+    :ivar request_id: what Microsoft's support finds the call by.
+    :ivar retry_after: how many seconds to wait, or None.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        message: str = "",
+        *,
+        status: int | None = None,
+        code: str = "",
+        request_id: str = "",
+        retry_after: int | None = None,
+    ):
+        super().__init__(f"{kind}: {status} {code} {message}")
+        self.kind, self.message, self.status, self.code = kind, message, status, code
+        self.request_id, self.retry_after = request_id, retry_after
+
+
+class TokenRejected(GraphError, InvalidToken):
+    """401: Graph wants another token. `claims` is the claims challenge that came with it (JSON), or None."""
+
+    def __init__(self, message: str, *, claims: str | None = None, **kwargs: Any):
+        super().__init__("token", message, **kwargs)
+        self.claims = claims
+
+
+class GraphClient:
+    """Calls Microsoft Graph, or another API that takes the same kind of token and answers JSON.
+
+    :param http: the process's one HTTP client.
+    :param endpoint: the absolute URL of the profile, such as `https://graph.microsoft.com/v1.0/me`.
+    """
+
+    def __init__(self, http: BoundedSession, endpoint: str):
+        self._http, self.endpoint = http, endpoint
+
+    def me(self, access_token: str) -> dict[str, Any]:
+        """GET the profile; see `get`."""
+        if not self.endpoint:
+            raise GraphError("no_endpoint")
+        return self.get(self.endpoint, access_token)
+
+    def get(self, url: str, access_token: str) -> dict[str, Any]:
+        """GET a JSON object.
+
+        :param url: absolute, of an API that this token is for.
+        :param access_token: the bearer token.
+        :return: the object that came. A lone surrogate in it, which no page can hold, is a question mark.
+        :raises GraphError: none came; `TokenRejected` if another token might help.
+        """
+        response = self._get(url, access_token, "application/json")
+        try:
+            answer = json_object(response, replace=True)
+        except ValueError as error:
+            raise _not_understood(response) from error
+        if _too_deep(answer):
+            raise _not_understood(response)
+        return answer
+
+    def photo(self, access_token: str) -> tuple[bytes, str] | None:
+        """GET the person's photo.
+
+        :param access_token: the bearer token.
+        :return: the image and its content type; None if there is none, or what came is not an image.
+        :raises GraphError: as `get` does.
+        """
+        if not self.endpoint:
+            return None
+        try:
+            response = self._get(f"{self.endpoint}/photo/$value", access_token, "image/*", limit=PHOTO_BYTES)
+        except GraphError as error:
+            if error.kind in ("not_found", "not_understood"):
+                return None
+            raise
+        kind = next((kind for magic, kind in IMAGE_TYPES.items() if response.content.startswith(magic)), None)
+        return (response.content, kind) if kind else None
+
+    def _get(self, url: str, access_token: str, accept: str, **kwargs: Any) -> requests.Response:
+        client_request_id = str(uuid.uuid4())
+        headers = {
+            "Authorization": f"Bearer {access_token}",
+            "Accept": accept,
+            "client-request-id": client_request_id,
+            "return-client-request-id": "true",
+        }
+        try:
+            # A token names the person well enough to give everybody their share of the waiting.
+            response = self._http.fetch("GET", url, headers=headers, person=access_token, **kwargs)
+        except Busy as error:
+            raise GraphError("throttled", str(error), retry_after=error.retry_after) from error
+        except TooLarge as error:
+            raise GraphError("not_understood", str(error), status=error.status) from error
+        except requests.Timeout as error:
+            raise GraphError("timeout", request_id=client_request_id) from error
+        except requests.RequestException as error:
+            raise GraphError("unavailable", type(error).__name__, request_id=client_request_id) from error
+        if response.status_code != 200:
+            raise _error(response)
+        return response
+
+
+def _error(response: requests.Response) -> GraphError:
+    try:
+        error = json_object(response, replace=True)["error"]
+        code, message = (str(error[name]) for name in ("code", "message"))
+    except (ValueError, KeyError, TypeError):
+        code = message = ""
+    status, wait = response.status_code, retry_after(response)
+    if status < 400:
+        return _not_understood(response)
+    details: dict[str, Any] = {"status": status, "code": code, "retry_after": wait, "request_id": _request_id(response)}
+    if status == 401:
+        return TokenRejected(message, claims=claims_challenge(response.headers.get("WWW-Authenticate", "")), **details)
+    kind = {403: "forbidden", 404: "not_found", 429: "throttled", 504: "timeout"}.get(status)
+    if status == 503 and wait is not None:
+        kind = "throttled"
+    return GraphError(kind or ("unavailable" if status >= 500 else "refused"), message, **details)
+
+
+def _too_deep(value: dict[str, Any], levels: int = 64) -> bool:
+    # An answer nested so deeply is made to make whoever shows it indent or recurse without end.
+    here: list[Any] = [value]
+    for _ in range(levels):
+        children = [child for each in here for child in (each if isinstance(each, list) else each.values())]
+        here = [child for child in children if isinstance(child, list | dict)]
+        if not here:
+            return False
+    return True
+
+
+def _not_understood(response: requests.Response) -> GraphError:
+    content_type = response.headers.get("Content-Type", "no content type")
+    message = f"{response.url} → {response.status_code}, {content_type}"
+    return GraphError("not_understood", message, status=response.status_code, request_id=_request_id(response))
+
+
+def _request_id(response: requests.Response) -> str:
+    return response.headers.get("request-id") or response.headers.get("client-request-id", "")

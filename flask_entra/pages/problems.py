@@ -1,0 +1,211 @@
+"""A failure as a page: what happened, what to do next, and the details that support asks for."""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass, field
+from functools import singledispatch
+from urllib.parse import urlencode
+
+from flask import Flask, Response, g, render_template, request
+from werkzeug.exceptions import HTTPException, default_exceptions
+
+from flask_entra import logs
+from flask_entra.bearer import InvalidToken
+from flask_entra.graph import GraphError
+from flask_entra.pages import explanations
+from flask_entra.pages.explanations import Explanation
+from flask_entra.pages.languages import Text
+from flask_entra.pages.languages import Text as _
+from flask_entra.sessions.store import StoreUnavailable
+from flask_entra.signin.errors import IdTokenRefused, SignInError, TenantUnavailable
+from flask_entra.signin.paths import LOGIN, local_path
+
+FAILURES = (HTTPException, SignInError, IdTokenRefused, TenantUnavailable, StoreUnavailable, GraphError, InvalidToken)
+STORE_RETRY_SECONDS = 5
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Problem:
+    """One problem, as `problem.html` shows it.
+
+    :ivar explanation: the words, the status and the way on.
+    :ivar details: pairs of name and value, for support.
+    :ivar retry_after: after how many seconds it is worth another try, or None.
+    :ivar headers: further headers of the answer.
+    """
+
+    explanation: Explanation
+    details: list[tuple[Text, str]] = field(default_factory=list)
+    retry_after: int | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def title(self) -> Text:
+        """The page's title."""
+        usual = explanations.SET_UP_WRONG if self.explanation.status == 500 else explanations.NOT_SIGNED_IN
+        return self.explanation.title or usual
+
+    @property
+    def advice(self) -> Text:
+        """What to do."""
+        if self.retry_after and self.explanation.way_on == "retry":
+            return _("Try again in %(seconds)s seconds.", seconds=self.retry_after)
+        return self.explanation.advice
+
+
+def init_app(app: Flask) -> None:
+    """Answer every failure with a page. `problem.html` gets `problem`, `href`, `here` and `user`."""
+
+    def show_problem(error: Exception) -> Response:
+        error = getattr(error, "original_exception", None) or error
+        problem = explain(error)
+        status = problem.explanation.status
+        problem.details.append((_("Request ID"), logs.request_id()))
+        if problem.retry_after:
+            problem.headers["Retry-After"] = str(problem.retry_after)
+        if not isinstance(error, HTTPException):
+            log.warning("%s %s: %s", status, type(error).__name__, _for_the_log(error))
+        # The session is not asked who is signed in: it may be what has failed.
+        page = render_template(
+            "problem.html",
+            problem=problem,
+            href=_href(problem.explanation.way_on),
+            here="" if _can_be_repeated() else "/",
+            user=g.get("user"),
+        )
+        return app.make_response((page, status, problem.headers))
+
+    for failure in FAILURES:
+        app.register_error_handler(failure, show_problem)
+
+
+# --- What an exception is to a person -----------------------------------------------------------------------------------
+
+
+@singledispatch
+def explain(error: Exception) -> Problem:
+    """The problem that an exception is to a person; one that nobody has expected is a 500.
+
+    :param error: one of this package's exceptions, werkzeug's, or any other.
+    """
+    return Problem(explanations.HTTP_ERRORS[500])
+
+
+@explain.register
+def _http_error(error: HTTPException) -> Problem:
+    status = error.code or 500
+    explanation = explanations.HTTP_ERRORS.get(status)
+    if not explanation:  # a status that is rarely seen keeps its standard name
+        usual = explanations.HTTP_ERRORS[400 if status < 500 else 500]
+        explanation = usual._replace(status=status, title=Text(error.name))
+    # The words of a view, as in abort(403, "…"). werkzeug's own subclasses say what only a developer understands.
+    own_words = error.description if type(error) is default_exceptions.get(status) else None
+    if status < 500 and own_words and own_words != type(error).description:
+        explanation = explanation._replace(text=Text(own_words))
+    # Allow, Retry-After, WWW-Authenticate and the like belong to the status.
+    headers = {name: value for name, value in error.get_headers() if not name.startswith("Content-")}
+    return Problem(explanation, headers=headers)
+
+
+@explain.register
+def _sign_in_error(error: SignInError) -> Problem:
+    found = sign_in_details(error.description)
+    explanation = (
+        explanations.ENTRA_ERRORS.get(found.get("code", ""))
+        or explanations.OAUTH_ERRORS.get(error.error)
+        or explanations.OTHER_ERROR
+    )
+    names = {
+        "code": _("Error code"),
+        "trace_id": _("Trace ID"),
+        "correlation_id": _("Correlation ID"),
+        "time": _("Time"),
+    }
+    details: list[tuple[Text, str]] = [(_("Error"), error.error[:100])]
+    details += [(names[name], value) for name, value in found.items()]
+    if error.description:
+        details.append((_("Description"), error.description[:1000]))
+    return Problem(explanation, details)
+
+
+@explain.register
+def _tenant_unavailable(error: TenantUnavailable) -> Problem:
+    if sign_in_details(error.description).get("code") in explanations.ENTRA_ERRORS:
+        return _sign_in_error(SignInError("invalid_tenant", error.description))
+    explanation = explanations.TENANT_UNAVAILABLE
+    if error.retry_after or error.timeout:
+        explanation = explanation._replace(status=503)
+    return Problem(explanation, [(_("Reason"), str(error))], error.retry_after)
+
+
+@explain.register
+def _id_token_refused(error: IdTokenRefused) -> Problem:
+    return Problem(explanations.ID_TOKEN_REFUSED, [(_("Reason"), str(error))])
+
+
+@explain.register
+def _store_unavailable(error: StoreUnavailable) -> Problem:
+    return Problem(explanations.STORE_UNAVAILABLE, headers={"Retry-After": str(STORE_RETRY_SECONDS)})
+
+
+@explain.register
+def _graph_error(error: GraphError) -> Problem:
+    details = [
+        (_("Graph's status"), str(error.status or "")),
+        (_("Graph's code"), error.code[:200]),
+        (_("Graph's message"), error.message[:1000]),
+        (_("Graph's request ID"), error.request_id[:100]),
+    ]
+    return Problem(explanations.GRAPH_ERRORS[error.kind], [each for each in details if each[1]], error.retry_after)
+
+
+@explain.register
+def _invalid_token(error: InvalidToken) -> Problem:
+    return Problem(explanations.GRAPH_ERRORS["token"])
+
+
+def sign_in_details(description: str) -> dict[str, str]:
+    """What support asks for, out of Entra's `error_description`: the code, trace id, correlation id and time."""
+    found = {"code": re.search(r"\b(?:AADSTS|AADB2C)\d{4,8}\b", description)}
+    for name, label in (("trace_id", "Trace ID"), ("correlation_id", "Correlation ID"), ("time", "Timestamp")):
+        found[name] = re.search(
+            rf"{label}: ([0-9A-Za-z: -]{{8,40}}?)(?= (?:Trace|Correlation|Timestamp)|\s*$)", description
+        )
+    return {name: match[match.lastindex or 0] for name, match in found.items() if match}
+
+
+def _for_the_log(error: Exception) -> str:
+    if isinstance(error, SignInError):  # its description may come from anybody, by the redirect URI's query
+        found = " ".join(f"{name}={value}" for name, value in sign_in_details(error.description).items())
+        return f"error={error.error[:100]} {found}"
+    return str(error)[:1000]
+
+
+# --- The way on ---------------------------------------------------------------------------------------------------------
+
+
+def _can_be_repeated() -> bool:
+    """Whether the page may be asked for again: any GET but those of a sign-in, whose code can be used only once."""
+    return request.method == "GET" and request.blueprint != "auth"
+
+
+def _href(way_on: str) -> str:
+    """The address that a way on leads to."""
+    page, here = "/", request.full_path.rstrip("?")
+    if "return_to" in g:  # at the redirect URI: the page that the sign-in was for
+        page = g.return_to
+    elif request.endpoint and _can_be_repeated():
+        page = local_path(here)
+    sign_in = here if request.endpoint == "auth.login" else LOGIN
+    if page != "/":
+        sign_in = f"{LOGIN}?{urlencode({'next': page})}"
+    return {
+        "sign_in": sign_in,
+        "other_account": f"{LOGIN}?prompt=select_account",
+        "reset_password": f"{LOGIN}?user_flow=reset_password",
+        "retry": page if request.endpoint and _can_be_repeated() else sign_in,
+    }.get(way_on, "/")

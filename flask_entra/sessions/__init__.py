@@ -1,0 +1,44 @@
+"""The server-side session, sealed: files by default, Redis for many machines.
+
+The cookie holds a random session id and nothing else. The store knows neither that id nor what is in a session. `session` is
+what a view sees; `seal` encrypts it; `store` says what a store does, and each store has a file; `interface` makes sessions
+for Flask and sets the cookie. Nothing here knows what is in a session.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from flask import Flask
+from flask.cli import AppGroup
+
+from flask_entra.sessions.interface import SealedSessionInterface
+from flask_entra.sessions.store import Store
+
+__all__ = ["init_app"]
+
+
+def init_app(app: Flask) -> None:
+    """Give the app its session store: Redis when `REDIS_URL` is set, files otherwise."""
+    store = _store(app)
+    app.session_interface = SealedSessionInterface(app, store)
+    app.extensions["session_store"] = store
+    commands = AppGroup("sessions", help="The stored sessions.")
+    app.cli.add_command(commands)
+
+    @commands.command("prune")
+    def prune() -> None:
+        """Remove the sessions that have expired."""
+        click.echo(f"{store.prune()} expired sessions removed.")
+
+
+def _store(app: Flask) -> Store:
+    # Each store is imported where it is used: a worker with files has no use for the 6 MB of Redis.
+    if app.config["REDIS_URL"]:
+        from flask_entra.sessions.redis import RedisStore
+
+        return RedisStore(app.config["REDIS_URL"])
+    from flask_entra.sessions.files import FileStore
+
+    return FileStore(Path(app.config["SESSION_FILE_DIR"]))

@@ -1,0 +1,190 @@
+"""The sessions in files, for one machine."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import secrets
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from flask_entra.sessions.store import StoreUnavailable, unavailable
+
+FOLDER, MARKER = "sealed-sessions", "MADE-BY-THE-APP"
+PRUNE_SECONDS = 3600
+TEMPORARY_SECONDS = 60  # a file being written is older than this only if its writer has died
+
+_RECORD = re.compile(r"[0-9a-f]{64}(\.[0-9a-f]{16}\.tmp)?")
+
+log = logging.getLogger(__name__)
+
+# A request that holds a lock makes one token request at the most, and a process that dies lets go: no time limit is needed.
+# (The filelock package does the same, and costs each worker 4 MiB and 30 ms at start.)
+try:
+    import fcntl
+
+    def _lock(file: IO[bytes]) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+except ImportError:  # Windows
+    import msvcrt
+
+    def _lock(file: IO[bytes]) -> None:
+        msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined]  # there on Windows only
+
+
+class FileStore:
+    """A file a session, its time of modification set to when it expires.
+
+    Files are written whole and then renamed into place, so neither a crash nor a reader ever meets half of one. They lie in a
+    folder that the store makes and marks, and nothing else is ever deleted. A folder that belongs to somebody else, or that
+    others may write to, is refused.
+
+    :param folder: where the store makes its own folder; made, for its owner only, if it is not there.
+    """
+
+    def __init__(self, folder: Path):
+        self._folder = folder / FOLDER
+        self._locks, self._marker = self._folder / "locks", self._folder / MARKER
+        self._sound = False  # whether the folder has been made, or looked at, and may be used
+        self._prunes_at = float("-inf")
+        try:
+            self._make_folder()
+        except (OSError, StoreUnavailable) as error:
+            reason = error if isinstance(error, StoreUnavailable) else error.strerror
+            log.error("SESSION_FILE_DIR %s cannot be used (%s): nobody can sign in.", folder, reason)
+
+    def _make_folder(self) -> None:
+        self._folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _check_owner(self._folder.parent)
+        with contextlib.suppress(FileExistsError):
+            self._folder.mkdir(mode=0o700)
+        if self._folder.is_symlink():
+            raise StoreUnavailable(f"{self._folder} is a link: choose another SESSION_FILE_DIR")
+        _check_owner(self._folder)
+        if not self._marker.exists():
+            if {path.name for path in self._folder.iterdir()} - {MARKER}:  # another process may just be making it
+                raise StoreUnavailable(f"{self._folder} was not made by this app: choose another SESSION_FILE_DIR")
+            self._marker.write_text("Sealed sessions. What has expired in this folder is deleted.\n")
+        self._locks.mkdir(mode=0o700, exist_ok=True)
+        self._sound = True
+
+    def _keep_folder(self) -> None:
+        if not (self._sound and self._locks.exists()):  # a cleaner of temporary files may have been here
+            self._make_folder()
+
+    def get(self, key: str) -> tuple[bytes, float] | None:
+        try:
+            if not self._sound:
+                self._make_folder()
+            with open(f"{self._folder}/{key}", "rb", buffering=0) as file:
+                seconds = os.fstat(file.fileno()).st_mtime - time.time()
+                return (file.read(), seconds) if seconds > 0 else None
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise unavailable(error) from error
+
+    def add(self, key: str, value: bytes, seconds: int) -> None:
+        temporary = self._folder / f"{key}.{secrets.token_hex(8)}.tmp"
+        try:
+            self._keep_folder()
+            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(value)
+            os.utime(temporary, (time.time(), time.time() + seconds))
+            os.replace(temporary, self._folder / key)
+            self._prune_now_and_then()
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise unavailable(error) from error
+
+    def replace(self, key: str, value: bytes, seconds: int) -> None:
+        with self._file_lock(key, "write"):
+            if (self._folder / key).exists():
+                self.add(key, value, seconds)
+
+    def touch(self, key: str, seconds: int) -> None:
+        try:
+            os.utime(self._folder / key, (time.time(), time.time() + seconds))
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise unavailable(error) from error
+
+    def delete(self, key: str) -> None:
+        with self._file_lock(key, "write"):
+            try:
+                (self._folder / key).unlink(missing_ok=True)
+            except OSError as error:
+                raise unavailable(error) from error
+
+    def lock(self, key: str) -> contextlib.AbstractContextManager[None]:
+        return self._file_lock(key, "lock")
+
+    @contextlib.contextmanager
+    def _file_lock(self, key: str, purpose: str) -> Iterator[None]:
+        # 256 files for all sessions together: a lock file could never be removed, since somebody may just wait for it.
+        try:
+            self._keep_folder()
+            file = open(f"{self._locks}/{key[:2]}.{purpose}", "ab")  # noqa: SIM115  closed below, which lets go
+            _lock(file)
+        except OSError as error:
+            raise unavailable(error) from error
+        with file:
+            yield
+
+    def ping(self) -> None:
+        try:
+            self._keep_folder()
+        except OSError as error:
+            raise unavailable(error) from error
+        if not os.access(self._locks, os.R_OK | os.W_OK | os.X_OK):
+            raise StoreUnavailable(f"{self._folder} cannot be read and written")
+
+    def _prune_now_and_then(self) -> None:
+        # Where sessions are added, others expire. A command of flask's adds none, so it removes none.
+        if time.monotonic() >= self._prunes_at:
+            self._prunes_at = time.monotonic() + PRUNE_SECONDS
+            with contextlib.suppress(RuntimeError):  # no more threads: at another time
+                threading.Thread(target=self.prune, daemon=True).start()
+
+    def prune(self) -> int:
+        """Remove the sessions that have expired, and nothing that is not named as this store names its files.
+
+        :return: how many were removed.
+        """
+        removed = 0
+        with contextlib.suppress(OSError, StoreUnavailable):
+            self._keep_folder()
+            with os.scandir(self._folder) as entries:
+                for entry in entries:
+                    with contextlib.suppress(OSError):
+                        if _has_expired(entry):
+                            os.unlink(entry)
+                            removed += 1
+        return removed
+
+
+def _has_expired(entry: os.DirEntry[str]) -> bool:
+    if not (_RECORD.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)):
+        return False
+    spare = TEMPORARY_SECONDS if entry.name.endswith(".tmp") else 0
+    return entry.stat(follow_symlinks=False).st_mtime < time.time() - spare
+
+
+def _check_owner(folder: Path) -> None:
+    """Refuse a folder in which somebody else could put, replace or remove a file."""
+    if os.name == "nt":  # its permissions are of another kind
+        return
+    status = folder.stat()
+    if status.st_uid != os.geteuid():
+        raise StoreUnavailable(f"{folder} belongs to another user: choose another SESSION_FILE_DIR")
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise StoreUnavailable(f"others may write to {folder}: chmod go-w, or choose another SESSION_FILE_DIR")

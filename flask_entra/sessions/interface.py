@@ -1,0 +1,77 @@
+"""Flask's way in: a session for each request, its cookie, and what caches may keep of the answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Flask, Request, Response
+from flask.sessions import SessionMixin
+from flask_session.base import ServerSideSessionInterface
+
+from flask_entra import cookies
+from flask_entra.sessions.session import Session
+from flask_entra.sessions.store import Store, StoreUnavailable
+
+
+class SealedSessionInterface(ServerSideSessionInterface):  # type: ignore[misc]  # it has no types
+    """Flask-Session's interface, over a `Store`.
+
+    :param app: says how long a session lives after its last use (`PERMANENT_SESSION_LIFETIME`).
+    """
+
+    session_class = Session
+
+    def __init__(self, app: Flask, store: Store):
+        super().__init__(app, key_prefix="")
+        self._store, self._lifetime = store, int(app.permanent_session_lifetime.total_seconds())
+        self._cookie = cookies.attributes(app.config, "session")
+
+    def open_session(self, app: Flask, request: Request) -> Session:
+        """The session that the cookie names, not read yet; an empty one when there is no cookie."""
+        return self._session(request.cookies.get(self._cookie["key"]))
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        """Store a changed session, delete an emptied one, and set the cookie accordingly. A look writes nothing."""
+        assert isinstance(session, Session)  # noqa: S101  as `open_session` made it
+        changed = session.modified
+        try:
+            if changed:
+                session.save()
+            # Somebody who has signed in or out meanwhile has another cookie by now, which this one must not replace.
+            alive = (changed or session.extended) and session.is_stored()
+        except StoreUnavailable as error:
+            # The view has answered already, so there is nobody to raise to: the error's page takes the answer's place.
+            page = app.make_response(app.handle_user_exception(error))
+            response.status, response.headers = page.status, page.headers
+            response.set_data(page.get_data())
+        else:
+            if changed and session.new:
+                response.delete_cookie(**self._cookie)
+            elif alive:
+                response.set_cookie(value=session.sid, max_age=self._lifetime, **self._cookie)
+        _tell_caches(response, session)
+
+    # Flask-Session's own names for what a session does by itself.
+
+    def regenerate(self, session: Any) -> None:
+        session.regenerate()
+
+    def _retrieve_session_data(self, store_id: str) -> dict[str, Any] | None:
+        return dict(self._session(store_id)) or None
+
+    def _delete_session(self, store_id: str) -> None:
+        self._session(store_id).delete()
+
+    def _upsert_session(self, session_lifetime: Any, session: Any, store_id: str) -> None:
+        session.save()
+
+    def _session(self, sid: str | None) -> Session:
+        return Session(self._store, self._lifetime, sid)
+
+
+def _tell_caches(response: Response, session: Session) -> None:
+    """An answer that belongs to somebody is kept by no cache, nor is a failure; any other is asked for again."""
+    if session.accessed and "Cookie" not in response.headers.get("Vary", ""):
+        response.vary.add("Cookie")
+    personal = session.holds_something or "Set-Cookie" in response.headers or response.status_code >= 500
+    response.headers.setdefault("Cache-Control", "no-store" if personal else "no-cache")

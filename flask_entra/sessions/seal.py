@@ -1,0 +1,53 @@
+"""The seal of a stored session: whoever copies the whole store can read no token in it, and sign in as nobody.
+
+A record is found by one key that is derived from the session id, and encrypted and authenticated (AES-256-GCM) with another.
+Only the cookie holds the id. A record that was altered, or moved to another key, does not open.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+NONCE_BYTES = 12
+
+
+def new_id() -> str:
+    """A session id that nobody can guess: 256 random bits, in 43 characters."""
+    return secrets.token_urlsafe(32)
+
+
+class Seal:
+    """The seal of one session.
+
+    :param sid: the session's id.
+    :ivar key: the record's key in the store (hexadecimal), which tells nothing about the id or the encryption.
+    """
+
+    def __init__(self, sid: str):
+        # Halves of one hash tell nothing of each other, nor of what was hashed.
+        digest = hashlib.blake2b(sid.encode("utf-8", "surrogateescape"), person=b"session").digest()
+        self.key, self._encryption_key = digest[:32].hex(), digest[32:]
+
+    def close(self, content: bytes) -> bytes:
+        """Encrypt a session's content.
+
+        :return: the record.
+        """
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        return nonce + AESGCM(self._encryption_key).encrypt(nonce, content, self.key.encode())
+
+    def open(self, record: bytes) -> bytes:
+        """Decrypt a record.
+
+        :return: the session's content.
+        :raises ValueError: it is not a record of this session, or was altered.
+        """
+        nonce, encrypted = record[:NONCE_BYTES], record[NONCE_BYTES:]
+        try:
+            return AESGCM(self._encryption_key).decrypt(nonce, encrypted, self.key.encode())
+        except InvalidTag as error:
+            raise ValueError("the record does not open") from error

@@ -1,0 +1,43 @@
+"""What a session store does. To add one, write a class like this in a file of its own and choose it in `__init__`."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Protocol
+
+
+class StoreUnavailable(Exception):
+    """The session store cannot be read or written. Nobody is signed out by that: it may be back in a moment."""
+
+
+def unavailable(error: Exception) -> StoreUnavailable:
+    """An error of a store's own, as one that the app knows."""
+    return StoreUnavailable(f"the session store cannot be used: {getattr(error, 'strerror', None) or error}")
+
+
+class Store(Protocol):
+    """A store. Keys are hexadecimal, values opaque. All but `prune` raise `StoreUnavailable`. Shared among threads."""
+
+    def get(self, key: str) -> tuple[bytes, float] | None:
+        """The value and the seconds it has left to live, or None."""
+
+    def add(self, key: str, value: bytes, seconds: int) -> None:
+        """Store a new value."""
+
+    def replace(self, key: str, value: bytes, seconds: int) -> None:
+        """Store a value in place of one that is there. One that has been deleted stays deleted."""
+
+    def touch(self, key: str, seconds: int) -> None:
+        """Let a value live for so many seconds from now."""
+
+    def delete(self, key: str) -> None:
+        """Remove a value, if it is there."""
+
+    def lock(self, key: str) -> contextlib.AbstractContextManager[None]:
+        """Keep others, on all machines, from holding the same lock."""
+
+    def ping(self) -> None:
+        """Find out whether the store can be used."""
+
+    def prune(self) -> int:
+        """Remove what has expired, and say how much that was."""

@@ -1,0 +1,270 @@
+"""`Auth`: identity's Flask helper, hardened. `login_required`, and the routes for sign-in, its answer and sign-out.
+
+The way of a request to a protected view:
+
+    login_required (identity's)   who is signed in?              tokens.get_user, from the session
+                                  a token for the view's scopes? Tokens.context: from the session, or by a refresh
+    Auth.call                     the API refuses the token?     Tokens.renew, then the call once more
+    SignInRequired                only the person can help       Auth.login → 302 to the authority
+    the redirect URI              the authority's answer         Tokens.finish → a new session → 302 to the view
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
+from urllib.parse import urlencode
+
+import flask
+import identity.flask
+from flask import Blueprint, Flask, Response, after_this_request, current_app, g, redirect, request
+from werkzeug.wrappers import Response as BaseResponse
+
+from flask_entra.bearer import InvalidToken, merged_claims
+from flask_entra.clouds import comparable_scopes
+from flask_entra.http_client import BoundedSession
+from flask_entra.sessions.session import Session
+from flask_entra.sessions.store import StoreUnavailable
+from flask_entra.signin import pending, tokens
+from flask_entra.signin.errors import SignInError, SignInRequired, TenantUnavailable
+from flask_entra.signin.paths import LOGIN, LOGOUT, local_path
+from flask_entra.signin.tenant import Tenant
+from flask_entra.signin.tokens import Tokens, get_user
+from flask_entra.urls import origin, split_url
+
+JUST_NOW_SECONDS = 60
+NOBODY = "no-op"  # the state of a request whose answer signs nobody in: Azure AD B2C's other user flows
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+session = cast(Session, flask.session)
+
+
+class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
+    """Signs people in to a Flask app.
+
+    Routes: `/login` (`?next=` a path to return to, `?prompt=select_account`, `?user_flow=edit_profile` for Azure AD B2C),
+    the path of `REDIRECT_URI`, and `/logout`.
+
+    :param http: the process's one HTTP client, for every request to the authority.
+    """
+
+    def __init__(self, http: BoundedSession):
+        # identity keeps one app's settings in the helper. Here they are found with the app, so that one helper serves each
+        # app that a factory makes.
+        super().__init__(None, client_id="")
+        self._auth = tokens  # all that identity's `login_required` asks it for is `get_user()`
+        self.http = http
+
+    def init_app(self, app: Flask) -> None:
+        """Sign people in to this app.
+
+        :param app: configured by `app_config.load()`, with its session interface set by `sessions.init_app()`.
+        """
+        tenant = Tenant(self.http, app.config)
+        app.extensions["sign_in"] = tenant, Tokens(tenant, app.config)
+        # identity's own blueprint would put sign-out at //logout, which a browser takes for a host named logout.
+        routes = Blueprint("auth", __name__)
+        routes.get(LOGIN, endpoint="login")(self._begin)
+        routes.get(split_url(app.config["REDIRECT_URI"]).path or "/getAToken", endpoint="answer")(self.auth_response)
+        routes.get(LOGOUT, endpoint="logout")(self.logout)
+        app.register_blueprint(routes)
+        app.register_error_handler(SignInRequired, self._sign_in_first)
+
+    @property
+    def tenant(self) -> Tenant:
+        """The authority of the present app."""
+        return cast(Tenant, current_app.extensions["sign_in"][0])
+
+    @property
+    def _tokens(self) -> Tokens:
+        return cast(Tokens, current_app.extensions["sign_in"][1])
+
+    @property
+    def user(self) -> dict[str, Any] | None:
+        """The ID token's claims of the person who is signed in, or None. Asks nobody but the session."""
+        return get_user()
+
+    # --- For views ----------------------------------------------------------------------------------------------------
+
+    def _login_required(self, auth: Any, user: dict[str, Any] | None, scopes: list[str] | None) -> dict[str, Any]:
+        """What identity's `login_required` gives a view as `context`; see `Tokens.context`."""
+        context = self._tokens.context(user, scopes)
+        g.user = context["user"]  # for the page of a failure
+        return context
+
+    def call(self, api: Callable[[str], T], context: dict[str, Any]) -> T:
+        """Call an API for the person; if it refuses their token, once more with a new one.
+
+        :param api: gets an access token. It raises `bearer.InvalidToken` when the API answers 401, as `GraphClient` does.
+        :param context: the view's, of a view with scopes. It holds the new token afterwards.
+        :return: the API's answer.
+        :raises SignInRequired: the API refuses the new token too, or the authority wants to see the person. It asks for the
+            view's scopes, with all claims that the API and the authority have asked for.
+        """
+        try:
+            return api(context["access_token"])
+        except InvalidToken as error:
+            refused = error
+        try:
+            context.update(self._tokens.renew(context["scopes"], refused.claims))
+        except SignInRequired as required:
+            raise required from refused
+        try:
+            return api(context["access_token"])
+        except InvalidToken as again:
+            raise SignInRequired(merged_claims(refused.claims, again.claims), context["scopes"]) from again
+
+    def renew_token(self, claims: str | None = None, scopes: list[str] | None = None) -> str:
+        """A new access token, for an API that refuses the present one and is not called by `call`.
+
+        :param claims: the API's claims challenge (JSON), if it sent one.
+        :param scopes: None means those of the setting `SCOPE`.
+        :return: the access token.
+        :raises SignInRequired: the authority wants to see the person.
+        :raises SignInError: the authority refuses for another reason.
+        :raises TenantUnavailable: the authority cannot be reached.
+        """
+        return cast(str, self._tokens.renew(scopes, claims)["access_token"])
+
+    def check_credential(self) -> dict[str, Any]:
+        """Ask the authority whether it accepts the app's credential; see `Tokens.for_app`."""
+        return self._tokens.for_app(current_app.config["ENDPOINT"])
+
+    # --- Sign-in ------------------------------------------------------------------------------------------------------
+
+    def _begin(self) -> BaseResponse:
+        """GET /login: send the browser to the authority to sign in."""
+        config = current_app.config
+        here, there = split_url(request.host_url).hostname, split_url(config["REDIRECT_URI"]).hostname
+        if here != there and "moved" not in request.args:  # moved, and still not there: a proxy hides the host
+            # The answer comes to the redirect URI's host, and only there will the browser show the cookie set now.
+            query = urlencode({**request.args, "moved": 1})
+            return redirect(f"{origin(config['REDIRECT_URI'])}{request.path}?{query}")
+        if url := _user_flow_url(request.args.get("user_flow", ""), config):
+            return redirect(url)
+        prompt = request.args.get("prompt")
+        return self.login(
+            next_link=request.args.get("next"),
+            prompt=prompt if prompt in ("select_account", "login", "consent") else None,
+        )
+
+    def login(
+        self,
+        *,
+        next_link: str | None = None,
+        scopes: list[str] | None = None,
+        prompt: str | None = None,
+        claims: str | None = None,
+        again: list[str] | None = None,
+    ) -> BaseResponse:
+        """Begin a sign-in: 302 to the authority, and a cookie with what the answer will be held against.
+
+        :param next_link: where to go afterwards; anything but a path of this app is home.
+        :param scopes: the scopes to ask consent for; None means those of the setting `SCOPE`.
+        :param prompt: OpenID Connect Core, 3.1.2.1; None lets the authority decide.
+        :param claims: a claims challenge to pass on (JSON).
+        :param again: what somebody who is signed in has just been sent to sign in for, so that it is not asked for twice.
+        :raises TenantUnavailable: the authority's address is not known yet, and it does not answer.
+        """
+        flow = self._tokens.begin(current_app.config["REDIRECT_URI"], scopes=scopes, prompt=prompt, claims=claims)
+        response = redirect(flow.pop("auth_uri"))
+        pending.remember(cast(Response, response), {**flow, "next": local_path(next_link), "again": again or []})
+        return response
+
+    def auth_response(self) -> BaseResponse:
+        """GET, the redirect URI: finish the sign-in that this answer belongs to, and return to the page asked for.
+
+        :raises SignInError: the authority says no, or the answer belongs to no sign-in begun in this browser.
+        :raises IdTokenRefused: the ID token fails a check.
+        :raises TenantUnavailable: the authority cannot be reached.
+        """
+        if request.args.get("state") == NOBODY:
+            return redirect("/")
+        flow = pending.recall()
+        if flow is None:
+            if self.user:  # the answer to a sign-in that is finished already: the person went back, or clicked twice
+                return redirect("/")
+            raise SignInError("no_sign_in_begun")
+        g.return_to = flow["next"]  # for the page of a failure
+        try:
+            self._tokens.finish(flow, request.args)
+        except SignInError:
+            self._used_up(flow)
+            raise
+        self._used_up(flow)  # but not where the authority did not answer: a reload may still succeed
+        if flow["again"]:
+            session["signed_in_again"] = {"at": int(time.time()), "for": flow["again"]}
+        log.info("Signed in: %s", _ids(self.user))
+        return redirect(flow["next"])
+
+    @staticmethod
+    def _used_up(flow: dict[str, Any]) -> None:
+        after_this_request(lambda response: pending.forget(response, flow))
+
+    def _sign_in_first(self, required: SignInRequired) -> Any:
+        """Begin a sign-in for the page that is being asked for, unless that has just been done and did not help."""
+        try:
+            return self._sign_in_again(required)
+        except (SignInError, TenantUnavailable, StoreUnavailable) as failure:
+            # What an error handler raises is a 500 to Flask. What made the sign-in necessary says more, if it is known.
+            cause = required.__cause__ if isinstance(failure, SignInError) else None
+            return current_app.handle_user_exception(cause if isinstance(cause, Exception) else failure)
+
+    def _sign_in_again(self, required: SignInRequired) -> BaseResponse:
+        if request.headers.get("Sec-Fetch-Dest", "document") != "document":
+            raise SignInError("login_required")
+        again = None
+        if self.user:
+            # With single sign-on, asking for the same once more would go round and round.
+            last = session.get("signed_in_again", {})
+            recent = last.get("for", []) if 0 <= time.time() - last.get("at", 0) < JUST_NOW_SECONDS else []
+            wanted = _digest(required)
+            if wanted in recent:
+                raise SignInError("sign_in_did_not_help")
+            again = [*recent[-7:], wanted]
+        here = request.full_path.rstrip("?") if request.method == "GET" else "/"
+        return self.login(next_link=here, scopes=required.scopes, claims=required.claims, again=again)
+
+    # --- Sign-out -----------------------------------------------------------------------------------------------------
+
+    def logout(self) -> BaseResponse:
+        """GET /logout: sign out here, then at the authority, then home. A prefetch signs nobody out."""
+        if request.method == "HEAD":
+            return redirect("/")
+        if "prefetch" in request.headers.get("Sec-Purpose", ""):
+            # A browser throws a failure away. A success it would show at the click, instead of asking again.
+            return Response(status=503)
+        if self.user:
+            log.info("Signed out: %s", _ids(self.user))
+        return redirect(self._tokens.sign_out(origin(current_app.config["REDIRECT_URI"]) + "/"))
+
+
+def _user_flow_url(name: str, config: Mapping[str, Any]) -> str | None:
+    """Where one of Azure AD B2C's other user flows begins: `edit_profile` or `reset_password`."""
+    settings = {"edit_profile": "EDITPROFILE_USER_FLOW", "reset_password": "RESETPASSWORD_USER_FLOW"}
+    user_flow = config[settings[name]] if name in settings else ""
+    if not (user_flow and config["B2C_TENANT_NAME"]):
+        return None
+    query = {
+        "client_id": config["CLIENT_ID"],
+        "redirect_uri": config["REDIRECT_URI"],
+        "response_type": "code",
+        "scope": "openid",
+        "state": NOBODY,
+    }
+    return f"{config['AUTHORITY'].rpartition('/')[0]}/{user_flow}/oauth2/v2.0/authorize?{urlencode(query)}"
+
+
+def _digest(required: SignInRequired) -> str:
+    """What a sign-in is for, in a few characters: which scopes, and whether there are claims (their values may change)."""
+    scopes = sorted(comparable_scopes(current_app.config["SCOPE"] if required.scopes is None else required.scopes))
+    return hashlib.sha256(f"{scopes} {bool(required.claims)}".encode()).hexdigest()[:12]
+
+
+def _ids(user: dict[str, Any] | None) -> str:
+    """A person, for a log: the object and the tenant, which an administrator can look up, and no name."""
+    return f"oid={user.get('oid') or user['sub']} tid={user.get('tid')}" if user else "nobody"

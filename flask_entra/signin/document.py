@@ -1,0 +1,86 @@
+"""A document that the authority publishes, kept fresh: fetched once for all requests, renewed before it is too old."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from copy import copy
+from typing import Generic, TypeVar
+
+from flask_entra.signin.errors import TenantUnavailable
+
+FRESH_SECONDS = 12 * 3600  # a document older than this is fetched again in the background
+STALE_SECONDS = 24 * 3600  # a document older than this is fetched again before it is used
+SLOW_SECONDS = 1  # a fetch that failed after as long as this is not tried again for a while:
+FAIL_FAST_SECONDS = 3
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+class Document(Generic[T]):
+    """One document. Safe to share among threads.
+
+    :param fetch: fetches it, or raises `TenantUnavailable`.
+    :param waiting: makes a context that holds a place among the requests that wait for the authority.
+    """
+
+    def __init__(self, fetch: Callable[[], T], waiting: Callable[[], AbstractContextManager[None]]):
+        self._fetch, self._waiting, self._lock = fetch, waiting, threading.Lock()
+        self._value: T | None = None
+        self._fetched_at = self._failed_at = self._fails_until = float("-inf")
+        self._failure: TenantUnavailable | None = None
+
+    def get(self, *, renew: bool = False) -> T:
+        """The document; fetched now if there is none, or if it is stale.
+
+        :param renew: fetch it now: the caller knows that it has changed.
+        :raises TenantUnavailable: it had to be fetched, and could not be.
+        """
+        asked = time.monotonic()
+        age = asked - self._fetched_at
+        if age > STALE_SECONDS or renew:
+            self._fetch_now(asked)
+        elif age > FRESH_SECONDS and self._lock.acquire(blocking=False):
+            try:
+                threading.Thread(target=self._renew_in_background, daemon=True).start()
+            except RuntimeError:  # no more threads
+                self._lock.release()
+        assert self._value is not None  # noqa: S101  what could not be fetched has been raised
+        return self._value
+
+    def _fetch_now(self, asked: float) -> None:
+        if asked < self._fails_until and self._failure:
+            raise copy(self._failure)
+        with self._waiting(), self._lock:
+            # A thread that has waited for another's fetch shares the outcome. The next one to ask tries anew.
+            if self._failed_at > asked and self._failure:
+                raise copy(self._failure)
+            if self._fetched_at < asked:
+                self._renew()
+
+    def _renew(self) -> None:
+        began = time.monotonic()
+        try:
+            self._value = self._fetch()
+            self._fetched_at = time.monotonic()
+        except TenantUnavailable as error:
+            self._failed_at = time.monotonic()
+            if self._failed_at - began > SLOW_SECONDS:
+                error.retry_after = error.retry_after or FAIL_FAST_SECONDS
+                self._fails_until = self._failed_at + FAIL_FAST_SECONDS
+            # A copy has no traceback, whose frames would be kept alive with it.
+            self._failure = copy(error)
+            raise
+
+    def _renew_in_background(self) -> None:
+        try:
+            self._renew()
+        except TenantUnavailable as error:
+            # Nobody waits for this: the document is good until it is stale, and its next use tries again.
+            log.warning("A document of the authority could not be renewed: %s", error)
+        finally:
+            self._lock.release()

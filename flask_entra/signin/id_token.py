@@ -1,0 +1,142 @@
+"""The validation of an ID token, which MSAL (1.38 and newer) leaves to the application: a check, a method.
+
+OpenID Connect Core 1.0, 3.1.3.7; RFC 8725 (best current practices for JWT);
+https://learn.microsoft.com/entra/identity-platform/access-tokens#validate-tokens (the same rules for `tid` and `iss`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import jwt
+import msgspec
+
+from flask_entra.clouds import GUID
+from flask_entra.signin.errors import IdTokenRefused
+
+LEEWAY_SECONDS = 120
+ALGORITHMS = ("RS256", "RS384", "RS512")  # what Entra signs with; never `none`, never a shared secret
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key that the authority publishes.
+
+    :ivar key: the public key, as PyJWT takes it.
+    :ivar issuer: Entra's addition: the issuer that may sign with it, in which `{tenantid}` stands for any tenant; or None.
+    """
+
+    key: Any
+    issuer: str | None
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What an ID token is held against.
+
+    :ivar client_id: this app's, which must be the audience.
+    :ivar tenant_id: the tenant that the authority names, when it names one by GUID.
+    :ivar allowed_tenants: when not empty, the only tenants whose people may sign in. In lower case.
+    """
+
+    client_id: str
+    tenant_id: str | None = None
+    allowed_tenants: frozenset[str] = frozenset()
+
+
+def key_id(id_token: object) -> str | None:
+    """The `kid` of the key that an ID token says it is signed with; None when it does not say.
+
+    :raises IdTokenRefused: it is not an ID token.
+    """
+    with _refused():
+        return jwt.get_unverified_header(id_token).get("kid")  # type: ignore[arg-type]  # anything may have come
+
+
+def validate(id_token: object, key: Key, issuer: str, expected: Expected) -> dict[str, Any]:
+    """Validate everything about an ID token that does not depend on the sign-in it answers (its nonce does).
+
+    :param id_token: as the token endpoint sent it.
+    :param key: the one that it says it is signed with.
+    :param issuer: as the authority publishes it. `{tenantid}` in it stands for the person's tenant.
+    :param expected: what the claims are held against.
+    :return: the claims.
+    :raises IdTokenRefused: it fails a check.
+    """
+    with _refused():
+        claims: dict[str, Any] = jwt.decode(
+            id_token,  # type: ignore[arg-type]  # anything may have come
+            key.key,
+            algorithms=ALGORITHMS,
+            audience=expected.client_id,
+            leeway=LEEWAY_SECONDS,
+            options={"require": ["iss", "aud", "exp", "iat", "sub"]},
+        )
+    _Claims(claims, key, issuer, expected).validate()
+    return claims
+
+
+@contextlib.contextmanager
+def _refused() -> Iterator[None]:
+    try:
+        yield
+    except jwt.PyJWTError as error:
+        raise IdTokenRefused(str(error)) from error
+    except (TypeError, ValueError, AttributeError) as error:  # it has not even the shape of a token
+        raise IdTokenRefused("it is not a JWT") from error
+
+
+class _Claims:
+    """The claims of an ID token whose signature, audience and times hold."""
+
+    def __init__(self, claims: dict[str, Any], key: Key, issuer: str, expected: Expected):
+        self._claims, self._key, self._issuer, self._expected = claims, key, issuer, expected
+        self._tid = claims.get("tid")
+
+    def validate(self) -> None:
+        self.validate_text()
+        self.validate_times()
+        self.validate_azp()
+        self.validate_tid()
+        self.validate_iss()
+
+    def validate_text(self) -> None:
+        """The claims can be stored and shown."""
+        try:
+            msgspec.msgpack.encode(self._claims)
+        except (UnicodeEncodeError, OverflowError) as error:  # a lone surrogate, a number of more than 64 bits
+            raise IdTokenRefused("its claims are not text") from error
+
+    def validate_times(self) -> None:
+        """`exp` and `iat` are numbers, which PyJWT's own check also takes from a text."""
+        if not all(isinstance(self._claims[name], int | float) for name in ("exp", "iat")):
+            raise IdTokenRefused("its times (exp, iat) are not numbers")
+
+    def validate_azp(self) -> None:
+        """The token was issued to this app: it says so, or this app is its only audience."""
+        client_id = self._expected.client_id
+        only_us = self._claims["aud"] in (client_id, [client_id])
+        if self._claims.get("azp", client_id if only_us else None) != client_id:
+            raise IdTokenRefused("it was issued to another app (azp)")
+
+    def validate_tid(self) -> None:
+        """The tenant, if there is one, is a GUID, and one that may sign in."""
+        tid = self._tid
+        if tid is not None and not (isinstance(tid, str) and GUID.fullmatch(tid)):
+            raise IdTokenRefused("its tenant (tid) is not a GUID")
+        tenant = (tid or "").lower()
+        if self._expected.tenant_id and tenant != self._expected.tenant_id.lower():
+            raise IdTokenRefused("its tenant (tid) is not the authority's")
+        if self._expected.allowed_tenants and tenant not in self._expected.allowed_tenants:
+            raise IdTokenRefused("its tenant (tid) is not one of ALLOWED_TENANTS")
+
+    def validate_iss(self) -> None:
+        """The issuer is the authority's, and the key's where the authority speaks for many tenants."""
+        # `common` and `organizations` publish an issuer with {tenantid} in it, which stands for the person's tenant. Which
+        # tenant a key may sign for then stands with the key.
+        for issuer in (self._issuer, self._key.issuer if "{tenantid}" in self._issuer else None):
+            if issuer and self._claims["iss"] != issuer.replace("{tenantid}", self._tid or ""):
+                raise IdTokenRefused("its issuer (iss) is not the authority's")
