@@ -24,6 +24,10 @@ JSON = "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Comp
 READ_ME = {"User.Read", "User.ReadWrite"}
 #: And this lets it read the others.
 READ_ALL = {"User.ReadBasic.All"}
+#: And this their mail.
+READ_MAIL = {"Mail.Read"}
+#: The subjects of everybody's mail.
+MAILS = ("Quarterly figures", "Lunch on Friday?")
 
 
 class GraphError(Exception):
@@ -150,6 +154,14 @@ def make_graph(box: Sandbox) -> Blueprint:
             message = "Exception of type 'Microsoft.Fast.Profile.Core.Exception.ImageNotFoundException' was thrown."
             raise GraphError(404, "ImageNotFound", message)
         return Response(person.photo, content_type=person.photo_type)
+
+    @pages.get("/me/messages")
+    def messages() -> Response:
+        person = caller(READ_MAIL)
+        mails = [{"id": str(number), "subject": subject} for number, subject in enumerate(MAILS, 1)]
+        return answer(
+            {"@odata.context": f"{box.back_url}/v1.0/$metadata#users('{person.oid}')/messages", "value": mails}
+        )
 
     @pages.get("/users")
     def users() -> Response:

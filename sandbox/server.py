@@ -45,6 +45,7 @@ ENDPOINTS = (
     ("authorize", re.compile(r"/[^/]+/oauth2/v2\.0/authorize")),
     ("logout", re.compile(r"/[^/]+/oauth2/v2\.0/logout")),
     ("photo", re.compile(r"/v1\.0/me/photo(s/[^/]+)?(/\$value)?")),
+    ("messages", re.compile(r"/v1\.0/me/messages")),
     ("me", re.compile(r"/v1\.0/me")),
     ("users", re.compile(r"/v1\.0/users")),
 )

@@ -19,6 +19,7 @@ import app_config
 from flask_entra.certificates import read_certificate
 
 READMES = [ROOT / "README.md", ROOT / "README.fr.md"]
+DOCUMENTS = [*READMES, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", ROOT / "CHANGELOG.md"]
 COMMANDS = dict(re.findall(r"<!-- command: (\w+) -->\n```sh\n(.*?)```", READMES[0].read_text(), re.DOTALL))
 posix = pytest.mark.skipif(sys.platform == "win32", reason="these are the commands for macOS and Linux")
 
@@ -71,14 +72,18 @@ def busy(port):
 
 
 @pytest.mark.parametrize("readme", READMES, ids=lambda path: path.name)
-def test_no_link_is_dead(readme):
-    text = readme.read_text()
+def test_a_readme_has_links(readme):
+    assert "](CONTRIBUTING.md)" in readme.read_text()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_no_link_is_dead(document):
+    text = document.read_text()
     anchors = {
         re.sub(r"[^\w -]", "", title.lower()).strip().replace(" ", "-")
         for title in re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     }
     links = re.findall(r"\]\(([^)]+)\)", text) + re.findall(r'(?:src|srcset)="([^"]+)"', text)
-    assert links
     for link in links:
         if link.startswith("#"):
             assert link[1:] in anchors, link
@@ -96,6 +101,14 @@ def test_both_languages_have_the_same_commands_and_every_command_has_a_test():
     assert set(COMMANDS) == here | elsewhere
 
 
+@pytest.mark.parametrize("readme", READMES, ids=lambda path: path.name)
+def test_the_code_that_is_shown_is_code_that_is_tested(readme):
+    shown = re.findall(r"<!-- code: (\S+) -->\n```python\n(.*?)```", readme.read_text(), re.DOTALL)
+    assert len(shown) == readme.read_text().count("```python\n") > 0
+    for file, code in shown:
+        assert code in (ROOT / file).read_text()
+
+
 def test_ci_runs_exactly_the_test_command():
     extract = "sed -n '/<!-- command: test -->/,/^```$/p' README.md | sed '1,2d;$d'"
     assert extract in (ROOT / ".ci" / "run").read_text()
@@ -104,6 +117,7 @@ def test_ci_runs_exactly_the_test_command():
 
 
 @posix
+@pytest.mark.xdist_group("port 5000")  # each takes the port that the README names
 def test_the_first_command_ends_with_the_app_answering_on_port_5000(tmp_path):
     if busy(5000):
         pytest.skip("port 5000 is in use on this machine")
@@ -180,6 +194,7 @@ def test_the_sample_names_every_setting_with_its_default():
 
 
 @posix
+@pytest.mark.xdist_group("port 5000")  # each takes the port that the README names
 def test_the_development_server_and_gunicorn_start_as_written(copy, box):  # noqa: F811
     if busy(5000) or busy(8000):
         pytest.skip("port 5000 or 8000 is in use on this machine")
@@ -206,3 +221,11 @@ def test_the_certificate_that_is_made_can_be_used(tmp_path):
     certificate = read_certificate(str(tmp_path / "app.pem"))
     assert certificate.public_certificate in (tmp_path / "app.crt").read_text()
     assert certificate.x509.subject.rfc4514_string() == "CN=flask-and-graph"
+
+
+def test_every_file_that_the_map_names_is_there():
+    """CONTRIBUTING.md and SECURITY.md name files and folders in backticks."""
+    for document in DOCUMENTS:
+        for name in re.findall(r"`([\w./]+(?:/|\.py|\.html|\.md|\.cfg))`", document.read_text()):
+            places = [ROOT, ROOT / "templates", *(ROOT / "flask_entra").glob("**/")]
+            assert any((place / name).exists() for place in places), f"{document.name}: {name}"

@@ -1,0 +1,264 @@
+"""An app of another shape on the same package: views with scopes of their own are first-class."""
+
+import json
+import re
+import sys
+import time
+from urllib.parse import parse_qs, urlsplit
+
+import jwt
+import pytest
+from conftest import ROOT, free_port
+from visitor import Page, Visitor
+
+from sandbox.faults import Answer, Challenge
+
+ACRS = {"access_token": {"acrs": {"essential": True, "value": "c1"}}}
+REJECTED = {"error": {"code": "InvalidAuthenticationToken", "message": "No."}}
+
+
+@pytest.fixture
+def own_app(serve):
+    """tests/own_app, as its developer runs it."""
+    port = free_port()
+    command = [sys.executable, "-m", "flask", "--app", str(ROOT / "tests" / "own_app"), "run", "--port", str(port)]
+    return serve(command=command, port=port)
+
+
+@pytest.fixture
+def person(own_app):
+    return Visitor(own_app.url)
+
+
+def refreshes(box):
+    return [each for each in box.seen("token") if each.form["grant_type"] == "refresh_token"]
+
+
+def scopes_asked(request):
+    return {scope for scope in (request.query or request.form)["scope"].split() if "." in scope}
+
+
+def test_it_is_forty_lines_at_most():
+    assert len((ROOT / "tests" / "own_app" / "__init__.py").read_text().splitlines()) <= 40
+
+
+def test_it_has_sign_in_for_its_own_scopes_sealed_sessions_and_its_own_templates(person, own_app, box):
+    page = person.go_on(person.get("/mail/"))
+    assert page.url == person.url + "/mail/"
+    assert "Quarterly figures" in page.text
+    assert "Contoso Mail" in page.text
+    assert scopes_asked(box.seen("authorize")[0]) == {"Mail.Read"}
+    assert person.get("/mail/newest.json").json()[0]["subject"] == "Quarterly figures"
+    (record,) = own_app.sessions
+    assert b"Vance" not in record.read_bytes()
+    person.get("/logout", follow=False)
+    assert own_app.sessions == []
+
+
+def test_a_failure_is_a_page_in_its_own_layout_with_a_way_back_to_the_page(person, box):
+    person.go_on(person.get("/mail/"))
+    box.misbehave("messages", Answer(503, "", {"Retry-After": "9"}))
+    page = person.get("/mail/?order=date")
+    assert page.status_code == 503
+    assert page.headers["Retry-After"] == "9"
+    assert "Contoso Mail" in page.text
+    assert 'href="/mail/?order=date">Try again' in page.text
+    assert person.get("/nowhere").status_code == 404
+    assert "Contoso Mail" in person.get("/nowhere").text
+
+
+def test_a_rejected_token_is_refreshed_for_the_scopes_of_the_view(person, box):
+    person.go_on(person.get("/mail/"))
+    box.misbehave("messages", Answer(401, REJECTED))
+    assert "Quarterly figures" in person.get("/mail/").text
+    (refresh,) = refreshes(box)
+    assert scopes_asked(refresh) == {"Mail.Read"}
+    token = box.seen("messages")[-1].headers["Authorization"].removeprefix("Bearer ")
+    assert "Mail.Read" in jwt.decode(token, options={"verify_signature": False})["scp"].split()
+
+
+def test_a_token_that_cannot_be_refreshed_leads_to_a_sign_in_for_the_scopes_of_the_view(person, box):
+    person.go_on(person.get("/mail/"))
+    box.misbehave("messages", Answer(401, REJECTED))
+    box.revoke("adele")
+    page = person.go_on(person.get("/mail/"))
+    assert page.url == person.url + "/mail/"
+    assert "Quarterly figures" in page.text
+    assert [scopes_asked(each) for each in box.seen("authorize")] == [{"Mail.Read"}] * len(box.seen("authorize"))
+
+
+def test_an_id_token_that_has_expired_leads_to_a_sign_in_for_the_scopes_of_the_view(person, box):
+    box.id_token_lifetime = -119  # within the leeway at sign-in, out of it at once
+    person.go_on(person.get("/mail/"))
+    box.id_token_lifetime = 3600
+    time.sleep(1.5)
+    box.revoke("adele")
+    assert "Quarterly figures" in person.go_on(person.get("/mail/")).text
+    assert scopes_asked(box.seen("authorize")[-1]) == {"Mail.Read"}
+
+
+def test_the_claims_that_an_api_asks_for_reach_the_sign_in_although_the_refresh_names_none(person, box):
+    person.go_on(person.get("/mail/"))
+    box.misbehave("messages", Challenge(ACRS, refresh="interaction"))
+    refusal = {"error": "interaction_required", "error_description": "AADSTS50076: You must use a second factor."}
+    box.misbehave("token", Answer(400, refusal))
+    page = person.go_on(person.get("/mail/"))
+    assert page.url == person.url + "/mail/"
+    assert "Quarterly figures" in page.text
+    (refresh,) = refreshes(box)
+    for request in (refresh.form, box.seen("authorize")[-1].query):
+        assert json.loads(request["claims"])["access_token"]["acrs"] == ACRS["access_token"]["acrs"]
+    assert scopes_asked(box.seen("authorize")[-1]) == {"Mail.Read"}
+
+
+def test_the_claims_of_the_api_and_of_the_authority_reach_the_sign_in_together(person, box):
+    person.go_on(person.get("/mail/"))
+    box.misbehave("messages", Challenge(ACRS, refresh="interaction"))
+    policy = {"access_token": {"capolids": {"essential": True, "values": ["x"]}}}
+    box.misbehave("token", Answer(400, {"error": "interaction_required", "claims": json.dumps(policy)}))
+    location = urlsplit(person.get("/mail/", follow=False).headers["Location"])
+    claims = json.loads(parse_qs(location.query)["claims"][0])["access_token"]
+    assert {"acrs", "capolids"} <= set(claims)
+
+
+def test_an_api_that_refuses_every_token_ends_on_a_page_not_in_a_loop(person, box):
+    box.misbehave("messages", Answer(401, REJECTED), times=None)
+    page = person.go_on(person.get("/mail/"))
+    assert page.status_code == 401
+    assert "InvalidAuthenticationToken" in page.text
+    assert len(box.seen("authorize")) <= 5
+
+
+# --- Views of one's own, in the app itself ----------------------------------------------------------------------------
+
+VIEWS = """
+from flask import abort, jsonify
+from app import app, auth, graph
+
+
+@app.get("/context")
+@auth.login_required(scopes=["User.Read"])
+def show_context(*, context):
+    return jsonify({name: type(value).__name__ for name, value in context.items()})
+
+
+@app.get("/people")
+@auth.login_required(scopes=["User.ReadBasic.All"])
+def people(*, context):
+    return auth.call(lambda token: graph.get(graph.endpoint.replace("/me", "/users"), token), context)
+
+
+@app.get("/forbidden")
+def forbidden():
+    abort(403)
+
+
+@app.get("/managers")
+def managers():
+    abort(403, "Only <managers> may see this.")
+
+
+@app.get("/teapot")
+def teapot():
+    abort(418)
+
+
+@app.get("/full")
+def full():
+    abort(503)
+"""
+
+
+@pytest.fixture
+def with_views(serve, tmp_path):
+    """The app with views of one's own beside it."""
+    (tmp_path / "mine.py").write_text(VIEWS)
+    port = free_port()
+    command = [sys.executable, "-m", "flask", "--app", str(tmp_path / "mine.py"), "run", "--port", str(port)]
+    return Visitor(serve(command=command, port=port).url)
+
+
+def test_the_context_is_the_same_whether_the_token_was_at_hand_or_refreshed(with_views, box):
+    expected = {"user": "dict", "access_token": "str", "token_type": "str", "expires_in": "int", "scopes": "list"}
+    assert with_views.go_on(with_views.get("/context")).json() == expected
+    assert refreshes(box) == []
+    box.access_token_lifetime = 1
+    with_views.sign_in()
+    assert with_views.get("/context").json() == expected
+    assert len(refreshes(box)) == 1
+
+
+def test_two_views_with_scopes_of_their_own_each_send_the_person_to_consent(with_views, box):
+    with_views.sign_in()
+    assert with_views.go_on(with_views.get("/people")).json()["value"]
+    page = with_views.go_on(with_views.get("/context"))
+    assert page.json()["scopes"] == "list"
+    assert len(box.seen("authorize")) == 5  # sign-in and consent, and consent again: two pages and their redirects
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "title", "words"),
+    [
+        ("/forbidden", 403, "Not allowed", "You may not open this page."),
+        ("/managers", 403, "Not allowed", "Only <managers> may see this."),
+        ("/teapot", 418, "I'm a teapot", "could not be understood"),
+        ("/full", 503, "Try again in a moment", "not available"),
+    ],
+)
+def test_a_status_that_a_view_answers_is_called_by_its_name(with_views, path, status, title, words):
+    page = with_views.get(path)
+    assert page.status_code == status
+    text = Page(page.text).text
+    assert title in text
+    assert words in text
+    assert "Bad request" not in text
+
+
+def test_in_french_too(with_views):
+    assert "Accès non autorisé" in with_views.get("/forbidden", headers={"Accept-Language": "fr"}).text
+
+
+@pytest.mark.parametrize("scope", ["", "openid"])
+def test_without_a_scope_there_is_a_page_and_no_mistake(serve, scope):
+    person = Visitor(serve(SCOPE=scope).url)
+    for path in ("/call_graph", "/photo"):
+        page = person.go_on(person.get(path))
+        assert page.status_code in (200, 403)
+        assert "Something went wrong" not in page.text
+    assert person.signed_in
+
+
+def test_a_refused_photo_leads_nowhere_but_a_refused_page_can_be_tried_again(serve, box):
+    person = Visitor(serve().url)
+    person.sign_in()
+    box.misbehave("me", Answer(502))
+    page = person.get("/call_graph?x=1")
+    assert re.search(r'href="/call_graph\?x=1">Try again', page.text)
+    box.misbehave("photo", Answer(502))
+    assert 'href="/photo">Try again' in person.get("/photo").text
+
+
+FACTORY = """
+import app_config, own_app, sys
+
+first, second = own_app.create_app(), own_app.create_app()
+second.config["REDIRECT_URI"] = first.config["REDIRECT_URI"]
+for app in (first, second):
+    page = app.test_client().get("/login", base_url="http://localhost")
+    assert page.status_code == 302, page.text
+with first.app_context():
+    tenant = own_app.auth.tenant
+with second.app_context():
+    assert own_app.auth.tenant is not tenant
+"""
+
+
+def test_one_helper_serves_every_app_that_a_factory_makes(box, tmp_path):
+    import subprocess
+
+    from conftest import bare_environment
+
+    environment = bare_environment() | box.settings | {"SESSION_FILE_DIR": str(tmp_path / "sessions")}
+    environment["PYTHONPATH"] = f"{ROOT / 'tests'}:{ROOT}"
+    done = subprocess.run([sys.executable, "-c", FACTORY], env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
