@@ -60,7 +60,7 @@ def request_id() -> str:
 
 class _OneLine(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:
-        # What a visitor wrote into a parameter must not look like a line of ours, nor command a terminal.
+        # A text that a visitor wrote into a parameter must not look like a line of ours, nor command a terminal.
         return _printable(super().formatMessage(record))
 
     def formatException(self, ei: Any) -> str:

@@ -141,8 +141,8 @@ TOKEN_ANSWERS = {
     "error is a number": {"error": 5},
     "error is a list": {"error": ["x"]},
     "description is null": {"error": "invalid_grant", "error_description": None},
-    "half a character": {"error": "\ud800"},
-    "claims are no JSON": {"error": "interaction_required", "claims": "not json"},
+    "a lone surrogate": {"error": "\ud800"},
+    "claims are not JSON": {"error": "interaction_required", "claims": "not json"},
     "claims are a list": {"error": "interaction_required", "claims": "[]"},
     "claims of a number": {"error": "interaction_required", "claims": '{"access_token": 5}'},
     "claims nested without end": {"error": "interaction_required", "claims": "[" * 5000},
@@ -202,7 +202,7 @@ class Raw(Fault):
         b'HTTP/1.1 403 Forbidden\r\nContent-Length: 44\r\n\r\n{"error": {"code": "\\ud800", "message": "x"}}',
         b"nonsense\r\n\r\n",
     ],
-    ids=["chunk", "location", "half a character", "nonsense"],
+    ids=["chunk", "location", "a lone surrogate", "nonsense"],
 )
 def test_no_answer_of_graph_ends_in_a_500_of_ours(person, box, answer):
     person.sign_in()

@@ -113,7 +113,7 @@ def test_while_discovery_hangs_strangers_who_sign_in_hold_up_nobody(small, box):
     assert seconds(small.url, "/readyz", 503) < 0.5
     pages = crowd.join()
     assert len(refused(pages)) >= 60 - 10
-    # What has just failed slowly is not waited for again at once.
+    # A document that has just failed slowly is not waited for again at once.
     asked = len(box.seen("discovery"))
     assert seconds(small.url, "/login", 503) < 0.5
     assert len(box.seen("discovery")) == asked

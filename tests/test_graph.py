@@ -292,7 +292,7 @@ def test_links_are_for_mail_addresses_and_phone_numbers_only(adele, box):
     assert 'href="tel:+442079460000"' in page
 
 
-def test_half_a_character_does_no_harm(adele, box):
+def test_a_lone_surrogate_does_no_harm(adele, box):
     box.misbehave("me", Answer(200, r'{"displayName": "\ud83d", "x\udc00": 1}', {"Content-Type": "application/json"}))
     assert adele.get("/call_graph").status_code == 200
 

@@ -121,7 +121,7 @@ FORGERIES = {
     "two audiences for another app": lambda claims, header: claims.update(aud=[claims["aud"], "x"], azp="x"),
     "another issuer": lambda claims, header: claims.update(iss="https://evil.example/v2.0"),
     "another tenant": lambda claims, header: claims.update(tid=OTHER_GUID),
-    "a tenant that is no GUID": lambda claims, header: claims.update(tid="../evil"),
+    "a tenant that is not a GUID": lambda claims, header: claims.update(tid="../evil"),
     "no tenant": lambda claims, header: claims.pop("tid"),
     "expired": lambda claims, header: claims.update(exp=now() - 200),
     "no expiry": lambda claims, header: claims.pop("exp"),
@@ -131,9 +131,9 @@ FORGERIES = {
     "another nonce": lambda claims, header: claims.update(nonce="0" * 64),
     "no nonce": lambda claims, header: claims.pop("nonce"),
     "no subject": lambda claims, header: claims.pop("sub"),
-    "a subject that is no text": lambda claims, header: claims.update(sub={"a": 1}),
+    "a subject that is not text": lambda claims, header: claims.update(sub={"a": 1}),
     "an unknown key": lambda claims, header: header.update(kid="nobody-knows"),
-    "half a character in the name": lambda claims, header: claims.update(name="\ud800"),
+    "a lone surrogate in the name": lambda claims, header: claims.update(name="\ud800"),
 }
 
 
@@ -346,7 +346,7 @@ ATTACKS = {
     "a code without a sign-in begun": "code=abc&state=xyz",
     "no state": "code=abc",
     "an empty state": "code=abc&state=",
-    "bytes that are no UTF-8": "code=%ff%fe&state=%c3%28",
+    "bytes that are not UTF-8": "code=%ff%fe&state=%c3%28",
     "a NUL": "code=%00&state=%00",
     "an error with markup": "error=<script>alert(1)</script>&error_description=<img src=x onerror=alert(1)>&state=x",
     "ten thousand characters": "code=" + "a" * 10000 + "&state=" + "b" * 10000,

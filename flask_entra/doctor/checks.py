@@ -1,4 +1,4 @@
-"""What can be told of the settings without asking anybody: a check, a function."""
+"""The checks of the settings as they are written: one function for each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What has to be asked: the authority, the API, the session store, git, and whoever serves the app at a port."""
+"""The checks that ask somebody: the authority, the API, the session store, git."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ ENTRA_ERRORS: dict[str, Explanation] = {
     # Azure AD B2C.
     "AADB2C90118": Explanation(400, _("You forgot your password."), _("Choose a new one."), "reset_password"),
     "AADB2C90091": Explanation(403, _("You cancelled."), _("Sign in again when you want to."), "sign_in"),
-    # Whoever runs the app set it up wrong.
+    # The app is set up wrong.
     "AADSTS7000215": Explanation(
         500,
         _("CLIENT_SECRET is wrong."),

@@ -68,7 +68,7 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         app.extensions["sign_in"] = tenant, Tokens(tenant, app.config)
         # identity's own blueprint would put sign-out at //logout, which a browser takes for a host named logout.
         routes = Blueprint("auth", __name__)
-        routes.get(LOGIN, endpoint="login")(self._begin)
+        routes.get(LOGIN, endpoint="login")(self._login_view)
         routes.get(split_url(app.config["REDIRECT_URI"]).path or "/getAToken", endpoint="answer")(self.auth_response)
         routes.get(LOGOUT, endpoint="logout")(self.logout)
         app.register_blueprint(routes)
@@ -136,7 +136,7 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
 
     # --- Sign-in ------------------------------------------------------------------------------------------------------
 
-    def _begin(self) -> BaseResponse:
+    def _login_view(self) -> BaseResponse:
         """GET /login: send the browser to the authority to sign in."""
         config = current_app.config
         here, there = split_url(request.host_url).hostname, split_url(config["REDIRECT_URI"]).hostname
@@ -210,7 +210,7 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         try:
             return self._sign_in_again(required)
         except (SignInError, TenantUnavailable, StoreUnavailable) as failure:
-            # What an error handler raises is a 500 to Flask. What made the sign-in necessary says more, if it is known.
+            # An exception that an error handler raises is a 500 to Flask. The cause of the sign-in says more, if it is known.
             cause = required.__cause__ if isinstance(failure, SignInError) else None
             return current_app.handle_user_exception(cause if isinstance(cause, Exception) else failure)
 

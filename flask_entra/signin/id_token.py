@@ -1,4 +1,4 @@
-"""The validation of an ID token, which MSAL (1.38 and newer) leaves to the application: a check, a method.
+"""The validation of an ID token, which MSAL (1.38 and newer) leaves to the application: a method for each check.
 
 OpenID Connect Core 1.0, 3.1.3.7; RFC 8725 (best current practices for JWT);
 https://learn.microsoft.com/entra/identity-platform/access-tokens#validate-tokens (the same rules for `tid` and `iss`).
