@@ -223,8 +223,8 @@ def test_a_page_for_a_broken_store_is_as_safe_as_any(serve):
     app = serve()
     person = Visitor(app.url)
     person.sign_in()
-    shutil.rmtree(app.session_folder / "locks")
-    (app.session_folder / "locks").write_text("in the way")
+    shutil.rmtree(app.session_folder)
+    app.session_folder.write_text("in the way")
     page = person.get("/logout", follow=False)
     assert page.status_code == 503
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]
@@ -309,6 +309,30 @@ def test_who_waits_for_a_refresh_that_fails_does_not_wait_for_another(person, bo
             assert seconds < 12
     box.behave()
     assert person.get("/call_graph").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "answer", [{"error": "invalid_grant"}, {"error": "invalid_client"}], ids=lambda each: each["error"]
+)
+def test_requests_that_wait_for_a_refresh_that_is_refused_share_the_refusal(person, box, answer):
+    box.access_token_lifetime = 1
+    person.sign_in()
+    refused = Answer(400, answer)
+
+    def slowly(environ):
+        box.closing.wait(0.5)
+        return refused
+
+    box.misbehave("token", slowly, times=None)
+    cookies, before = cookies_of(person), len(box.seen("token"))
+
+    def call(_):
+        return requests.get(person.url + "/call_graph", cookies=cookies, timeout=60, allow_redirects=False).status_code
+
+    with ThreadPoolExecutor(12) as pool:
+        statuses = set(pool.map(call, range(12)))
+    assert statuses == ({302} if answer["error"] == "invalid_grant" else {500})
+    assert len(box.seen("token")) - before <= 2  # one, and one more for a request that came when that was over
 
 
 def test_a_log_line_cannot_command_a_terminal(person, app):

@@ -18,9 +18,12 @@ import requests
 from conftest import ROOT, free_port, records
 from visitor import Visitor
 
+from flask_entra.sessions import files
+from flask_entra.sessions import redis as sessions_redis
 from flask_entra.sessions.files import FileStore
 from flask_entra.sessions.interface import SealedSessionInterface
-from flask_entra.sessions.redis import RedisStore
+from flask_entra.sessions.redis import LEASE_SECONDS, RedisStore
+from flask_entra.sessions.store import StoreUnavailable
 
 
 class Redis:
@@ -123,6 +126,78 @@ def test_only_one_holds_a_lock(store):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(hold, range(8)))
     assert max(most) == 1
+
+
+def test_nobody_waits_for_the_lock_of_another_session(store):
+    other = KEY[:-1] + "c"
+    with store.lock(KEY):
+        began = time.monotonic()
+        with store.lock(other):
+            assert time.monotonic() - began < 0.5
+
+
+def test_a_lock_that_another_holds_is_given_up_in_the_end(store, monkeypatch):
+    for module in (files, sessions_redis):
+        monkeypatch.setattr(module, "LOCK_SECONDS", 0.3)
+    with store.lock(KEY), pytest.raises(StoreUnavailable, match="holds this session"), store.lock(KEY):
+        raise AssertionError("two hold it")
+    with store.lock(KEY):
+        pass
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+
+from flask_entra.sessions import files, redis
+
+kind, place, key = sys.argv[1:]
+store = redis.RedisStore(place) if kind == "redis" else files.FileStore(Path(place))
+with store.lock(key):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("kind", ["files", "redis"])
+def test_a_lock_is_kept_as_long_as_its_holder_lives_and_ends_with_it(kind, tmp_path, request, monkeypatch):
+    place = request.getfixturevalue("redis_server").url if kind == "redis" else str(tmp_path / "sessions")
+    store = RedisStore(place) if kind == "redis" else FileStore(tmp_path / "sessions")
+    command = [sys.executable, "-c", HOLDER, kind, place, KEY]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as holder:
+        try:
+            assert holder.stdout.readline() == "held\n"
+            with monkeypatch.context() as patch:
+                for module in (files, sessions_redis):
+                    patch.setattr(module, "LOCK_SECONDS", LEASE_SECONDS + 1)
+                with pytest.raises(StoreUnavailable), store.lock(KEY):
+                    raise AssertionError("the lease was not renewed")
+        finally:
+            holder.kill()
+    began = time.monotonic()
+    with store.lock(KEY):
+        assert time.monotonic() - began < LEASE_SECONDS + 1
+
+
+def test_a_lock_leaves_no_file_behind(tmp_path):
+    store = FileStore(tmp_path)
+    with store.lock(KEY):
+        assert list((tmp_path / "sealed-sessions" / "locks").iterdir())
+    store.add(KEY, b"value", 100)
+    store.replace(KEY, b"newer", 100)
+    store.delete(KEY)
+    assert list((tmp_path / "sealed-sessions" / "locks").iterdir()) == []
+
+
+def test_what_cannot_be_locked_can_still_be_deleted(serve):
+    app = serve()
+    person = Visitor(app.url)
+    person.sign_in()
+    shutil.rmtree(app.session_folder / "locks")
+    (app.session_folder / "locks").write_text("in the way")
+    person.get("/logout", follow=False)
+    assert [each.name for each in app.sessions] == ["locks"]
+    assert not person.signed_in
 
 
 # --- The seal ---------------------------------------------------------------------------------------------------------

@@ -111,6 +111,26 @@ def test_no_setting_is_bad_enough_for_a_traceback(value):
         assert config["SETTINGS"][name] == (str(ROOT / value.strip()) if is_path else value.strip())
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("REDIS_URL", "redis://:pa/ssw0rd@localhost:6379/0"),
+        ("REDIS_URL", "http://x"),
+        ("REDIS_URL", "localhost:6379"),
+        ("REDIRECT_URI", "http://["),
+        ("REDIRECT_URI", "localhost:5000/getAToken"),
+        ("REDIRECT_URI", "http://localhost:5000/<getAToken"),
+    ],
+)
+def test_an_address_that_cannot_be_read_is_a_page_that_names_it_and_shows_no_password(serve, name, value):
+    app = serve(**{name: value})
+    page = requests.get(app.url.replace("localhost", "127.0.0.1"), timeout=9)
+    assert page.status_code == 200
+    assert name in Page(page.text).text
+    assert "Traceback" not in app.log()
+    assert "ssw0rd" not in app.log() + page.text
+
+
 def test_scopes_are_qualified_for_the_cloud_of_the_endpoint():
     assert qualified_scopes("User.Read", "https://graph.microsoft.com/v1.0/me") == ["User.Read"]
     national = "https://graph.microsoft.us/v1.0/me"

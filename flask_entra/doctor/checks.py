@@ -228,7 +228,13 @@ def _check_tenants(settings: Settings) -> Iterator[Finding]:
 
 def _check_redirect_uri(settings: Settings) -> Iterator[Finding]:
     parts = split_url(settings["REDIRECT_URI"])
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or parts.query
+        or parts.fragment
+        or set(parts.path) & set("<>")
+    ):
         yield Finding(
             "REDIRECT_URI",
             "wrong",
@@ -293,7 +299,15 @@ def _check_rest(settings: Settings) -> Iterator[Finding]:
         )
     if not number(settings["THREADS"]):
         yield Finding("THREADS", "wrong", _("is not a number above 0"), _("Correct it, or remove it."))
-    if settings["REDIS_URL"] and split_url(settings["REDIS_URL"]).scheme not in ("redis", "rediss", "unix"):
+    redis_url = settings["REDIS_URL"]
+    if redis_url.startswith(("redis://", "rediss://")) and not split_url(redis_url).hostname:
+        yield Finding(
+            "REDIS_URL",
+            "wrong",
+            _("cannot be read as an address"),
+            _("Percent-encode the special characters of its password, such as a slash or an at sign."),
+        )
+    elif redis_url and split_url(redis_url).scheme not in ("redis", "rediss", "unix"):
         yield Finding("REDIS_URL", "wrong", _("does not begin with redis://, rediss:// or unix://"), _("Correct it."))
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         if os.environ.get(name) and not Path(os.environ[name]).exists():

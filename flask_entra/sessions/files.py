@@ -12,31 +12,18 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
-from flask_entra.sessions.store import StoreUnavailable, unavailable
+from flask_entra.sessions import locks
+from flask_entra.sessions.store import LOCK_SECONDS, StoreUnavailable, unavailable
 
 FOLDER, MARKER = "sealed-sessions", "MADE-BY-THE-APP"
 PRUNE_SECONDS = 3600
+WRITE_SECONDS = 2  # for which a write waits for another write of the same session
 TEMPORARY_SECONDS = 60  # a file being written is older than this only if its writer has died
 
 _RECORD = re.compile(r"[0-9a-f]{64}(\.[0-9a-f]{16}\.tmp)?")
 
 log = logging.getLogger(__name__)
-
-# A request that holds a lock makes one token request at the most, and a process that dies lets go: no time limit is needed.
-# (The filelock package does the same, and costs each worker 4 MiB and 30 ms at start.)
-try:
-    import fcntl
-
-    def _lock(file: IO[bytes]) -> None:
-        fcntl.flock(file, fcntl.LOCK_EX)
-
-except ImportError:  # Windows
-    import msvcrt
-
-    def _lock(file: IO[bytes]) -> None:
-        msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined]  # there on Windows only
 
 
 class FileStore:
@@ -106,7 +93,7 @@ class FileStore:
             raise unavailable(error) from error
 
     def replace(self, key: str, value: bytes, seconds: int) -> None:
-        with self._file_lock(key, "write"):
+        with self._hold(f"{key}.write", WRITE_SECONDS):
             if (self._folder / key).exists():
                 self.add(key, value, seconds)
 
@@ -119,25 +106,29 @@ class FileStore:
             raise unavailable(error) from error
 
     def delete(self, key: str) -> None:
-        with self._file_lock(key, "write"):
+        with contextlib.ExitStack() as stack:
+            # Without the lock (a full disk has no room for it), a write that is just going on may bring the value back. Not to
+            # delete it would be worse.
+            with contextlib.suppress(StoreUnavailable):
+                stack.enter_context(self._hold(f"{key}.write", WRITE_SECONDS))
             try:
+                if not self._sound:
+                    self._make_folder()
                 (self._folder / key).unlink(missing_ok=True)
             except OSError as error:
                 raise unavailable(error) from error
 
     def lock(self, key: str) -> contextlib.AbstractContextManager[None]:
-        return self._file_lock(key, "lock")
+        return self._hold(key, LOCK_SECONDS)
 
     @contextlib.contextmanager
-    def _file_lock(self, key: str, purpose: str) -> Iterator[None]:
-        # 256 files for all sessions together: a lock file could never be removed, since somebody may just wait for it.
-        try:
-            self._keep_folder()
-            file = open(f"{self._locks}/{key[:2]}.{purpose}", "ab")  # noqa: SIM115  closed below, which lets go
-            _lock(file)
-        except OSError as error:
-            raise unavailable(error) from error
-        with file:
+    def _hold(self, name: str, seconds: float) -> Iterator[None]:
+        with contextlib.ExitStack() as stack:
+            try:
+                self._keep_folder()
+                stack.enter_context(locks.hold(self._locks / name, seconds))
+            except OSError as error:
+                raise unavailable(error) from error
             yield
 
     def ping(self) -> None:

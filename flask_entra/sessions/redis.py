@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from flask_entra.sessions.store import unavailable
+from flask_entra.sessions.store import LOCK_SECONDS, StoreUnavailable, unavailable
 
-LOCK_SECONDS = 30  # for which a lock is held at the most; longer than a token request may take (http_client.py)
+if TYPE_CHECKING:
+    import redis
+    import redis.lock
+
+LEASE_SECONDS = 4  # for which a lock outlives a process that dies; renewed while it is held
 
 
 class RedisStore:
@@ -21,54 +27,80 @@ class RedisStore:
         import redis.retry
 
         self._errors = redis.RedisError
-        self._redis = redis.Redis.from_url(
-            url,
-            socket_connect_timeout=1,
-            socket_timeout=1,
-            health_check_interval=30,
-            # One retry: those of the health check, of connecting and of the command multiply.
-            retry=redis.retry.Retry(redis.backoff.ExponentialBackoff(cap=0.4, base=0.05), 1),
-        )
+        self._client: redis.Redis | None = None
+        # redis-py's own words for an address that cannot be read may hold a part of the password.
+        with contextlib.suppress(ValueError):
+            self._client = redis.Redis.from_url(
+                url,
+                socket_connect_timeout=1,
+                socket_timeout=1,
+                health_check_interval=30,
+                # One retry: those of the health check, of connecting and of the command multiply.
+                retry=redis.retry.Retry(redis.backoff.ExponentialBackoff(cap=0.4, base=0.05), 1),
+            )
 
     @contextlib.contextmanager
-    def _reaching(self) -> Iterator[None]:
+    def _reaching(self) -> Iterator[redis.Redis]:
+        if self._client is None:
+            raise StoreUnavailable("REDIS_URL cannot be read as an address")
         try:
-            yield
+            yield self._client
         except self._errors as error:
             raise unavailable(error) from error
 
     def get(self, key: str) -> tuple[bytes, float] | None:
-        with self._reaching(), self._redis.pipeline(transaction=False) as pipe:
+        with self._reaching() as client, client.pipeline(transaction=False) as pipe:
             pipe.get("session:" + key)
             pipe.pttl("session:" + key)
             value, milliseconds = pipe.execute()
         return None if value is None else (value, milliseconds / 1000)
 
     def add(self, key: str, value: bytes, seconds: int) -> None:
-        with self._reaching():
-            self._redis.set("session:" + key, value, ex=seconds)
+        with self._reaching() as client:
+            client.set("session:" + key, value, ex=seconds)
 
     def replace(self, key: str, value: bytes, seconds: int) -> None:
-        with self._reaching():
-            self._redis.set("session:" + key, value, ex=seconds, xx=True)
+        with self._reaching() as client:
+            client.set("session:" + key, value, ex=seconds, xx=True)
 
     def touch(self, key: str, seconds: int) -> None:
-        with self._reaching():
-            self._redis.expire("session:" + key, seconds)
+        with self._reaching() as client:
+            client.expire("session:" + key, seconds)
 
     def delete(self, key: str) -> None:
-        with self._reaching():
-            self._redis.delete("session:" + key)
+        with self._reaching() as client:
+            client.delete("session:" + key)
 
     @contextlib.contextmanager
     def lock(self, key: str) -> Iterator[None]:
-        lock = self._redis.lock("lock:" + key, timeout=LOCK_SECONDS, blocking_timeout=LOCK_SECONDS, sleep=0.02)
-        with self._reaching(), lock:
+        with self._reaching() as client:
+            lock = client.lock(
+                "lock:" + key,
+                timeout=LEASE_SECONDS,
+                blocking_timeout=LOCK_SECONDS,
+                sleep=0.02,
+                thread_local=False,  # another thread renews it
+            )
+            if not lock.acquire():
+                raise StoreUnavailable("another request holds this session for too long")
+        released = threading.Event()
+        with contextlib.suppress(RuntimeError):  # no more threads: the lease has to do
+            threading.Thread(target=self._renew, args=(lock, released), daemon=True).start()
+        try:
             yield
+        finally:
+            released.set()
+            with contextlib.suppress(self._errors):  # a lease that has run out is not ours to give back
+                lock.release()
+
+    def _renew(self, lock: redis.lock.Lock, released: threading.Event) -> None:
+        while not released.wait(LEASE_SECONDS / 4):
+            with contextlib.suppress(self._errors):
+                lock.extend(LEASE_SECONDS, replace_ttl=True)
 
     def ping(self) -> None:
-        with self._reaching():
-            self._redis.ping()
+        with self._reaching() as client:
+            client.ping()
 
     def prune(self) -> int:
         return 0  # Redis has done it already

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 from typing import Protocol
 
+LOCK_SECONDS = 15  # for which a request waits for another one of the same session; longer than a token request may take
+
 
 class StoreUnavailable(Exception):
     """The session store cannot be read or written. Nobody is signed out by that: it may be back in a moment."""
@@ -34,7 +36,7 @@ class Store(Protocol):
         """Remove a value, if it is there."""
 
     def lock(self, key: str) -> contextlib.AbstractContextManager[None]:
-        """Keep others, on all machines, from holding the same lock."""
+        """Keep others, on all machines, from holding the same lock. One that waits gives up after `LOCK_SECONDS`."""
 
     def ping(self) -> None:
         """Find out whether the store can be used."""

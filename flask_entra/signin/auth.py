@@ -33,7 +33,7 @@ from flask_entra.signin.errors import SignInError, SignInRequired, TenantUnavail
 from flask_entra.signin.paths import LOGIN, LOGOUT, local_path
 from flask_entra.signin.tenant import Tenant
 from flask_entra.signin.tokens import Tokens, get_user
-from flask_entra.urls import origin, split_url
+from flask_entra.urls import origin, route_of, split_url
 
 JUST_NOW_SECONDS = 60
 NOBODY = "no-op"  # the state of a request whose answer signs nobody in: Azure AD B2C's other user flows
@@ -69,7 +69,7 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         # identity's own blueprint would put sign-out at //logout, which a browser takes for a host named logout.
         routes = Blueprint("auth", __name__)
         routes.get(LOGIN, endpoint="login")(self._login_view)
-        routes.get(split_url(app.config["REDIRECT_URI"]).path or "/getAToken", endpoint="answer")(self.auth_response)
+        routes.get(route_of(app.config["REDIRECT_URI"]), endpoint="answer")(self.auth_response)
         routes.get(LOGOUT, endpoint="logout")(self.logout)
         app.register_blueprint(routes)
         app.register_error_handler(SignInRequired, self._sign_in_first)

@@ -17,7 +17,7 @@ import itsdangerous
 from flask import Response, current_app, request
 
 from flask_entra import cookies
-from flask_entra.urls import split_url
+from flask_entra.urls import route_of
 
 SIGN_IN_SECONDS = 3600  # to pick an account, find the phone, and let an administrator look at the consent
 SIGN_INS_AT_ONCE = 4  # begun in one browser; with more, their cookies outgrow the 8 KB that servers take as a header
@@ -69,7 +69,7 @@ def _tab(state: str) -> str:
 
 
 def _cookie(tab: str) -> dict[str, Any]:
-    return cookies.attributes(current_app.config, f"sign-in-{tab}", split_url(current_app.config["REDIRECT_URI"]).path)
+    return cookies.attributes(current_app.config, f"sign-in-{tab}", route_of(current_app.config["REDIRECT_URI"]))
 
 
 def _marker(tab: str) -> dict[str, Any]:

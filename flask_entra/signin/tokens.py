@@ -28,7 +28,8 @@ from flask_entra.urls import origin, split_url
 # Where the session keeps the ID token's claims and MSAL's cache: identity's own names.
 USER = "_logged_in_user"
 TOKEN_CACHE = "_token_cache"  # noqa: S105  a name, not a token
-EXPIRY_MARGIN_SECONDS = 300
+EXPIRY_MARGIN_SECONDS = 300  # before it expires, a token is renewed
+LAST_SECONDS = 10  # before it expires, a token is not used any more
 SHARED_FAILURE_SECONDS = 60
 # What the token endpoint says when it wants to see the person (OpenID Connect Core, 3.1.2.6; RFC 6749, 5.2).
 WANTS_THE_PERSON = {"invalid_grant", "interaction_required", "login_required", "consent_required"}
@@ -60,7 +61,8 @@ class Tokens:
         if self._oidc_authority and not split_url(self._oidc_authority).path:
             self._oidc_authority += "/."  # MSAL refuses an authority without a path; this one means the same
         self._scopes: list[str] = config["SCOPE"]
-        self._failures: dict[str, tuple[float, TenantUnavailable]] = {}  # of refreshes, by session, in the last minute
+        # Of refreshes in the last minute, by session and by what was asked for.
+        self._failures: dict[tuple[str, ...], tuple[float, Exception]] = {}
 
     # --- Sign-in ------------------------------------------------------------------------------------------------------
 
@@ -149,8 +151,19 @@ class Tokens:
             token = self.renew(self._scopes if scopes is None else scopes)
             user = get_user()
         elif scopes is not None:
-            token = self._cached(scopes) or self.renew(scopes)
+            token = self._cached(scopes) or self._renew_in_time(scopes)
         return {"user": user} if scopes is None else {"user": user, **token, "scopes": list(scopes)}
+
+    def _renew_in_time(self, scopes: list[str]) -> dict[str, Any]:
+        try:
+            return self.renew(scopes)
+        except TenantUnavailable as error:
+            # It was to be renewed in good time: until it expires, the present one is as good as any.
+            present = self._cached(scopes, margin=LAST_SECONDS)
+            if not present:
+                raise
+            log.warning("The token is used to its end, because it cannot be renewed: %s", error)
+            return present
 
     def renew(self, scopes: list[str] | None = None, claims: str | None = None) -> dict[str, Any]:
         """A new access token, from the refresh token.
@@ -172,16 +185,20 @@ class Tokens:
             has = self._cached(scopes)
             if has and not claims and has["access_token"] != (had or {}).get("access_token"):
                 return has
-            failed_at, failure = self._failures.get(session.sid, (asked, None))
-            if failure and failed_at > asked:  # while this request waited: it need not wait for the same again
+            key = (session.sid, *scopes, claims or "")
+            failed_at, failure = self._failures.get(key, (asked, None))
+            if failure and failed_at > asked:  # while this request waited: it need not ask for the same again
                 raise copy(failure)
             try:
-                result = self._refresh(scopes, claims)
-            except TenantUnavailable as error:
-                recent = {s: each for s, each in self._failures.items() if asked - each[0] < SHARED_FAILURE_SECONDS}
+                return self._granted(self._refresh(scopes, claims), scopes, claims)
+            except (TenantUnavailable, IdTokenRefused, SignInRequired, SignInError) as error:
+                recent = {k: each for k, each in self._failures.items() if asked - each[0] < SHARED_FAILURE_SECONDS}
                 # A copy has no traceback, whose frames would keep 90 KB for each.
-                self._failures = {**recent, session.sid: (time.monotonic(), copy(error))}
+                self._failures = {**recent, key: (time.monotonic(), copy(error))}
                 raise
+
+    @staticmethod
+    def _granted(result: dict[str, Any], scopes: list[str], claims: str | None) -> dict[str, Any]:
         if "access_token" in result:
             return _token(result["access_token"], result.get("token_type"), result.get("expires_in", 0))
         log.warning("No new token: %s %s", result["error"], result.get("error_description", ""))
@@ -216,15 +233,14 @@ class Tokens:
         session[USER] = result.get("id_token_claims") or get_user()
         session[TOKEN_CACHE] = cache.serialize()
 
-    def _cached(self, scopes: list[str]) -> dict[str, Any] | None:
-        """The newest access token for these scopes that is still good for a while. MSAL would find it 20 times slower."""
+    def _cached(self, scopes: list[str], margin: int = EXPIRY_MARGIN_SECONDS) -> dict[str, Any] | None:
+        """The newest access token for these scopes that does not expire soon. MSAL would find it, 20 times slower."""
         now = time.time()
         cache = msgspec.json.decode(session.get(TOKEN_CACHE) or "{}")
         good = [
             entry
             for entry in cache.get(msal.TokenCache.CredentialType.ACCESS_TOKEN, {}).values()
-            if int(entry["expires_on"]) - EXPIRY_MARGIN_SECONDS > now
-            and not missing_scopes(scopes, entry["target"].split())
+            if int(entry["expires_on"]) - margin > now and not missing_scopes(scopes, entry["target"].split())
         ]
         if not good:
             return None
