@@ -43,6 +43,7 @@ SETTINGS = {
     "REDIS_URL": Setting(kind="url"),
     "SESSION_FILE_DIR": Setting("flask_session", "path"),
     "SECRET_KEY": Setting(kind="secret"),
+    "SECRET_KEY_FALLBACKS": Setting(kind="secret"),
     "TRUSTED_PROXY_COUNT": Setting("0", "count"),
     "LOG_FORMAT": Setting("text"),
     "THREADS": Setting("64", "count"),
@@ -83,6 +84,7 @@ def load(environ: Mapping[str, str] | None = None) -> dict[str, object]:
         "THREADS": number(settings["THREADS"]) or int(SETTINGS["THREADS"].default),
         # Signs the cookie of a sign-in that has begun. All workers, on all machines, must agree on it.
         "SECRET_KEY": settings["SECRET_KEY"] or (secret and hmac.digest(secret.encode(), b"sign-in", "sha256")) or None,
+        "SECRET_KEY_FALLBACKS": settings["SECRET_KEY_FALLBACKS"].split(),
         "HTTPS": redirect_uri.scheme == "https",
         "PERMANENT_SESSION_LIFETIME": timedelta(hours=12),
         "MAX_CONTENT_LENGTH": 64 * 1024,

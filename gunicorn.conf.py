@@ -16,6 +16,7 @@ threads = loaded["THREADS"]
 worker_class = "gthread"
 keepalive = 75  # longer than the proxy in front keeps its connections, so that it never sends into one just closed
 timeout = 60
+control_socket_disable = True  # two masters of one user would share it
 graceful_timeout = 30  # longer than a sign-in or a call of Graph may take
 # A fresh process now and then, and not all of them at once.
 max_requests = 50_000

@@ -205,13 +205,20 @@ class BoundedSession(requests.Session):
 
     def _send(self, method: str, url: str, **kwargs: Any) -> requests.Response:
         try:
-            return self.request(method, url, **kwargs)
+            response = self.request(method, url, **kwargs)
         except requests.RequestException:
             raise
         except OSError as error:  # what requests says of a REQUESTS_CA_BUNDLE that is not there
             raise requests.exceptions.SSLError(str(error)) from error
         except ValueError as error:  # a header, or a chunk's size, that is none
             raise requests.exceptions.InvalidHeader(str(error)) from error
+        # An upstream, or a proxy, that answers one request twice leaves the second answer on the pooled connection: it must
+        # not pass for the answer to somebody else's request.
+        own = (kwargs.get("headers") or {}).get("client-request-id")
+        if own and response.headers.get("client-request-id", own) != own:
+            response.close()
+            raise requests.ConnectionError(urllib3.exceptions.ProtocolError("the answer is to another request"))
+        return response
 
 
 def json_object(response: requests.Response, *, replace: bool = False) -> dict[str, Any]:

@@ -17,6 +17,8 @@ import itsdangerous
 import pytest
 import requests
 from conftest import free_port
+from cryptography.hazmat.primitives.asymmetric import rsa
+from jwt.utils import to_base64url_uint
 from visitor import Visitor
 
 from sandbox.faults import Answer, Challenge, Delay, Fault, Silence, _send
@@ -445,3 +447,84 @@ def test_what_a_view_puts_into_the_session_survives_a_refresh(serve, tmp_path):
 def test_no_spelling_of_sign_out_is_a_way_back(person, link):
     person.sign_in(path="/login?" + urlencode({"next": link}))
     assert person.signed_in
+
+
+# --- What a chaos run found ---------------------------------------------------------------------------------------------
+
+
+def test_an_answer_to_another_request_is_refused_and_asked_for_again(app, box):
+    """An upstream that answers twice leaves the second answer, with the id of its request, to whoever comes next."""
+    adele, alex = Visitor(app.url), Visitor(app.url)
+    adele.sign_in("adele")
+    alex.sign_in("alex")
+    adele.get("/call_graph")
+    foreign = {"client-request-id": box.seen("me")[-1].headers["client-request-id"]}
+    box.misbehave("me", Answer(200, {"displayName": "Adele, once more"}, foreign))
+    page = alex.get("/call_graph")
+    assert page.status_code == 200
+    assert "once more" not in page.text
+    box.misbehave("me", Answer(200, {"displayName": "Adele, once more"}, foreign), times=None)
+    assert alex.get("/call_graph").status_code == 502
+
+
+@pytest.mark.parametrize("what", ["image", "style", "script", "empty", "iframe"])
+def test_a_picture_of_another_site_signs_nobody_out(person, what):
+    person.sign_in()
+    answer = person.get("/logout", headers={"Sec-Fetch-Dest": what, "Sec-Fetch-Site": "cross-site"}, follow=False)
+    assert answer.status_code == 403
+    assert person.signed_in
+    person.get("/logout", headers={"Sec-Fetch-Dest": "document"}, follow=False)
+    assert not person.signed_in
+
+
+@linux
+def test_a_huge_profile_is_shown_in_part(person, app, box):
+    person.sign_in()
+    before = memory(app)
+    box.person("adele").profile |= {"businessPhones": ["<" * 50] * 10_000, "jobTitle": "&" * 300_000}
+    page = person.get("/call_graph")
+    assert page.status_code == 200
+    assert len(page.content) < 1_000_000
+    assert memory(app) - before < 50
+
+
+def test_an_empty_subject_and_a_short_key_sign_nobody_in(serve, box):
+    person = Visitor(serve().url)
+    box.forge = lambda claims, header: ({**claims, "sub": ""}, header)
+    assert "its subject (sub) is empty" in person.sign_in().text
+    box.forge = None
+    key = rsa.generate_private_key(65537, 1024)
+    numbers = key.public_key().public_numbers()
+    encoded = {name: to_base64url_uint(value).decode() for name, value in (("n", numbers.n), ("e", numbers.e))}
+    weak = {"kty": "RSA", "kid": "weak", "use": "sig", **encoded}
+    url = f"{box.authority()}/discovery/v2.0/keys"
+    keys = requests.get(url, verify=box.ca_file, timeout=9).json()["keys"]
+    box.misbehave("keys", Answer(200, {"keys": [*keys, weak]}), times=None)
+    box.forge = lambda claims, header: box.sign(claims, {"kid": "weak"}, key)
+    assert "does not publish" in Visitor(serve().url).sign_in().text
+
+
+def test_a_new_secret_key_finishes_the_sign_ins_that_the_old_one_began(serve):
+    app = serve(SECRET_KEY="a" * 32)
+    person = Visitor(app.url)
+    answer = person.answer()
+    app.stop()
+    app.settings |= {"SECRET_KEY": "b" * 32, "SECRET_KEY_FALLBACKS": "z" * 32 + " " + "a" * 32}
+    app.start()
+    person.get(answer)
+    assert person.signed_in
+    stranger = Visitor(app.url)
+    begun = stranger.answer()
+    app.stop()
+    app.settings |= {"SECRET_KEY": "c" * 32, "SECRET_KEY_FALLBACKS": ""}
+    app.start()
+    assert stranger.get(begun).status_code == 400
+
+
+@linux
+def test_ready_means_that_a_session_can_be_written(serve):
+    port = free_port()
+    command = f"ulimit -f 0; exec {sys.executable} -m flask run --port {port} >/dev/null 2>&1"
+    app = serve(command=["sh", "-c", command], port=port)
+    assert requests.get(app.url + "/healthz", timeout=9).status_code == 200
+    assert requests.get(app.url + "/readyz", timeout=9).status_code == 503

@@ -2,12 +2,15 @@
 
 import datetime
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import parse_qs, urlsplit
 
 import jwt
 import pytest
@@ -104,6 +107,7 @@ def nginx(tmp_path):
         "app.example.com;", "localhost;"
     )
     site = site.replace("/etc/ssl/app.example.com.key", str(tmp_path / "site.pem"))
+    site = site.replace("/var/log/nginx", str(tmp_path))
     temporary = " ".join(
         f"{name}_temp_path {tmp_path};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
@@ -186,6 +190,31 @@ def test_nginx_does_not_ask_again_for_what_has_failed(behind_nginx, box):
     assert page.status_code == 502
     assert "Sign-in refused" in page.text
     assert len(box.seen("token")) == 1
+
+
+@posix
+def test_nginx_writes_no_code_anywhere_and_redeems_none_twice(behind_nginx, box, tmp_path):
+    url, apps, vouches = behind_nginx
+    person = visitor(url, vouches)
+    answer = person.answer()
+    box.misbehave("token", Delay(2))
+    with ThreadPoolExecutor(1) as pool:
+        page = pool.submit(person.get, answer)
+        for _ in range(100):
+            if box.seen("token"):
+                break
+            time.sleep(0.02)
+        for app in apps:  # whichever of them has it: the master, and then its workers
+            workers = subprocess.run(["pgrep", "-P", str(app.process.pid)], capture_output=True, text=True, check=True)
+            app.stop(signal.SIGKILL)
+            for worker in workers.stdout.split():
+                os.kill(int(worker), signal.SIGKILL)
+        assert page.result().status_code == 502
+    assert len(box.seen("token")) == 1
+    code = parse_qs(urlsplit(answer).query)["code"][0]
+    for log in tmp_path.glob("*"):
+        if log.is_file():
+            assert code not in log.read_text(errors="replace"), log
 
 
 # --- Health -----------------------------------------------------------------------------------------------------------

@@ -77,6 +77,7 @@ SLIPS = [
     ("TRUSTED_PROXY_COUNT", "one", "wrong", "is not a number"),
     ("REDIS_URL", "localhost:6379", "wrong", "redis://"),
     ("SECRET_KEY", "short", "wrong", "guessed"),
+    ("REDIS_URL", "redis://:pa/ssw0rd@localhost:6379", "wrong", "cannot be read as an address"),
     ("LOG_FORMAT", "xml", "wrong", "neither text nor json"),
     ("THREADS", "0", "wrong", "is not a number above 0"),
     ("THREADS", "many", "wrong", "is not a number above 0"),
@@ -100,6 +101,12 @@ def test_sound_settings_have_no_findings():
         findings(AUTHORITY="https://login.microsoftonline.us/" + TENANT, ENDPOINT="https://graph.microsoft.us/v1.0/me")
         == []
     )
+
+
+def test_a_secret_key_of_its_own_is_asked_for_where_many_machines_share_the_sessions():
+    (found,) = findings(REDIS_URL="redis://localhost:6379/0")
+    assert (found.setting, found.level) == ("SECRET_KEY", "odd")
+    assert findings(REDIS_URL="redis://localhost:6379/0", SECRET_KEY="k" * 32) == []
 
 
 def test_one_slip_is_one_finding():

@@ -168,6 +168,7 @@ def test_the_azure_cli_commands_write_a_ready_dotenv(tmp_path):
         "CLIENT_ID=dd96df90-ffaf-4b01-a34d-b3a2abc47d16\nCLIENT_SECRET=abc8Q~secret\n"
         "AUTHORITY=https://login.microsoftonline.com/852bedc8-1345-41c8-99f3-2fa1667ffefa\n"
     )
+    assert stat.S_IMODE((tmp_path / ".env").stat().st_mode) == 0o600
     asked = (tmp_path / "asked").read_text()
     assert app_config.SETTINGS["REDIRECT_URI"].default in asked
     assert "e1fe6dd8-ba31-4d61-89e7-88639da4683d=Scope" in asked

@@ -309,6 +309,13 @@ def _check_rest(settings: Settings) -> Iterator[Finding]:
         )
     elif redis_url and split_url(redis_url).scheme not in ("redis", "rediss", "unix"):
         yield Finding("REDIS_URL", "wrong", _("does not begin with redis://, rediss:// or unix://"), _("Correct it."))
+    elif redis_url and not settings["SECRET_KEY"] and not settings["AZURE_FEDERATED_TOKEN_FILE"]:
+        yield Finding(
+            "SECRET_KEY",
+            "odd",
+            _("is missing, so it changes with the client secret, and sign-ins that are under way then fail"),
+            _("Set it to 32 or more random characters, the same on every machine."),
+        )
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         if os.environ.get(name) and not Path(os.environ[name]).exists():
             yield Finding(name, "wrong", _("names a file that is not there"), _("Correct it, or unset it."))

@@ -9,6 +9,10 @@ from typing import Any
 
 from markupsafe import escape
 
+LONG = 1000  # characters of a text that are shown
+MANY = 20  # texts of a list that are shown
+HUGE = 100_000  # characters of JSON that are shown
+
 _MAIL = re.compile(r"[^\s@:/?#&<>\"]+@[^\s@:/?#&<>\"]+")
 _PHONE = re.compile(r"\+?[0-9][0-9 ().-]{2,30}")
 
@@ -48,14 +52,15 @@ def initials(user: dict[str, Any]) -> tuple[str, str]:
 
 
 def _texts(value: object) -> list[str]:
-    values = value if isinstance(value, list) else [value]
-    return [each.strip() for each in values if isinstance(each, str) and each.strip()]
+    values = value[:MANY] if isinstance(value, list) else [value]
+    texts = (each.strip() for each in values if isinstance(each, str))
+    return [text if len(text) <= LONG else text[:LONG] + "…" for text in texts if text]
 
 
 def _readable(profile: dict[str, Any]) -> str:
     body = json.dumps(profile, ensure_ascii=False)
-    # Indentation can make a page a hundred times as large as what it shows.
-    return json.dumps(profile, ensure_ascii=False, indent=2) if len(body) < 100_000 else body
+    # Indentation can make a page a hundred times as large as what it shows, and markup six times.
+    return json.dumps(profile, ensure_ascii=False, indent=2) if len(body) < HUGE else body[:HUGE] + "…"
 
 
 def _no_link(text: str) -> None:

@@ -30,7 +30,7 @@ def init_app(app: Flask) -> None:
     @commands.command("prune")
     def prune() -> None:
         """Remove the sessions that have expired."""
-        click.echo(f"{store.prune()} expired sessions removed.")
+        click.echo(f"{store.prune(0)} expired sessions removed.")
 
 
 def _store(app: Flask) -> Store:

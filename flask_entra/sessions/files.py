@@ -8,16 +8,14 @@ import os
 import re
 import secrets
 import stat
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from flask_entra.sessions import locks
-from flask_entra.sessions.store import LOCK_SECONDS, StoreUnavailable, unavailable
+from flask_entra.sessions.store import LOCK_SECONDS, StoreUnavailable, probe, unavailable
 
 FOLDER, MARKER = "sealed-sessions", "MADE-BY-THE-APP"
-PRUNE_SECONDS = 3600
 WRITE_SECONDS = 2  # for which a write waits for another write of the same session
 TEMPORARY_SECONDS = 60  # a file being written is older than this only if its writer has died
 
@@ -40,7 +38,6 @@ class FileStore:
         self._folder = folder / FOLDER
         self._locks, self._marker = self._folder / "locks", self._folder / MARKER
         self._sound = False  # whether the folder has been made, or looked at, and may be used
-        self._prunes_at = float("-inf")
         try:
             self._make_folder()
         except (OSError, StoreUnavailable) as error:
@@ -86,7 +83,6 @@ class FileStore:
                 file.write(value)
             os.utime(temporary, (time.time(), time.time() + seconds))
             os.replace(temporary, self._folder / key)
-            self._prune_now_and_then()
         except OSError as error:
             with contextlib.suppress(OSError):
                 temporary.unlink()
@@ -132,42 +128,29 @@ class FileStore:
             yield
 
     def ping(self) -> None:
-        try:
-            self._keep_folder()
-        except OSError as error:
-            raise unavailable(error) from error
-        if not os.access(self._locks, os.R_OK | os.W_OK | os.X_OK):
-            raise StoreUnavailable(f"{self._folder} cannot be read and written")
+        probe(self)
 
-    def _prune_now_and_then(self) -> None:
-        # Where sessions are added, others expire. A command of flask's adds none, so it removes none.
-        if time.monotonic() >= self._prunes_at:
-            self._prunes_at = time.monotonic() + PRUNE_SECONDS
-            with contextlib.suppress(RuntimeError):  # no more threads: at another time
-                threading.Thread(target=self.prune, daemon=True).start()
-
-    def prune(self) -> int:
-        """Remove the sessions that have expired, and nothing that is not named as this store names its files.
-
-        :return: how many were removed.
-        """
+    def prune(self, spare: float) -> int:
         removed = 0
         with contextlib.suppress(OSError, StoreUnavailable):
             self._keep_folder()
             with os.scandir(self._folder) as entries:
                 for entry in entries:
                     with contextlib.suppress(OSError):
-                        if _has_expired(entry):
+                        if _expired_before(entry, time.time() - spare):
                             os.unlink(entry)
                             removed += 1
+        log.info("%s expired sessions removed", removed)
         return removed
 
 
-def _has_expired(entry: os.DirEntry[str]) -> bool:
+def _expired_before(entry: os.DirEntry[str], when: float) -> bool:
+    # Nothing that is not named as this store names its files.
     if not (_RECORD.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)):
         return False
-    spare = TEMPORARY_SECONDS if entry.name.endswith(".tmp") else 0
-    return entry.stat(follow_symlinks=False).st_mtime < time.time() - spare
+    if entry.name.endswith(".tmp"):
+        when -= TEMPORARY_SECONDS
+    return entry.stat(follow_symlinks=False).st_mtime < when
 
 
 def _check_owner(folder: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+import time
 from typing import Any
 
 from flask import Flask, Request, Response
@@ -11,6 +14,10 @@ from flask_session.base import ServerSideSessionInterface
 from flask_entra import cookies
 from flask_entra.sessions.session import Session
 from flask_entra.sessions.store import Store, StoreUnavailable
+
+PRUNE_SECONDS = 3600
+# A session is removed only so long after it has expired: the clock of another machine that shares the store may be a day off.
+SPARE_SECONDS = 2 * 24 * 3600
 
 
 class SealedSessionInterface(ServerSideSessionInterface):  # type: ignore[misc]  # it has no types
@@ -24,6 +31,7 @@ class SealedSessionInterface(ServerSideSessionInterface):  # type: ignore[misc] 
     def __init__(self, app: Flask, store: Store):
         super().__init__(app, key_prefix="")
         self._store, self._lifetime = store, int(app.permanent_session_lifetime.total_seconds())
+        self._prunes_at = float("-inf")
         self._cookie = cookies.attributes(app.config, "session")
 
     def open_session(self, app: Flask, request: Request) -> Session:
@@ -37,6 +45,7 @@ class SealedSessionInterface(ServerSideSessionInterface):  # type: ignore[misc] 
         try:
             if changed:
                 session.save()
+                self._prune_now_and_then()
             # Somebody who has signed in or out meanwhile has another cookie by now, which this one must not replace.
             alive = (changed or session.extended) and session.is_stored()
         except StoreUnavailable as error:
@@ -50,6 +59,13 @@ class SealedSessionInterface(ServerSideSessionInterface):  # type: ignore[misc] 
             elif alive:
                 response.set_cookie(value=session.sid, max_age=self._lifetime, **self._cookie)
         _tell_caches(response, session)
+
+    def _prune_now_and_then(self) -> None:
+        # Not at start: a command of flask's stores no session, so it removes none.
+        if time.monotonic() >= self._prunes_at:
+            self._prunes_at = time.monotonic() + PRUNE_SECONDS
+            with contextlib.suppress(RuntimeError):  # no more threads: at another time
+                threading.Thread(target=self._store.prune, args=[SPARE_SECONDS], daemon=True).start()
 
     # Flask-Session's own names for what a session does by itself.
 

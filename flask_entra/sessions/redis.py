@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from flask_entra.sessions.store import LOCK_SECONDS, StoreUnavailable, unavailable
+from flask_entra.sessions.store import LOCK_SECONDS, StoreUnavailable, probe, unavailable
 
 if TYPE_CHECKING:
     import redis
@@ -99,8 +99,7 @@ class RedisStore:
                 lock.extend(LEASE_SECONDS, replace_ttl=True)
 
     def ping(self) -> None:
-        with self._reaching() as client:
-            client.ping()
+        probe(self)
 
-    def prune(self) -> int:
+    def prune(self, spare: float) -> int:
         return 0  # Redis has done it already

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 from typing import Protocol
 
 LOCK_SECONDS = 15  # for which a request waits for another one of the same session; longer than a token request may take
+PROBE_SECONDS = 60
 
 
 class StoreUnavailable(Exception):
@@ -15,6 +17,20 @@ class StoreUnavailable(Exception):
 def unavailable(error: Exception) -> StoreUnavailable:
     """An error of a store's own, as one that the app knows."""
     return StoreUnavailable(f"the session store cannot be used: {getattr(error, 'strerror', None) or error}")
+
+
+def probe(store: Store) -> None:
+    """Write, read, lock and delete a value, as a session would be.
+
+    :raises StoreUnavailable: one of them does not work.
+    """
+    key, value = secrets.token_hex(32), b"probe"
+    with store.lock(key):
+        store.add(key, value, PROBE_SECONDS)
+        found = store.get(key)
+        store.delete(key)
+    if found is None or found[0] != value:
+        raise StoreUnavailable("the session store does not keep what it is given")
 
 
 class Store(Protocol):
@@ -39,7 +55,7 @@ class Store(Protocol):
         """Keep others, on all machines, from holding the same lock. One that waits gives up after `LOCK_SECONDS`."""
 
     def ping(self) -> None:
-        """Find out whether the store can be used."""
+        """Find out whether the store can be used: write, read, lock and delete a probe."""
 
-    def prune(self) -> int:
-        """Remove what has expired, and say how much that was."""
+    def prune(self, spare: float) -> int:
+        """Remove what expired so many seconds ago, and say how much that was."""

@@ -232,12 +232,14 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
     # --- Sign-out -----------------------------------------------------------------------------------------------------
 
     def logout(self) -> BaseResponse:
-        """GET /logout: sign out here, then at the authority, then home. A prefetch signs nobody out."""
+        """GET /logout: sign out here, then at the authority, then home. Only a page that is opened signs out."""
         if request.method == "HEAD":
             return redirect("/")
         if "prefetch" in request.headers.get("Sec-Purpose", ""):
             # A browser throws a failure away. A success it would show at the click, instead of asking again.
             return Response(status=503)
+        if request.headers.get("Sec-Fetch-Dest", "document") != "document":
+            return Response(status=403)  # a picture, a style sheet or a script of any site: nobody has clicked
         if self.user:
             log.info("Signed out: %s", _ids(self.user))
         return redirect(self._tokens.sign_out(origin(current_app.config["REDIRECT_URI"]) + "/"))

@@ -99,6 +99,7 @@ class _Claims:
     def validate(self) -> None:
         self.validate_text()
         self.validate_times()
+        self.validate_sub()
         self.validate_azp()
         self.validate_tid()
         self.validate_iss()
@@ -114,6 +115,11 @@ class _Claims:
         """`exp` and `iat` are numbers, which PyJWT's own check also takes from a text."""
         if not all(isinstance(self._claims[name], int | float) for name in ("exp", "iat")):
             raise IdTokenRefused("its times (exp, iat) are not numbers")
+
+    def validate_sub(self) -> None:
+        """The person has an identifier (OpenID Connect Core, 2)."""
+        if not self._claims["sub"]:
+            raise IdTokenRefused("its subject (sub) is empty")
 
     def validate_azp(self) -> None:
         """The token was issued to this app: it says so, or this app is its only audience."""

@@ -79,5 +79,8 @@ def _marker(tab: str) -> dict[str, Any]:
 def _serializer() -> itsdangerous.URLSafeTimedSerializer:
     assert current_app.secret_key  # noqa: S101  the configuration page is shown while there is none
     return itsdangerous.URLSafeTimedSerializer(
-        current_app.secret_key, "sign-in", signer_kwargs={"digest_method": hashlib.sha256}
+        # The last one signs; the others are former ones, by which a sign-in may have begun.
+        [*current_app.config["SECRET_KEY_FALLBACKS"], current_app.secret_key],
+        "sign-in",
+        signer_kwargs={"digest_method": hashlib.sha256},
     )

@@ -21,6 +21,7 @@ from flask_entra.signin.errors import IdTokenRefused, TenantUnavailable
 from flask_entra.urls import split_url
 
 UNKNOWN_KEY_SECONDS = 60
+SHORTEST_KEY_BITS = 2048
 
 log = logging.getLogger(__name__)
 
@@ -134,6 +135,8 @@ class Tenant:
             try:
                 if entry["kty"] == "RSA" and entry.get("use", "sig") == "sig":
                     key = jwt.PyJWK(entry, algorithm="RS256").key
+                    if key.key_size < SHORTEST_KEY_BITS:  # RFC 7518, 3.3
+                        raise ValueError("too short")
                     keys[entry.get("kid")] = id_token.Key(key, entry.get("issuer"))
             except (jwt.PyJWTError, TypeError, KeyError, AttributeError, ValueError):
                 log.warning("The authority publishes a key that cannot be used")
