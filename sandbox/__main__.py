@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from .process import REDIRECT_PATH, answers, is_free, relay, start_app, stop_app
 
 if TYPE_CHECKING:
-    from .server import Sandbox
+    from .box import Sandbox
 
 START_SECONDS = 60  # the app may take as long to answer its first request
 
@@ -70,7 +70,7 @@ def _run(port: int, debug: bool, stop: threading.Event) -> int:
     :return: the exit code.
     :raises ModuleNotFoundError: a package is missing.
     """
-    from .server import Sandbox
+    from .box import Sandbox
 
     if not is_free(port):
         other = port + 1 if port < 65535 else 5001

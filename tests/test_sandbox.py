@@ -27,8 +27,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 from sandbox import Sandbox
+from sandbox.entra.keys import SigningKey
 from sandbox.faults import Answer, Challenge, Close, Delay, Drip, DripHeaders, Flood, Reset, Silence, Truncated
-from sandbox.keys import SigningKey
 from sandbox.process import CHATTER, clean_environment
 
 PROJECT = Path(__file__).resolve().parent.parent

@@ -1,0 +1,1 @@
+"""The embedded Microsoft Entra tenant: what it knows, the tokens it issues, its endpoints and its pages."""
