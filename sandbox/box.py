@@ -60,7 +60,7 @@ class Sandbox:
     :raises RuntimeError: a port is not free.
     """
 
-    # What these are stands at `Addresses`, and from `client_id` on at `Registration`.
+    # These are described at `Addresses`, and from `client_id` on at `Registration`.
     tenant_id = _KeptBy[str]("addresses")
     front_url = _KeptBy[str]("addresses")
     back_url = _KeptBy[str]("addresses")
@@ -76,6 +76,7 @@ class Sandbox:
     refresh_token_lifetime = _KeptBy[float]("registration")
     single_use_refresh_tokens = _KeptBy[bool]("registration")
     forge = _KeptBy[Forge | None]("registration")
+    # These two are described above.
     people = _KeptBy[dict[str, Person]]("tenant")
     log = _KeptBy[list[Seen]]("_gate")
 
@@ -111,7 +112,7 @@ class Sandbox:
             self._resources = stack.pop_all()
 
     def _make_gate(self) -> Gate:
-        """What both listeners serve."""
+        """The application that both listeners serve."""
         around = Surroundings(self.closing, self.client_id, self.addresses.authorize_url, self.tenant.claims_met_by)
         return Gate(make_application(self.tenant, self.challenges), self._faults, around)
 

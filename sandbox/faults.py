@@ -27,7 +27,7 @@ class Hangup(Exception):
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a fault may know about the sandbox.
+    """The part of the sandbox that a fault may know.
 
     :ivar closing: an event that is set when the sandbox closes; every wait must end then.
     :ivar client_id: the id of the app registration.
@@ -53,7 +53,7 @@ class Fault:
         """Misbehave.
 
         :param environ: the request's WSGI environment; the connection is at `werkzeug.socket`.
-        :param around: what the fault may know about the sandbox.
+        :param around: the part of the sandbox that the fault may know.
         :return: the answer to give instead of the proper one, or None for the proper one.
         :raises Hangup: the connection must be closed, and nothing more sent.
         """

@@ -39,17 +39,17 @@ class Person:
 
     @property
     def oid(self) -> str:
-        """The directory object's id, a GUID (claim ``oid``)."""
+        """The directory object's id, a GUID (claim `oid`)."""
         return str(self.profile["id"])
 
     @property
     def name(self) -> str:
-        """The name to show (claim ``name``)."""
+        """The name to show (claim `name`)."""
         return self.profile.get("displayName") or self.key
 
     @property
     def username(self) -> str:
-        """The name to sign in with (claim ``preferred_username``)."""
+        """The name to sign in with (claim `preferred_username`)."""
         return self.profile.get("userPrincipalName") or f"{self.key}@{DOMAIN}"
 
 

@@ -18,8 +18,8 @@ PROJECT = Path(__file__).resolve().parent.parent  # the app's folder, in which i
 REDIRECT_PATH = "/getAToken"  # the path of the app's redirect URI
 PROXIES = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY")  # a proxy cannot reach this machine's loopback
 STOP_SECONDS = 5  # the app may take as long to stop by itself
-# What the app's server says about itself and about each request, with or without the beginning of a log line. All other
-# output is shown.
+# The lines that the app's server prints about itself and about each request, with or without the beginning of a log line.
+# All other output is shown.
 CHATTER = re.compile(
     r"^(\S+ \S+ (INFO|WARNING) werkzeug \S+ )?("
     r" \* (Serving Flask app|Debug mode|Running on|Restarting with|Debugger is active|Debugger PIN)"

@@ -121,7 +121,7 @@ class Gate:
 
     :param application: the application behind it.
     :param faults: the faults that wait.
-    :param around: what a fault may know about the sandbox.
+    :param around: the part of the sandbox that a fault may know.
     :ivar log: every request, oldest first.
     """
 

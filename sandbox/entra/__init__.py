@@ -1,1 +1,1 @@
-"""The embedded Microsoft Entra tenant: what it knows, the tokens it issues, its endpoints and its pages."""
+"""The embedded Microsoft Entra tenant: its people and tokens, its endpoints and its pages."""

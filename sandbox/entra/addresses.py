@@ -16,7 +16,7 @@ SHARED = ("common", "organizations", "consumers")  # the names in a URL that sta
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where the tenant is, and what URLs call it.
+    """The tenant's names and URLs.
 
     :ivar tenant_id: the tenant's GUID.
     :ivar front_url: `http://localhost:PORT` of the pages that a browser visits.

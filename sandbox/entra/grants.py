@@ -177,11 +177,11 @@ class RefreshGrant(_PersonGrant, RefreshTokenGrant):
                 f"is {int(lifetime)}."
             )
             raise EntraError("invalid_grant", 70043, message, suberror="token_expired")
-        self._check_presence(token)
+        self._check_demands(token)
         return token
 
-    def _check_presence(self, token: RefreshToken) -> None:
-        """Check that the person need not be there.
+    def _check_demands(self, token: RefreshToken) -> None:
+        """Check that nothing demands a new sign-in.
 
         :raises EntraError: AADSTS50076, a sign-in with the error's claims is needed.
         """

@@ -1,4 +1,4 @@
-"""The tenant's memory: who is signed in, who consented to what, and the codes and refresh tokens it gave out."""
+"""The tenant's memory: single sign-on sessions, consents, authorization codes and refresh tokens."""
 
 from __future__ import annotations
 

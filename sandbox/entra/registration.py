@@ -1,4 +1,4 @@
-"""The app registration: what the tenant knows about the app, and the rules for its tokens."""
+"""The app registration: the app's credentials and redirect URIs, and the rules for its tokens."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Federation:
 
 
 class Registration:
-    """The app registration. Every attribute may be changed at will; `reset` goes back to the values at the start.
+    """The app registration. Every attribute but the client id may be changed at will; `reset` goes back to the start.
 
     :param redirect_uris: the redirect URIs, or a single one.
     :ivar client_id: the app's GUID.

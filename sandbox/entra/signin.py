@@ -1,4 +1,4 @@
-"""The authorization endpoint: who it is, consent, and back to the app with a code.
+"""The authorization endpoint: it asks for the person and for consent, and goes back to the app with a code.
 
 RFC 6749 section 4.1.1 and OpenID Connect Core 1.0 section 3.1.2, as Entra has them:
 https://learn.microsoft.com/entra/identity-platform/v2-oauth2-auth-code-flow

@@ -26,7 +26,7 @@ class Tenant:
     :param registration: the app registration.
     :ivar people: the people who can sign in, by key.
     :ivar keys: its signing keys.
-    :ivar memory: who is signed in, consents, codes and refresh tokens.
+    :ivar memory: its single sign-on sessions, consents, codes and refresh tokens.
     """
 
     def __init__(self, addresses: Addresses, registration: Registration) -> None:
