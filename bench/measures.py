@@ -20,7 +20,7 @@ from bench.machine import CannotMeasure, Load, Server, Visit
 from bench.table import APP, BARE, QUICKSTART, Goal, Row
 from bench.upstream import FAR_SECONDS, SLOW_SECONDS
 from sandbox import Sandbox
-from sandbox.__main__ import clean_environment
+from sandbox.process import clean_environment
 
 PERSON = "adele"
 PEOPLE = 64

@@ -1,4 +1,4 @@
-"""Microsoft Graph v1.0, as far as an app that shows who signed in needs it.
+"""Microsoft Graph v1.0, as far as an app needs it that shows the person who signed in.
 
 https://learn.microsoft.com/graph/api/user-get and https://learn.microsoft.com/graph/errors
 """
@@ -9,35 +9,29 @@ import datetime
 import json
 import time
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from flask import Blueprint, Response, abort, request
+from flask import Blueprint, Response, request
 
+from .entra.addresses import only_over
+from .entra.scopes import GRAPH_ID
+from .entra.tenant import Tenant
 from .people import Person
-from .scopes import GRAPH_ID
-
-if TYPE_CHECKING:
-    from .server import Sandbox
 
 JSON = "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8"
-#: Any of these lets an app read the person who signed in.
-READ_ME = {"User.Read", "User.ReadWrite"}
-#: And this lets it read the others.
-READ_ALL = {"User.ReadBasic.All"}
-#: And this their mail.
-READ_MAIL = {"Mail.Read"}
-#: The subjects of everybody's mail.
-MAILS = ("Quarterly figures", "Lunch on Friday?")
+READ_ME = {"User.Read", "User.ReadWrite"}  # either lets an app read the person who signed in
+READ_ALL = {"User.ReadBasic.All"}  # lets an app read everybody
+READ_MAIL = {"Mail.Read"}  # lets an app read the mail of the person who signed in
+SUBJECTS = ("Quarterly figures", "Lunch on Friday?")  # of everybody's mail
 
 
 class GraphError(Exception):
     """An error that Graph answers.
 
-    Args:
-        status: the HTTP status.
-        code: Graph's error code.
-        message: its message.
-        headers: further headers.
+    :param status: the HTTP status.
+    :param code: Graph's error code.
+    :param message: its message.
+    :param headers: further headers.
     """
 
     def __init__(self, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> None:
@@ -47,68 +41,97 @@ class GraphError(Exception):
         self.headers = headers or {}
 
 
-def _request_ids() -> tuple[str, str]:
-    """The ``request-id`` and the ``client-request-id``, which echoes the client's own."""
-    own = str(uuid.uuid4())
-    return own, request.headers.get("client-request-id") or own
-
-
-def make_graph(box: Sandbox) -> Blueprint:
+class Graph:
     """Graph's endpoints.
 
-    Args:
-        box: the sandbox.
+    :param tenant: the tenant whose people it knows and whose access tokens it takes.
     """
-    pages = Blueprint("graph", __name__, url_prefix="/v1.0")
 
-    @pages.before_request
-    def only_over_tls() -> None:
-        if request.scheme != "https":
-            abort(404)
+    def __init__(self, tenant: Tenant) -> None:
+        self._tenant = tenant
 
-    def answer(body: Any, status: int = 200) -> Response:
-        return Response(json.dumps(body, ensure_ascii=False), status, content_type=JSON)
+    def blueprint(self) -> Blueprint:
+        """The routes, for Flask."""
+        routes = Blueprint("graph", __name__, url_prefix="/v1.0")
+        routes.before_request(only_over("https"))
+        routes.after_request(_headers)
+        routes.register_error_handler(GraphError, self._refuse)
+        routes.add_url_rule("/me", view_func=self.me)
+        routes.add_url_rule("/me/photo/$value", view_func=self.photo)
+        routes.add_url_rule("/me/photos/<size>/$value", view_func=self.photo)
+        routes.add_url_rule("/me/messages", view_func=self.messages)
+        routes.add_url_rule("/users", view_func=self.users)
+        routes.add_url_rule("/<path:anything>", view_func=self.nothing)
+        return routes
 
-    @pages.errorhandler(GraphError)
-    def refuse(error: GraphError) -> Response:
-        own, theirs = _request_ids()
-        date = f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%dT%H:%M:%S}"
-        inner = {"date": date, "request-id": own, "client-request-id": theirs}
-        response = answer({"error": {"code": error.code, "message": str(error), "innerError": inner}}, error.status)
-        response.headers["request-id"], response.headers["client-request-id"] = own, theirs
-        response.headers.update(error.headers)
-        if error.status == 401:
-            response.headers["WWW-Authenticate"] = (
-                f'Bearer realm="", authorization_uri="{box.front_url}/common/oauth2/v2.0/authorize", '
-                f'client_id="{GRAPH_ID}"'
-            )
-        return response
-
-    @pages.after_request
-    def headers(response: Response) -> Response:
-        own, theirs = _request_ids()
-        response.headers.setdefault("request-id", own)
-        response.headers.setdefault("client-request-id", theirs)
-        response.headers["x-ms-ags-diagnostic"] = json.dumps(
-            {"ServerInfo": {"DataCenter": "Sandbox", "Slice": "E", "Ring": "0", "ScaleUnit": "000"}}
+    def me(self) -> Response:
+        person = self._caller(READ_ME)
+        chosen = request.args.get("$select")
+        return _answer(
+            {
+                "@odata.context": f"{self._context}{f'({chosen})' if chosen else ''}/$entity",
+                **_selected(person.profile),
+            }
         )
-        response.headers.setdefault("Cache-Control", "no-cache")
-        return response
 
-    def caller(allowed: set[str]) -> Person:
-        """Whoever the access token is about.
+    def photo(self, size: str = "") -> Response:
+        person = self._caller(READ_ME)
+        if person.photo is None:
+            message = "Exception of type 'Microsoft.Fast.Profile.Core.Exception.ImageNotFoundException' was thrown."
+            raise GraphError(404, "ImageNotFound", message)
+        return Response(person.photo, content_type=person.photo_type)
 
-        Args:
-            allowed: the scopes of which the token must have one.
+    def messages(self) -> Response:
+        person = self._caller(READ_MAIL)
+        mails = [{"id": str(number), "subject": subject} for number, subject in enumerate(SUBJECTS, 1)]
+        return _answer({"@odata.context": f"{self._context}('{person.oid}')/messages", "value": mails})
 
-        Raises:
-            GraphError: there is no token, or it does not do.
+    def users(self) -> Response:
+        self._caller(READ_ALL)
+        everybody = [_selected(person.profile) for person in list(self._tenant.people.values())]
+        return _answer({"@odata.context": self._context, "value": everybody})
+
+    def nothing(self, anything: str) -> Response:
+        message = f"Resource not found for the segment '{anything.split('/')[0]}'."
+        raise GraphError(400, "BadRequest", message)
+
+    @property
+    def _context(self) -> str:
+        return f"{self._tenant.addresses.back_url}/v1.0/$metadata#users"
+
+    def _caller(self, allowed: set[str]) -> Person:
+        """The person whom the request's access token is about.
+
+        :param allowed: the scopes of which the token must have one.
+        :return: the person.
+        :raises GraphError: there is no valid token, or nobody whom it is about.
+        """
+        claims = self._claims()
+        if claims.get("idtyp") == "app":
+            message = "/me request is only valid with delegated authentication flow."
+            raise GraphError(400, "BadRequest", message)
+        if not allowed & set(str(claims.get("scp", "")).split()):
+            message = "Insufficient privileges to complete the operation."
+            raise GraphError(403, "Authorization_RequestDenied", message)
+        person = next((each for each in list(self._tenant.people.values()) if each.oid == claims.get("oid")), None)
+        if person is None:
+            message = f"Resource '{claims.get('oid')}' does not exist or one of its queried reference-property "
+            raise GraphError(404, "Request_ResourceNotFound", f"{message}objects are not present.")
+        if person.throttled is not None:
+            message = "Too many requests. Please try again later."
+            raise GraphError(429, "TooManyRequests", message, {"Retry-After": str(person.throttled)})
+        return person
+
+    def _claims(self) -> dict[str, Any]:
+        """The claims of the request's access token.
+
+        :raises GraphError: there is no token, or it is not valid here and now.
         """
         kind, _, token = request.headers.get("Authorization", "").partition(" ")
         if kind.lower() != "bearer" or not token.strip():
             raise GraphError(401, "InvalidAuthenticationToken", "Access token is empty.")
         try:
-            claims = box.tenant.verify(token.strip())
+            claims = self._tenant.keys.verify(token.strip())
         except ValueError as error:
             message = "Invalid JWT access token."
             if token.count(".") != 2:
@@ -119,59 +142,45 @@ def make_graph(box: Sandbox) -> Blueprint:
         if not claims.get("nbf", 0) <= time.time() < claims.get("exp", 0):
             message = "Lifetime validation failed, the token is expired."
             raise GraphError(401, "InvalidAuthenticationToken", message)
-        if claims.get("idtyp") == "app":
-            message = "/me request is only valid with delegated authentication flow."
-            raise GraphError(400, "BadRequest", message)
-        if not allowed & set(str(claims.get("scp", "")).split()):
-            message = "Insufficient privileges to complete the operation."
-            raise GraphError(403, "Authorization_RequestDenied", message)
-        person = next((each for each in list(box.people.values()) if each.oid == claims.get("oid")), None)
-        if person is None:
-            message = f"Resource '{claims.get('oid')}' does not exist or one of its queried reference-property "
-            raise GraphError(404, "Request_ResourceNotFound", f"{message}objects are not present.")
-        if person.throttled is not None:
-            message = "Too many requests. Please try again later."
-            raise GraphError(429, "TooManyRequests", message, {"Retry-After": str(person.throttled)})
-        return person
+        return claims
 
-    def selected(profile: dict[str, Any]) -> dict[str, Any]:
-        """The fields that ``$select`` names, or all of them."""
-        names = [name.strip() for name in request.args.get("$select", "").split(",") if name.strip()]
-        return {name: profile.get(name) for name in names} if names else profile
+    def _refuse(self, error: GraphError) -> Response:
+        """Answer an error."""
+        own, theirs = _request_ids()
+        date = f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%dT%H:%M:%S}"
+        inner = {"date": date, "request-id": own, "client-request-id": theirs}
+        response = _answer({"error": {"code": error.code, "message": str(error), "innerError": inner}}, error.status)
+        response.headers["request-id"], response.headers["client-request-id"] = own, theirs
+        response.headers.update(error.headers)
+        if error.status == 401:
+            url = self._tenant.addresses.authorize_url
+            response.headers["WWW-Authenticate"] = f'Bearer realm="", authorization_uri="{url}", client_id="{GRAPH_ID}"'
+        return response
 
-    @pages.get("/me")
-    def me() -> Response:
-        person = caller(READ_ME)
-        chosen = request.args.get("$select")
-        context = f"{box.back_url}/v1.0/$metadata#users{f'({chosen})' if chosen else ''}/$entity"
-        return answer({"@odata.context": context, **selected(person.profile)})
 
-    @pages.get("/me/photo/$value")
-    @pages.get("/me/photos/<size>/$value")
-    def photo(size: str = "") -> Response:
-        person = caller(READ_ME)
-        if person.photo is None:
-            message = "Exception of type 'Microsoft.Fast.Profile.Core.Exception.ImageNotFoundException' was thrown."
-            raise GraphError(404, "ImageNotFound", message)
-        return Response(person.photo, content_type=person.photo_type)
+def _answer(body: Any, status: int = 200) -> Response:
+    return Response(json.dumps(body, ensure_ascii=False), status, content_type=JSON)
 
-    @pages.get("/me/messages")
-    def messages() -> Response:
-        person = caller(READ_MAIL)
-        mails = [{"id": str(number), "subject": subject} for number, subject in enumerate(MAILS, 1)]
-        return answer(
-            {"@odata.context": f"{box.back_url}/v1.0/$metadata#users('{person.oid}')/messages", "value": mails}
-        )
 
-    @pages.get("/users")
-    def users() -> Response:
-        caller(READ_ALL)
-        everybody = [selected(person.profile) for person in list(box.people.values())]
-        return answer({"@odata.context": f"{box.back_url}/v1.0/$metadata#users", "value": everybody})
+def _selected(profile: dict[str, Any]) -> dict[str, Any]:
+    """The fields that `$select` names, or all of them."""
+    names = [name.strip() for name in request.args.get("$select", "").split(",") if name.strip()]
+    return {name: profile.get(name) for name in names} if names else profile
 
-    @pages.route("/<path:anything>")
-    def nothing(anything: str) -> Response:
-        message = f"Resource not found for the segment '{anything.split('/')[0]}'."
-        raise GraphError(400, "BadRequest", message)
 
-    return pages
+def _request_ids() -> tuple[str, str]:
+    """The `request-id`, and the `client-request-id`, which echoes the client's own."""
+    own = str(uuid.uuid4())
+    return own, request.headers.get("client-request-id") or own
+
+
+def _headers(response: Response) -> Response:
+    """Add the headers that every answer of Graph has."""
+    own, theirs = _request_ids()
+    response.headers.setdefault("request-id", own)
+    response.headers.setdefault("client-request-id", theirs)
+    response.headers["x-ms-ags-diagnostic"] = json.dumps(
+        {"ServerInfo": {"DataCenter": "Sandbox", "Slice": "E", "Ring": "0", "ScaleUnit": "000"}}
+    )
+    response.headers.setdefault("Cache-Control", "no-cache")
+    return response

@@ -1,4 +1,4 @@
-"""The sample people of the sandbox's tenant: each shows one thing that an app meets in real life."""
+"""The sample people of the sandbox's tenant. Each of them shows one case that an app meets in real life."""
 
 from __future__ import annotations
 
@@ -7,26 +7,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-#: The tenant's domain name, one of the names by which its URLs may call it.
-DOMAIN = "contoso.onmicrosoft.com"
+DOMAIN = "contoso.onmicrosoft.com"  # the tenant's domain name; URLs may call the tenant by it
 PHOTO = Path(__file__).with_name("adele.jpg")
 
 
 @dataclass
 class Person:
-    """Somebody who can sign in.
+    """A person who can sign in.
 
-    Attributes:
-        key: short name, the value of the button on the sign-in page and the key in ``box.people``.
-        shows: what this person is there to show, in a few words.
-        profile: what Graph answers about this person at ``/me``, without ``@odata.context``.
-        photo: the bytes of a JPEG picture, or None.
-        photo_type: the media type of that picture.
-        throttled: seconds that Graph asks to wait (429 and Retry-After), or None.
-        needs_admin: only an administrator may consent for this person.
-        tenant_id: the home tenant of somebody from elsewhere; shows when the sign-in went through
-            ``common`` or ``organizations``. None is the sandbox's own tenant.
-        id_claims: further claims of this person's ID tokens, such as ``roles``.
+    :ivar key: a short name: the value of the button on the sign-in page, and the key in `box.people`.
+    :ivar shows: the case that this person shows, in a few words.
+    :ivar profile: Graph's answer about this person at `/me`, without `@odata.context`.
+    :ivar photo: the bytes of a JPEG picture, or None.
+    :ivar photo_type: the media type of that picture.
+    :ivar throttled: the seconds that Graph asks to wait (429 and Retry-After), or None.
+    :ivar needs_admin: only an administrator may consent for this person.
+    :ivar tenant_id: the home tenant of a person from another one, which shows when the sign-in went through `common` or
+        `organizations`. None is the sandbox's own tenant.
+    :ivar id_claims: further claims of this person's ID tokens, such as `roles`.
     """
 
     key: str
@@ -41,29 +39,29 @@ class Person:
 
     @property
     def oid(self) -> str:
-        """The directory object's id, a GUID (claim ``oid``)."""
-        return self.profile["id"]
+        """The directory object's id, a GUID (claim `oid`)."""
+        return str(self.profile["id"])
 
     @property
     def name(self) -> str:
-        """The name to show (claim ``name``)."""
+        """The name to show (claim `name`)."""
         return self.profile.get("displayName") or self.key
 
     @property
     def username(self) -> str:
-        """The name to sign in with (claim ``preferred_username``)."""
+        """The name to sign in with (claim `preferred_username`)."""
         return self.profile.get("userPrincipalName") or f"{self.key}@{DOMAIN}"
 
 
 def profile(key: str, given: str | None, family: str | None, display: str, **more: Any) -> dict[str, Any]:
     """A profile with the fields, in the order, that Graph v1.0 answers by default for a user.
 
-    Args:
-        key: the local part of the sign-in name; the object id derives from it, so it is stable.
-        given: given name, or None.
-        family: family name, or None.
-        display: the whole name.
-        more: other fields, replacing the default ones.
+    :param key: the local part of the sign-in name. The object id derives from it, and so is always the same.
+    :param given: given name, or None.
+    :param family: family name, or None.
+    :param display: the whole name.
+    :param more: other fields, which replace the default ones.
+    :return: the profile.
     """
     return {
         "businessPhones": [],

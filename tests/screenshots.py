@@ -13,7 +13,7 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from sandbox import Sandbox
-from sandbox.__main__ import PROJECT, REDIRECT_PATH, answers, is_free, relay, start_app, stop_app
+from sandbox.process import PROJECT, REDIRECT_PATH, answers, is_free, relay, start_app, stop_app
 
 DOCS = PROJECT / "docs"
 DESK, PHONE = {"width": 860, "height": 640}, {"width": 360, "height": 740}
@@ -37,7 +37,7 @@ def main() -> None:
     port = next(port for port in range(5000, 5100) if is_free(port))
     DOCS.mkdir(exist_ok=True)
     with Sandbox(redirect_uris=(f"http://localhost:{port}{REDIRECT_PATH}",)) as box, sync_playwright() as playwright:
-        app = start_app(box, port, debug=False)
+        app = start_app(box.settings, box.folder, port, debug=False)
         threading.Thread(target=relay, args=(app.stdout, False), daemon=True).start()
         browser = playwright.chromium.launch(
             executable_path=chromium, args=["--disable-lcd-text"], chromium_sandbox=False

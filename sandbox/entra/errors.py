@@ -1,4 +1,4 @@
-"""Errors as Entra words them: an OAuth error code with an AADSTS number, and numbers to trace it by.
+"""Entra's errors: an OAuth error code, an AADSTS number with its message, and ids to trace the request by.
 
 https://learn.microsoft.com/entra/identity-platform/reference-error-codes
 """
@@ -8,33 +8,23 @@ from __future__ import annotations
 import datetime
 import uuid
 from typing import Any
-from urllib.parse import urlencode
 
 from authlib.oauth2 import OAuth2Error
 from flask import has_request_context, request
 
-
-def correlation_id() -> str:
-    """The GUID by which the client calls this request (``client-request-id``), else a new one."""
-    if has_request_context():
-        try:
-            return str(uuid.UUID(request.headers.get("client-request-id", "")))
-        except ValueError:
-            pass
-    return str(uuid.uuid4())
+from .urls import with_query
 
 
 class EntraError(OAuth2Error):
     """An error that Entra answers.
 
-    Args:
-        error: the OAuth error code (RFC 6749 sections 4.1.2.1 and 5.2).
-        number: the AADSTS number.
-        message: the sentence that follows the number.
-        status: the HTTP status at the token endpoint.
-        suberror: Entra's finer code, which MSAL calls ``suberror``; empty for none.
-        claims: JSON text of what the client must ask for in an interactive request; empty for none.
-        redirect_uri: where an error of the authorize endpoint goes; None shows it on a page instead.
+    :param error: the OAuth error code (RFC 6749 sections 4.1.2.1 and 5.2).
+    :param number: the AADSTS number.
+    :param message: the sentence that follows the number.
+    :param status: the HTTP status at the token endpoint.
+    :param suberror: Entra's finer code, which MSAL calls `suberror`; empty for none.
+    :param claims: the claims that the client must ask for in an interactive request, as JSON; empty for none.
+    :param redirect_uri: the URI to which an error of the authorization endpoint goes; None shows it on a page instead.
     """
 
     def __init__(
@@ -53,9 +43,9 @@ class EntraError(OAuth2Error):
         self.suberror = suberror
         self.claims = claims
         self.trace_id = str(uuid.uuid4())
-        self.correlation_id = correlation_id()
+        self.correlation_id = _correlation_id()
         self.timestamp = f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d %H:%M:%SZ}"
-        # Set here and not through the base class, which refuses quotation marks.
+        # Assigned here because the base class refuses a description with quotation marks.
         self.description = (
             f"AADSTS{number}: {message} Trace ID: {self.trace_id} "
             f"Correlation ID: {self.correlation_id} Timestamp: {self.timestamp}"
@@ -81,8 +71,8 @@ class EntraError(OAuth2Error):
     def parameters(self, state: str | None) -> dict[str, str]:
         """The parameters of an authorization response (RFC 6749 section 4.1.2.1).
 
-        Args:
-            state: the request's ``state``, or None when it had none.
+        :param state: the request's `state`, or None when it had none.
+        :return: the parameters by name.
         """
         parameters = {"error": self.error, "error_description": self.description}
         if self.suberror:
@@ -92,24 +82,61 @@ class EntraError(OAuth2Error):
         return parameters
 
     def link(self, state: str | None) -> str:
-        """The redirect URI with this error added to its query."""
-        mark = "&" if "?" in (self.redirect_uri or "") else "?"
-        return f"{self.redirect_uri}{mark}{urlencode(self.parameters(state))}"
+        """The redirect URI with this error added to its query.
+
+        :param state: the request's `state`, or None when it had none.
+        :return: the URL.
+        """
+        return with_query(self.redirect_uri or "", self.parameters(state))
+
+
+def _correlation_id() -> str:
+    """The GUID that the client sent with this request (`client-request-id`), or a new one."""
+    if has_request_context():
+        try:
+            return str(uuid.UUID(request.headers.get("client-request-id", "")))
+        except ValueError:
+            pass
+    return str(uuid.uuid4())
+
+
+def missing(parameter: str) -> EntraError:
+    """AADSTS900144: the request lacks a parameter."""
+    message = f"The request body must contain the following parameter: '{parameter}'."
+    return EntraError("invalid_request", 900144, message)
+
+
+def unknown_client(client_id: str) -> EntraError:
+    """AADSTS700016: the tenant does not know the client."""
+    message = (
+        f"Application with identifier '{client_id}' was not found in the directory 'Contoso'. This can happen if "
+        "the application has not been installed by the administrator of the tenant or consented to by any user in "
+        "the tenant. You may have sent your authentication request to the wrong tenant."
+    )
+    return EntraError("unauthorized_client", 700016, message)
+
+
+def no_consent(error: str, client_id: str, suberror: str = "", redirect_uri: str | None = None) -> EntraError:
+    """AADSTS65001: the person has not consented to the scopes."""
+    message = (
+        f"The user or administrator has not consented to use the application with ID '{client_id}' named "
+        "'Sandbox app'. Send an interactive authorization request for this user and resource."
+    )
+    return EntraError(error, 65001, message, suberror=suberror, redirect_uri=redirect_uri)
 
 
 def translate(error: OAuth2Error, grant_type: str | None = None) -> EntraError:
-    """Put an error that Authlib raised by itself into Entra's words; Entra's own pass unchanged.
+    """Put an error that Authlib raised by itself into Entra's words. An `EntraError` is returned unchanged.
 
-    Args:
-        error: what was raised.
-        grant_type: the request's ``grant_type``, to name it in the message.
+    :param error: the error that was raised.
+    :param grant_type: the request's `grant_type`, for the message.
+    :return: the error as Entra answers it.
     """
     if isinstance(error, EntraError):
         return error
     if error.error == "unsupported_grant_type":
         if not grant_type:
-            message = "The request body must contain the following parameter: 'grant_type'."
-            return EntraError("invalid_request", 900144, message)
+            return missing("grant_type")
         message = f"The app requested an unsupported grant type '{grant_type}'."
         return EntraError("unsupported_grant_type", 70003, message)
     if error.error == "invalid_scope":

@@ -1,0 +1,30 @@
+"""The Flask application of both listeners: the tenant's pages, its endpoints, and Graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flask import Flask
+
+from .entra.endpoints import Endpoints
+from .entra.oauth import Server
+from .entra.pages import Pages
+from .entra.tenant import Tenant
+from .faults import Challenge
+from .graph import Graph
+
+
+def make_application(tenant: Tenant, challenges: Callable[[], list[Challenge]]) -> Flask:
+    """Put the application together.
+
+    :param tenant: the tenant.
+    :param challenges: a function that returns the claims challenges that Graph makes at present.
+    :return: the application.
+    """
+    app = Flask(__name__, static_url_path="/sandbox")
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    server = Server(tenant, challenges)
+    app.register_blueprint(Endpoints(tenant, server).blueprint())
+    app.register_blueprint(Pages(tenant, server).blueprint())
+    app.register_blueprint(Graph(tenant).blueprint())
+    return app

@@ -1,0 +1,56 @@
+"""The documents that the tenant publishes: its metadata and its keys.
+
+OpenID Connect Discovery 1.0 section 3 and RFC 7517 section 5, with Entra's additions.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .addresses import SHARED, Addresses
+from .keys import KeyRing
+from .scopes import OIDC
+
+
+def metadata(addresses: Addresses, name: str) -> dict[str, Any]:
+    """The discovery document.
+
+    :param addresses: the tenant's names and URLs.
+    :param name: the tenant's name in the URL.
+    :return: the document.
+    :raises EntraError: AADSTS90002, there is no such tenant.
+    """
+    tenant_id, path = addresses.id_of(name), addresses.name_in_urls(name)
+    back, front = f"{addresses.back_url}/{path}", f"{addresses.front_url}/{path}"
+    return {
+        "token_endpoint": f"{back}/oauth2/v2.0/token",
+        "token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt", "client_secret_basic"],
+        "jwks_uri": f"{back}/discovery/v2.0/keys",
+        "response_modes_supported": ["query", "fragment", "form_post"],
+        "subject_types_supported": ["pairwise"],
+        "id_token_signing_alg_values_supported": ["RS256"],
+        "response_types_supported": ["code"],
+        "scopes_supported": list(OIDC),
+        "issuer": addresses.issuer(tenant_id),
+        "request_uri_parameter_supported": False,
+        "authorization_endpoint": f"{front}/oauth2/v2.0/authorize",
+        "end_session_endpoint": f"{front}/oauth2/v2.0/logout",
+        "claims_supported": ["sub", "iss", "aud", "exp", "iat", "nonce", "preferred_username", "name", "tid", "ver"],
+        "tenant_region_scope": None if path in SHARED else "EU",
+        "cloud_instance_name": "localhost",
+        "cloud_graph_host_name": "localhost",
+        "msgraph_host": addresses.back_url.removeprefix("https://"),
+    }
+
+
+def key_set(addresses: Addresses, keys: KeyRing, name: str) -> dict[str, Any]:
+    """The published keys.
+
+    :param addresses: the tenant's names and URLs.
+    :param keys: its keys.
+    :param name: the tenant's name in the URL.
+    :return: the JSON Web Key Set.
+    :raises EntraError: AADSTS90002, there is no such tenant.
+    """
+    issuer = addresses.issuer(addresses.id_of(name))
+    return {"keys": [key.jwk(issuer) for key in keys.published]}

@@ -1,0 +1,75 @@
+"""Scopes: those that the tenant knows, the ways to write them, and what the consent page says about each.
+
+https://learn.microsoft.com/entra/identity-platform/scopes-oidc
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+GRAPH_ID = "00000003-0000-0000-c000-000000000000"  # Microsoft Graph's application id, the audience of its access tokens
+# Prefixes that make a scope one of Microsoft Graph's. The URL of the sandbox's own Graph is another one.
+GRAPH_PREFIXES = ("https://graph.microsoft.com/", f"{GRAPH_ID}/")
+OIDC = ("openid", "profile", "email", "offline_access")  # OpenID Connect Core 1.0, sections 5.4 and 11
+# Graph's delegated permissions that the tenant knows, each with its sentence on the consent page.
+GRAPH = {
+    "User.Read": "Read your profile",
+    "User.ReadWrite": "Read and update your profile",
+    "User.ReadBasic.All": "Read all users' basic profiles",
+    "People.Read": "Read your relevant people lists",
+    "Mail.Read": "Read your mail",
+    "Calendars.Read": "Read your calendars",
+    "Files.Read": "Read your files",
+}
+
+
+def short_names(scopes: Iterable[str], graph_url: str) -> set[str]:
+    """The short names of several scopes.
+
+    :param scopes: as the client wrote them.
+    :param graph_url: the URL of the sandbox's Graph, without a path.
+    :return: the names, such as `User.Read`.
+    :raises ValueError: the tenant does not know one of them, which is the error's text.
+    """
+    return {short_name(scope, graph_url) for scope in scopes}
+
+
+def short_name(scope: str, graph_url: str) -> str:
+    """The short name of a scope, in whichever form the client wrote it. Like Entra, this ignores letter case.
+
+    :param scope: such as `User.Read` or `https://graph.microsoft.com/User.Read`.
+    :param graph_url: the URL of the sandbox's Graph, without a path.
+    :return: the name, such as `User.Read`. `.default` means all that the app registration asks for, which is `User.Read`.
+    :raises ValueError: the tenant knows no such scope, which is the error's text.
+    """
+    name = scope
+    for prefix in (*GRAPH_PREFIXES, f"{graph_url}/"):
+        if scope.lower().startswith(prefix.lower()):
+            name = scope[len(prefix) :].lstrip("/")
+    if name == scope and scope.lower() in OIDC:
+        return scope.lower()
+    if name.lower() == ".default":
+        return "User.Read"
+    for known in GRAPH:
+        if known.lower() == name.lower():
+            return known
+    raise ValueError(scope)
+
+
+def sentences(scopes: set[str]) -> list[str]:
+    """The sentences of the consent page for the scopes that are asked for.
+
+    :param scopes: short names.
+    :return: one sentence for each permission.
+    """
+    lines = []
+    if "offline_access" in scopes:
+        lines.append("Maintain access to data you have given it access to")
+    if "openid" in scopes:
+        lines.append("Sign you in")
+    # Permission to read the whole profile includes these two.
+    if "profile" in scopes and "User.Read" not in scopes:
+        lines.append("View your basic profile")
+    if "email" in scopes and "User.Read" not in scopes:
+        lines.append("View your email address")
+    return lines + [sentence for name, sentence in GRAPH.items() if name in scopes]
