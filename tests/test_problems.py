@@ -13,6 +13,10 @@ from flask_entra.pages.problems import sign_in_details
 TRACE, CORRELATION = "0a1b2c3d-0000-4444-8888-123456789abc", "9f8e7d6c-0000-4444-8888-cba987654321"
 
 
+OWN = {"no_sign_in_begun", "sign_in_did_not_help", "session_lost"}
+PROTOCOL = sorted(set(explanations.OAUTH_ERRORS) - OWN)
+
+
 def come_back(person, **query):
     """Return from the tenant with an error."""
     state = parse_qs(urlsplit(person.get("/login", follow=False).headers["Location"]).query)["state"][0]
@@ -40,7 +44,7 @@ def test_each_of_entras_codes_is_a_sentence_and_a_next_step(person, code):
     assert not person.signed_in
 
 
-@pytest.mark.parametrize("error", sorted(set(explanations.OAUTH_ERRORS) - {"no_sign_in_begun", "sign_in_did_not_help"}))
+@pytest.mark.parametrize("error", PROTOCOL)
 def test_each_error_of_the_protocol_is_a_sentence_and_a_next_step(person, error):
     page = come_back(person, error=error)
     assert page.status_code == explanations.OAUTH_ERRORS[error][0]

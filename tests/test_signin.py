@@ -3,7 +3,7 @@
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 
 import jwt
 import pytest
@@ -487,6 +487,29 @@ def test_a_graph_that_refuses_every_token_ends_on_a_page_not_in_a_loop(person, b
     assert page.status_code == 401
     assert "InvalidAuthenticationToken" in page.text
     assert len(page.history) < 10
+
+
+def test_a_store_that_forgets_ends_on_a_page_that_says_so_not_in_a_loop(serve):
+    app = serve()
+    person = Visitor(app.url)
+    person.sign_in()
+    hops, path = 0, "/call_graph"
+    while path:
+        for record in app.sessions:
+            record.unlink()
+        page = person.get(path, follow=False)
+        path = urljoin(page.url, page.headers["Location"]) if page.is_redirect else ""
+        hops += 1
+        assert hops < 20
+    assert page.status_code == 500
+    assert "All processes of the app must share their sessions" in page.text
+    assert "session_lost" in app.log()
+
+
+def test_signing_out_and_in_again_a_few_times_is_not_taken_for_a_loop(person):
+    for _ in range(5):
+        assert "Retail Manager" in person.go_on(person.get("/call_graph")).text
+        person.get("/logout")
 
 
 def test_a_picture_never_begins_a_sign_in(person):

@@ -248,6 +248,12 @@ OAUTH_ERRORS: dict[str, Explanation] = {
         "other_account",
         _("Access refused"),
     ),
+    "session_lost": Explanation(
+        500,
+        _("You have signed in, but this app does not find your session again."),
+        _("All processes of the app must share their sessions: by REDIS_URL, or by the same SESSION_FILE_DIR."),
+        "sign_in",
+    ),
     "login_required": Explanation(401, _("You are not signed in."), _AGAIN, "sign_in"),
     "interaction_required": Explanation(403, _("Microsoft needs to see you for this sign-in."), _AGAIN, "sign_in"),
     "consent_required": Explanation(403, _("This app has not been given the permissions it needs."), _AGAIN, "sign_in"),

@@ -195,6 +195,7 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         except SignInError:
             self._used_up(flow)
             raise
+        after_this_request(pending.count_finished)
         self._used_up(flow)  # but not where the authority did not answer: a reload may still succeed
         if flow["again"]:
             session["signed_in_again"] = {"at": int(time.time()), "for": flow["again"]}
@@ -218,6 +219,8 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         if request.headers.get("Sec-Fetch-Dest", "document") != "document":
             raise SignInError("login_required")
         again = None
+        if not self.user and pending.finished_too_often():
+            raise SignInError("session_lost")
         if self.user:
             # With single sign-on, asking for the same once more would go round and round.
             last = session.get("signed_in_again", {})
@@ -242,6 +245,7 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
             return Response(status=403)  # a picture, a style sheet or a script of any site: nobody has clicked
         if self.user:
             log.info("Signed out: %s", _ids(self.user))
+            after_this_request(pending.forget_finished)
         return redirect(self._tokens.sign_out(origin(current_app.config["REDIRECT_URI"]) + "/"))
 
 

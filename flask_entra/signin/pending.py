@@ -17,9 +17,11 @@ import itsdangerous
 from flask import Response, current_app, request
 
 from flask_entra import cookies
+from flask_entra.settings import number
 from flask_entra.urls import route_of
 
 SIGN_IN_SECONDS = 3600  # to pick an account, find the phone, and let an administrator look at the consent
+FINISHED, FINISHED_SECONDS, FINISHED_AT_MOST = "signed-in", 60, 3
 SIGN_INS_AT_ONCE = 4  # begun in one browser; with more, their cookies outgrow the 8 KB that servers take as a header
 
 
@@ -56,6 +58,28 @@ def recall() -> dict[str, Any] | None:
 def forget(response: Response, flow: dict[str, Any]) -> Response:
     """Remove a sign-in from the browser: it has been used up."""
     return _delete(response, _tab(flow["state"]))
+
+
+def count_finished(response: Response) -> Response:
+    """Note in the browser that a sign-in has been finished: the session, which would be the place, may be what gets lost."""
+    count = str(_finished() + 1)
+    response.set_cookie(value=count, max_age=FINISHED_SECONDS, **cookies.attributes(current_app.config, FINISHED))
+    return response
+
+
+def finished_too_often() -> bool:
+    """Whether so many sign-ins have just been finished that one more would not help either."""
+    return _finished() >= FINISHED_AT_MOST
+
+
+def forget_finished(response: Response) -> Response:
+    """Begin to count anew: the person has signed out."""
+    response.delete_cookie(**cookies.attributes(current_app.config, FINISHED))
+    return response
+
+
+def _finished() -> int:
+    return number(request.cookies.get(cookies.attributes(current_app.config, FINISHED)["key"], "")[:3]) or 0
 
 
 def _delete(response: Response, tab: str) -> Response:
