@@ -66,7 +66,7 @@ def load(environ: Mapping[str, str] | None = None) -> dict[str, object]:
     credential, secret = _credential(settings)
     redirect_uri = split_url(settings["REDIRECT_URI"])
     endpoint = settings["ENDPOINT"]
-    if settings["OIDC_AUTHORITY"] and not environ.get("ENDPOINT"):
+    if settings["OIDC_AUTHORITY"] and not environ.get("ENDPOINT", "").strip():
         endpoint = ""  # the token of another provider is not Microsoft's to see
     return {
         **settings,

@@ -4,6 +4,7 @@ import json
 import re
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import parse_qs, urlsplit
 
 import jwt
@@ -11,7 +12,7 @@ import pytest
 from conftest import ROOT, free_port
 from visitor import Page, Visitor
 
-from sandbox.faults import Answer, Challenge
+from sandbox.faults import Answer, Challenge, Silence
 
 ACRS = {"access_token": {"acrs": {"essential": True, "value": "c1"}}}
 REJECTED = {"error": {"code": "InvalidAuthenticationToken", "message": "No."}}
@@ -132,8 +133,51 @@ def test_an_api_that_refuses_every_token_ends_on_a_page_not_in_a_loop(person, bo
 # --- Views of one's own, in the app itself ----------------------------------------------------------------------------
 
 VIEWS = """
-from flask import abort, jsonify
+import time
+
+import flask
+from flask import abort, jsonify, session
+from flask_entra import SignInRequired
+from flask_entra.bulkhead import Busy
+from flask_entra.pages.languages import Text as _
 from app import app, auth, graph
+
+taken = set()
+
+
+@app.get("/slow")
+@auth.login_required
+def slow(*, context):
+    time.sleep(1)
+    session["late"] = 1
+    return context["user"]["name"]
+
+
+@app.get("/write")
+@auth.login_required
+def write(*, context):
+    session["written"] = 1
+    return "written"
+
+
+@app.get("/step")
+@auth.login_required
+def step(*, context):
+    if flask.request.args["claims"] not in taken:
+        taken.add(flask.request.args["claims"])
+        raise SignInRequired(flask.request.args["claims"])
+    return "up"
+
+
+@app.get("/refuse")
+def refuse():
+    words = {"text": _("Try again in a moment."), "dict": {"a": 1}, "number": 5}
+    abort(403, words[flask.request.args["kind"]])
+
+
+@app.get("/busy")
+def busy():
+    raise Busy("https://api.example")
 
 
 @app.get("/context")
@@ -212,6 +256,73 @@ def test_a_status_that_a_view_answers_is_called_by_its_name(with_views, path, st
     assert title in text
     assert words in text
     assert "Bad request" not in text
+
+
+@pytest.mark.parametrize(("kind", "words"), [("text", "Try again in a moment."), ("dict", "{'a': 1}"), ("number", "5")])
+def test_a_view_may_refuse_with_words_of_any_kind(with_views, kind, words):
+    page = with_views.get(f"/refuse?kind={kind}")
+    assert page.status_code == 403
+    assert words in Page(page.text).text
+
+
+def test_too_many_that_wait_for_an_api_of_ones_own_are_told_when_to_come_back(with_views):
+    page = with_views.get("/busy")
+    assert page.status_code == 503
+    assert int(page.headers["Retry-After"]) > 0
+
+
+def test_a_late_write_does_not_take_a_newer_sign_in_away(with_views):
+    with_views.sign_in()
+    late = Visitor(with_views.url)
+    late.cookies.update(with_views.cookies)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(late.get, "/slow")
+        time.sleep(0.4)
+        with_views.sign_in()
+        assert "Set-Cookie" not in answer.result().headers
+        assert answer.result().headers["Cache-Control"] == "no-store"
+    assert with_views.signed_in
+
+
+def test_a_write_does_not_wait_for_a_refresh_that_hangs(with_views, box):
+    box.access_token_lifetime = 1
+    with_views.sign_in()
+    box.misbehave("token", Silence(60), times=None)
+    with ThreadPoolExecutor(1) as pool:
+        hanging = pool.submit(with_views.get, "/context")
+        while not refreshes(box):
+            time.sleep(0.05)
+        began = time.monotonic()
+        assert Visitor.get(copy_of(with_views), "/write").text == "written"
+        assert time.monotonic() - began < 2
+        assert hanging.result().status_code == 503
+
+
+def copy_of(person):
+    copy = Visitor(person.url)
+    copy.cookies.update(person.cookies)
+    return copy
+
+
+@pytest.mark.parametrize("claims", ["not json", "[]", "{}", '{"access_token": 5}'])
+def test_claims_that_are_no_claims_are_left_out(with_views, claims):
+    with_views.sign_in()
+    answer = with_views.get("/step", params={"claims": claims}, follow=False)
+    assert "/oauth2/v2.0/authorize" in answer.headers["Location"]
+
+
+def test_two_pages_that_ask_for_different_claims_each_get_their_sign_in(with_views):
+    with_views.sign_in()
+    for value in ("c1", "c2"):
+        claims = json.dumps({"access_token": {"acrs": {"essential": True, "value": value}}})
+        assert with_views.go_on(with_views.get("/step", params={"claims": claims})).text == "up"
+
+
+def test_a_refresh_for_more_than_was_granted_leads_to_a_sign_in_for_the_scopes_of_the_view(with_views, box):
+    with_views.sign_in()
+    box.misbehave("token", Answer(400, {"error": "invalid_scope"}))
+    location = urlsplit(with_views.get("/people", follow=False).headers["Location"])
+    assert "User.ReadBasic.All" in parse_qs(location.query)["scope"][0]
 
 
 def test_in_french_too(with_views):

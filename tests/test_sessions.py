@@ -23,6 +23,7 @@ from flask_entra.sessions import redis as sessions_redis
 from flask_entra.sessions.files import FileStore
 from flask_entra.sessions.interface import SealedSessionInterface
 from flask_entra.sessions.redis import LEASE_SECONDS, RedisStore
+from flask_entra.sessions.session import Session
 from flask_entra.sessions.store import StoreUnavailable
 
 
@@ -104,13 +105,27 @@ def test_a_value_touched_lives_on(store):
 
 def test_what_was_deleted_is_not_brought_back_by_who_still_holds_it(store):
     store.add(KEY, b"value", 100)
-    store.replace(KEY, b"newer", 100)
-    assert store.get(KEY)[0] == b"newer"
+    store.update(KEY, lambda value: value + b", newer", 100)
+    assert store.get(KEY)[0] == b"value, newer"
+    store.update(KEY, lambda value: None, 100)
+    assert store.get(KEY)[0] == b"value, newer"
     store.delete(KEY)
-    store.replace(KEY, b"late", 100)
+    store.update(KEY, lambda value: b"late", 100)
     assert store.get(KEY) is None
     store.touch(KEY, 100)
     assert store.get(KEY) is None
+
+
+def test_no_update_of_many_at_once_is_lost(store):
+    store.add(KEY, b"0", 100)
+
+    def count(_):
+        for _ in range(10):
+            store.update(KEY, lambda value: str(int(value) + 1).encode(), 100)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(count, range(6)))
+    assert store.get(KEY)[0] == b"60"
 
 
 def test_only_one_holds_a_lock(store):
@@ -184,7 +199,7 @@ def test_a_lock_leaves_no_file_behind(tmp_path):
     with store.lock(KEY):
         assert list((tmp_path / "sealed-sessions" / "locks").iterdir())
     store.add(KEY, b"value", 100)
-    store.replace(KEY, b"newer", 100)
+    store.update(KEY, lambda value: b"newer", 100)
     store.delete(KEY)
     assert list((tmp_path / "sealed-sessions" / "locks").iterdir()) == []
 
@@ -226,6 +241,111 @@ def test_a_session_is_an_ordinary_flask_session(store):
     client = in_app(store)
     assert [client.get("/").text for _ in range(3)] == ["1", "2", "3"]
     assert client.get("/look").text == "correct horse battery staple"
+
+
+@pytest.fixture
+def two(store):
+    """Two requests of one session, which is stored: each has read it."""
+    first = Session(store, 3600, None)
+    first.update(token="old", basket={"apples": 1}, flag=1)
+    first.save()
+    requests_ = Session(store, 3600, first.sid), Session(store, 3600, first.sid)
+    for each in requests_:
+        assert each["token"] == "old"
+    return requests_
+
+
+def again(store, session):
+    return dict(Session(store, 3600, session.sid))
+
+
+def test_two_requests_that_change_different_things_lose_nothing(store, two):
+    one, other = two
+    one["token"] = "new"
+    other["basket"]["pears"] = 2
+    other.modified = True
+    one.save()
+    other.save()
+    assert again(store, one) == {"token": "new", "basket": {"apples": 1, "pears": 2}, "flag": 1}
+
+
+def test_a_change_is_seen_even_where_python_sees_none(store, two):
+    two[0]["flag"] = True
+    two[0].save()
+    assert again(store, two[0])["flag"] is True
+
+
+def test_a_change_inside_a_value_survives_a_refresh_in_between(store, two):
+    one, other = two
+    other["token"] = "new"
+    other.save()
+    basket = one["basket"]
+    with one.exclusive():
+        assert one["token"] == "new"
+    basket["pears"] = 2
+    one.modified = True
+    one.save()
+    assert again(store, one) == {"token": "new", "basket": {"apples": 1, "pears": 2}, "flag": 1}
+
+
+def test_what_is_held_can_be_held_again_and_saved_by_the_same_request(store, two):
+    with two[0].exclusive():
+        two[0]["token"] = "new"
+        with two[0].exclusive():
+            two[0]["flag"] = 2
+        two[0].save()
+    assert again(store, two[0])["token"] == "new"
+    assert again(store, two[0])["flag"] == 2
+
+
+def test_a_write_does_not_wait_for_a_request_that_holds_the_session(store, two):
+    one, other = two
+    with one.exclusive():
+        began = time.monotonic()
+        other["basket"] = "written"
+        other.save()
+        assert time.monotonic() - began < 1
+        one["token"] = "new"
+    assert again(store, one) == {"token": "new", "basket": "written", "flag": 1}
+
+
+def test_a_session_that_was_deleted_meanwhile_stays_deleted(store, two):
+    one, other = two
+    one.clear()
+    one.save()
+    other["late"] = 1
+    other.save()
+    assert not other.is_stored()
+    with other.exclusive():
+        other["later"] = 1
+    assert not other.is_stored()
+
+
+@pytest.mark.parametrize("order", [("clear", "regenerate"), ("regenerate", "clear")])
+def test_a_session_that_is_emptied_under_a_new_id_is_gone_under_the_old_one(store, two, order):
+    for method in order:
+        getattr(two[0], method)()
+    two[0].save()
+    assert not two[1].is_stored()
+
+
+def test_a_new_id_does_not_bring_back_what_was_signed_out_meanwhile(store, two):
+    one, other = two
+    one.clear()
+    one.save()
+    other.regenerate()
+    other["late"] = 1
+    other.save()
+    assert not other.is_stored()
+
+
+def test_a_failure_while_the_session_is_held_stores_nothing_and_lets_go(store, two):
+    with pytest.raises(ZeroDivisionError), two[0].exclusive():
+        two[0]["token"] = "half done"
+        raise ZeroDivisionError
+    assert again(store, two[0])["token"] == "old"
+    with two[1].exclusive():
+        pass
 
 
 def test_a_look_writes_nothing(tmp_path):

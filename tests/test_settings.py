@@ -131,6 +131,14 @@ def test_an_address_that_cannot_be_read_is_a_page_that_names_it_and_shows_no_pas
     assert "ssw0rd" not in app.log() + page.text
 
 
+@pytest.mark.parametrize("endpoint", [None, "", " "])
+def test_the_token_of_another_provider_is_never_meant_for_microsoft(endpoint):
+    environ = {"OIDC_AUTHORITY": "https://id.example/realm", **({} if endpoint is None else {"ENDPOINT": endpoint})}
+    assert app_config.load(environ)["ENDPOINT"] == ""
+    assert app_config.load({"ENDPOINT": endpoint or ""})["ENDPOINT"] == "https://graph.microsoft.com/v1.0/me"
+    assert app_config.load({**environ, "ENDPOINT": "https://api.example/me"})["ENDPOINT"] == "https://api.example/me"
+
+
 def test_scopes_are_qualified_for_the_cloud_of_the_endpoint():
     assert qualified_scopes("User.Read", "https://graph.microsoft.com/v1.0/me") == ["User.Read"]
     national = "https://graph.microsoft.us/v1.0/me"

@@ -13,6 +13,7 @@ from werkzeug.exceptions import HTTPException, default_exceptions
 
 from flask_entra import logs
 from flask_entra.bearer import InvalidToken
+from flask_entra.bulkhead import Busy
 from flask_entra.graph import GraphError
 from flask_entra.pages import explanations
 from flask_entra.pages.explanations import Explanation
@@ -22,7 +23,16 @@ from flask_entra.sessions.store import StoreUnavailable
 from flask_entra.signin.errors import IdTokenRefused, SignInError, TenantUnavailable
 from flask_entra.signin.paths import LOGIN, local_path
 
-FAILURES = (HTTPException, SignInError, IdTokenRefused, TenantUnavailable, StoreUnavailable, GraphError, InvalidToken)
+FAILURES = (
+    HTTPException,
+    SignInError,
+    IdTokenRefused,
+    TenantUnavailable,
+    StoreUnavailable,
+    GraphError,
+    InvalidToken,
+    Busy,
+)
 STORE_RETRY_SECONDS = 5
 
 log = logging.getLogger(__name__)
@@ -105,7 +115,7 @@ def _http_error(error: HTTPException) -> Problem:
     # The words of a view, as in abort(403, "…"). werkzeug's own subclasses say what only a developer understands.
     own_words = error.description if type(error) is default_exceptions.get(status) else None
     if status < 500 and own_words and own_words != type(error).description:
-        explanation = explanation._replace(text=Text(own_words))
+        explanation = explanation._replace(text=own_words if isinstance(own_words, Text) else Text(str(own_words)))
     # Allow, Retry-After, WWW-Authenticate and the like belong to the status.
     headers = {name: value for name, value in error.get_headers() if not name.startswith("Content-")}
     return Problem(explanation, headers=headers)
@@ -166,6 +176,11 @@ def _graph_error(error: GraphError) -> Problem:
 @explain.register
 def _invalid_token(error: InvalidToken) -> Problem:
     return Problem(explanations.GRAPH_ERRORS["token"])
+
+
+@explain.register
+def _busy(error: Busy) -> Problem:
+    return Problem(explanations.HTTP_ERRORS[503], [(_("Reason"), str(error))], error.retry_after)
 
 
 def sign_in_details(description: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ import re
 import secrets
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from flask_entra.sessions import locks
@@ -88,9 +88,11 @@ class FileStore:
                 temporary.unlink()
             raise unavailable(error) from error
 
-    def replace(self, key: str, value: bytes, seconds: int) -> None:
+    def update(self, key: str, change: Callable[[bytes], bytes | None], seconds: int) -> None:
         with self._hold(f"{key}.write", WRITE_SECONDS):
-            if (self._folder / key).exists():
+            found = self.get(key)
+            value = change(found[0]) if found else None
+            if value is not None:
                 self.add(key, value, seconds)
 
     def touch(self, key: str, seconds: int) -> None:

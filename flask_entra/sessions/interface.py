@@ -42,6 +42,7 @@ class SealedSessionInterface(ServerSideSessionInterface):  # type: ignore[misc] 
         """Store a changed session, delete an emptied one, and set the cookie accordingly. A look writes nothing."""
         assert isinstance(session, Session)  # noqa: S101  as `open_session` made it
         changed = session.modified
+        emptied = changed and not session  # by this request itself, not by another that has deleted it meanwhile
         try:
             if changed:
                 session.save()
@@ -54,7 +55,7 @@ class SealedSessionInterface(ServerSideSessionInterface):  # type: ignore[misc] 
             response.status, response.headers = page.status, page.headers
             response.set_data(page.get_data())
         else:
-            if changed and session.new:
+            if emptied:
                 response.delete_cookie(**self._cookie)
             elif alive:
                 response.set_cookie(value=session.sid, max_age=self._lifetime, **self._cookie)
@@ -89,5 +90,5 @@ def _tell_caches(response: Response, session: Session) -> None:
     """An answer that belongs to somebody is kept by no cache, nor is a failure; any other is asked for again."""
     if session.accessed and "Cookie" not in response.headers.get("Vary", ""):
         response.vary.add("Cookie")
-    personal = session.holds_something or "Set-Cookie" in response.headers or response.status_code >= 500
+    personal = session.personal or "Set-Cookie" in response.headers or response.status_code >= 500
     response.headers.setdefault("Cache-Control", "no-store" if personal else "no-cache")

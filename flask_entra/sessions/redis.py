@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, cast
 
 from flask_entra.sessions.store import LOCK_SECONDS, StoreUnavailable, probe, unavailable
 
 if TYPE_CHECKING:
     import redis
+    import redis.client
     import redis.lock
 
 LEASE_SECONDS = 4  # for which a lock outlives a process that dies; renewed while it is held
@@ -59,9 +60,18 @@ class RedisStore:
         with self._reaching() as client:
             client.set("session:" + key, value, ex=seconds)
 
-    def replace(self, key: str, value: bytes, seconds: int) -> None:
+    def update(self, key: str, change: Callable[[bytes], bytes | None], seconds: int) -> None:
+        name = "session:" + key
+
+        def transaction(pipe: redis.client.Pipeline) -> None:
+            found = cast("bytes | None", pipe.get(name))
+            value = None if found is None else change(found)
+            pipe.multi()
+            if value is not None:
+                pipe.set(name, value, ex=seconds, xx=True)
+
         with self._reaching() as client:
-            client.set("session:" + key, value, ex=seconds, xx=True)
+            client.transaction(transaction, name)  # again, whenever another has changed it in between
 
     def touch(self, key: str, seconds: int) -> None:
         with self._reaching() as client:

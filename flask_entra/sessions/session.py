@@ -28,6 +28,7 @@ class Session(SessionMixin):
     :ivar new: whether the store does not have it yet.
     :ivar modified: whether it has to be stored; set it yourself after a change inside a value.
     :ivar accessed: whether anybody has looked at it.
+    :ivar personal: whether anything of somebody's has been in it.
     :ivar extended: whether the store has begun to count its lifetime anew, so that the cookie must too.
     """
 
@@ -35,10 +36,11 @@ class Session(SessionMixin):
         self._store, self._lifetime = store, lifetime
         self._take_id(sid or new_id())
         self.new = not sid
-        self.modified = self.accessed = self.extended = False
+        self.modified = self.accessed = self.extended = self.personal = False
         self._data: dict[str, Any] | None = None if sid else {}
         self._stored = _EMPTY  # the content as it was read, to tell what the view has changed
-        self._replaced: str | None = None  # the id that it had before
+        self._replaced: str | None = None  # the key of the record that it had before, to be deleted
+        self._cleared = self._held = False
 
     def _take_id(self, sid: str) -> None:
         self.sid, self._seal = sid, Seal(sid)
@@ -49,7 +51,8 @@ class Session(SessionMixin):
         self.accessed = True
         if self._data is None:
             self._stored = self._read()
-            self._data = msgspec.msgpack.decode(self._stored)
+            self._data = _decode(self._stored)
+            self.personal = bool(self._data)
         return self._data
 
     def __getitem__(self, name: str) -> Any:
@@ -57,7 +60,7 @@ class Session(SessionMixin):
 
     def __setitem__(self, name: str, value: Any) -> None:
         self._looked_at()[name] = value
-        self.modified = True
+        self.modified = self.personal = True
 
     def __delitem__(self, name: str) -> None:
         del self._looked_at()[name]
@@ -72,70 +75,98 @@ class Session(SessionMixin):
     def clear(self) -> None:
         """Empty the session, which deletes what is stored of it."""
         self._looked_at().clear()
-        self.modified = True
-
-    @property
-    def holds_something(self) -> bool:
-        """Whether there is anything in it, as far as it has been read: this does not ask the store."""
-        return bool(self._data)
+        self.modified = self._cleared = True
 
     # --- Where it is kept ---------------------------------------------------------------------------------------------
 
     def regenerate(self) -> None:
         """Take a new id; what is stored under the old one is deleted when the new one is stored. At every sign-in (OWASP)."""
         self._looked_at()
-        self._replaced = None if self.new else self.sid
+        self._replaced = None if self.new else self._seal.key
         self._take_id(new_id())
         self.new = self.modified = True
 
     def save(self) -> None:
         """Store what the request has changed; delete what is stored of a session that is empty now.
 
+        What others have stored meanwhile stays. A session that has been deleted meanwhile stays deleted.
+
         :raises StoreUnavailable: the store cannot be read or written.
         """
-        if self.new or not self:
-            self._write()
+        if not self._looked_at():
+            self.delete()
+        elif self.new:
+            self._add()
         else:
-            # Others may have stored something meanwhile, such as a new refresh token: that stays.
-            with self.exclusive():
-                pass
+            self._store.update(self._seal.key, self._merged, self._lifetime)
+            self._stored = msgspec.msgpack.encode(self._data)
+            self.extended = True
+        self.modified = False
+
+    def _add(self) -> None:
+        # An old record that is gone has been deleted by a sign-out: what was in it must not come back under a new id.
+        if not self._replaced or self._cleared or self._store.get(self._replaced):
+            self._stored = msgspec.msgpack.encode(self._data)
+            self._store.add(self._seal.key, self._seal.close(self._stored), self._lifetime)
+            self.new, self.extended = False, True
+        self._delete_replaced()
+
+    def _merged(self, record: bytes) -> bytes | None:
+        content = self._opened(record)
+        if content is None:
+            return None
+        self._take_over(content)
+        return self._seal.close(msgspec.msgpack.encode(self._data))
+
+    def _take_over(self, stored: bytes) -> None:
+        """Take over what others have stored since, and keep what this request has changed."""
+        own, before, now = self._looked_at(), _decode(self._stored), _decode(stored)
+        for name in before.keys() | now.keys() | own.keys():
+            if not _same(name, own, before):  # this request has changed it
+                continue
+            if name not in now:
+                own.pop(name, None)
+            elif not _same(name, now, own):
+                own[name] = now[name]
+        self._stored = stored
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:
         """Hold the session alone, among all workers on all machines, as it is stored by now; store it at the end.
 
-        What this request has changed so far is kept; the rest is as others have stored it meanwhile. A session that has been
-        deleted meanwhile (somebody has signed out) is empty, and stays deleted.
+        Others may read and save it meanwhile, but only one holds it. What this request has changed so far is kept. A session
+        that has been deleted meanwhile (somebody has signed out) is empty, and stays deleted.
 
         :raises StoreUnavailable: the store cannot be reached, or another holds the session for too long.
         """
-        own = self._looked_at()
-        if self.new:  # nobody else has it
+        self._looked_at()
+        if self.new or self._held:  # nobody else has it
             yield
             return
         with self._store.lock(self._seal.key):
-            before = msgspec.msgpack.decode(self._stored)
-            changed = {name: value for name, value in own.items() if name not in before or value != before[name]}
-            gone = before.keys() - own.keys()
-            self._stored = self._read()
-            now = msgspec.msgpack.decode(self._stored)
-            alive = bool(now)
-            own.clear()
-            if alive:
-                own.update({name: value for name, value in {**now, **changed}.items() if name not in gone})
-            self.modified = alive and bool(changed or gone)
-            yield
-            if self.modified and alive:
-                self._write()
-            # Else the end of the request would store it again, over what others have stored since.
-            self.modified = False
+            content = self._read()
+            if self.new:
+                self._data, self.modified = {}, False
+                yield
+                self.modified = False
+                return
+            self._take_over(content)
+            self._held = True
+            try:
+                yield
+            finally:
+                self._held = False
+            if self.modified:
+                self.save()
 
     def delete(self) -> None:
         """Delete what is stored of the session.
 
         :raises StoreUnavailable: the store cannot be reached.
         """
-        self._store.delete(self._seal.key)
+        if not self.new:
+            self._store.delete(self._seal.key)
+        self._delete_replaced()
         self.new = True
 
     def is_stored(self) -> bool:
@@ -144,6 +175,11 @@ class Session(SessionMixin):
         :raises StoreUnavailable: the store cannot be reached.
         """
         return self._store.get(self._seal.key) is not None
+
+    def _delete_replaced(self) -> None:
+        if self._replaced:
+            self._store.delete(self._replaced)
+            self._replaced = None
 
     def _read(self) -> bytes:
         """The content that is stored. A session that the store does not know gets a new id: its own may be known to others."""
@@ -162,21 +198,20 @@ class Session(SessionMixin):
     def _opened(self, record: bytes) -> bytes | None:
         try:
             content = self._seal.open(record)
-            msgspec.msgpack.decode(content, type=dict)
+            _decode(content)
         except (ValueError, msgspec.DecodeError):
             log.warning("A stored session does not open: it was damaged or altered. It counts as absent.")
             return None
         return content
 
-    def _write(self) -> None:
-        if not self._data:
-            if not self.new:
-                self.delete()
-            return
-        self._stored = msgspec.msgpack.encode(self._data)
-        put = self._store.add if self.new else self._store.replace
-        put(self._seal.key, self._seal.close(self._stored), self._lifetime)
-        self.new, self.extended = False, True
-        if self._replaced:
-            self._store.delete(Seal(self._replaced).key)
-            self._replaced = None
+
+def _decode(content: bytes) -> dict[str, Any]:
+    decoded: dict[str, Any] = msgspec.msgpack.decode(content, type=dict)
+    return decoded
+
+
+def _same(name: str, one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two sessions agree on a value. It is compared as it would be stored: to Python, 1 and True are equal."""
+    if name not in one or name not in other:
+        return name not in one and name not in other
+    return msgspec.msgpack.encode(one[name]) == msgspec.msgpack.encode(other[name])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+from collections.abc import Callable
 from typing import Protocol
 
 LOCK_SECONDS = 15  # for which a request waits for another one of the same session; longer than a token request may take
@@ -42,8 +43,11 @@ class Store(Protocol):
     def add(self, key: str, value: bytes, seconds: int) -> None:
         """Store a new value."""
 
-    def replace(self, key: str, value: bytes, seconds: int) -> None:
-        """Store a value in place of one that is there. One that has been deleted stays deleted."""
+    def update(self, key: str, change: Callable[[bytes], bytes | None], seconds: int) -> None:
+        """Store what `change` makes of a value that is there, while nobody else changes it; None leaves it as it is.
+
+        A value that has been deleted stays deleted. `change` may be called more than once, and does not wait for anything.
+        """
 
     def touch(self, key: str, seconds: int) -> None:
         """Let a value live for so many seconds from now."""

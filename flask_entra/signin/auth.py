@@ -35,7 +35,10 @@ from flask_entra.signin.tenant import Tenant
 from flask_entra.signin.tokens import Tokens, get_user
 from flask_entra.urls import origin, route_of, split_url
 
-JUST_NOW_SECONDS = 60
+# A person who is signed in is not sent to sign in for the same twice in this time, nor for more than so many things, nor with
+# more than so many challenges for the same scopes.
+JUST_NOW_SECONDS, AGAIN_AT_MOST, CHALLENGES = 60, 8, 3
+AGAIN = "signed_in_again"
 NOBODY = "no-op"  # the state of a request whose answer signs nobody in: Azure AD B2C's other user flows
 
 T = TypeVar("T")
@@ -159,7 +162,7 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         scopes: list[str] | None = None,
         prompt: str | None = None,
         claims: str | None = None,
-        again: list[str] | None = None,
+        again: dict[str, int] | None = None,
     ) -> BaseResponse:
         """Begin a sign-in: 302 to the authority, and a cookie with what the answer will be held against.
 
@@ -167,12 +170,12 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         :param scopes: the scopes to ask consent for; None means those of the setting `SCOPE`.
         :param prompt: OpenID Connect Core, 3.1.2.1; None lets the authority decide.
         :param claims: a claims challenge to pass on (JSON).
-        :param again: what somebody who is signed in has just been sent to sign in for, so that it is not asked for twice.
+        :param again: when somebody who is signed in was sent to sign in for what, of late; the last entry is this sign-in.
         :raises TenantUnavailable: the authority's address is not known yet, and it does not answer.
         """
         flow = self._tokens.begin(current_app.config["REDIRECT_URI"], scopes=scopes, prompt=prompt, claims=claims)
         response = redirect(flow.pop("auth_uri"))
-        pending.remember(cast(Response, response), {**flow, "next": local_path(next_link), "again": again or []})
+        pending.remember(cast(Response, response), {**flow, "next": local_path(next_link), "again": again or {}})
         return response
 
     def auth_response(self) -> BaseResponse:
@@ -197,8 +200,8 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
             raise
         after_this_request(pending.count_finished)
         self._used_up(flow)  # but not where the authority did not answer: a reload may still succeed
-        if flow["again"]:
-            session["signed_in_again"] = {"at": int(time.time()), "for": flow["again"]}
+        if isinstance(flow["again"], dict) and flow["again"]:
+            session[AGAIN] = {**flow["again"], [*flow["again"]][-1]: int(time.time())}
         log.info("Signed in: %s", _ids(self.user))
         return redirect(flow["next"])
 
@@ -213,7 +216,7 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         except (SignInError, TenantUnavailable, StoreUnavailable) as failure:
             # An exception that an error handler raises is a 500 to Flask. The cause of the sign-in says more, if it is known.
             cause = required.__cause__ if isinstance(failure, SignInError) else None
-            return current_app.handle_user_exception(cause if isinstance(cause, Exception) else failure)
+            return current_app.handle_user_exception(cause if isinstance(cause, InvalidToken) else failure)
 
     def _sign_in_again(self, required: SignInRequired) -> BaseResponse:
         if request.headers.get("Sec-Fetch-Dest", "document") != "document":
@@ -222,13 +225,15 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         if not self.user and pending.finished_too_often():
             raise SignInError("session_lost")
         if self.user:
-            # With single sign-on, asking for the same once more would go round and round.
-            last = session.get("signed_in_again", {})
-            recent = last.get("for", []) if 0 <= time.time() - last.get("at", 0) < JUST_NOW_SECONDS else []
-            wanted = _digest(required)
-            if wanted in recent:
+            # With single sign-on, asking for the same once more would go round and round; so would claims that always change.
+            now = int(time.time())
+            recent = {what: at for what, at in session.get(AGAIN, {}).items() if 0 <= now - at < JUST_NOW_SECONDS}
+            scopes, wanted = _digests(required)
+            if wanted in recent or [what[: len(scopes)] for what in recent].count(scopes) >= CHALLENGES:
                 raise SignInError("sign_in_did_not_help")
-            again = [*recent[-7:], wanted]
+            if len(recent) >= AGAIN_AT_MOST:
+                raise SignInError("sign_in_did_not_help")
+            again = {**recent, wanted: now}
         here = request.full_path.rstrip("?") if request.method == "GET" else "/"
         return self.login(next_link=here, scopes=required.scopes, claims=required.claims, again=again)
 
@@ -265,10 +270,12 @@ def _user_flow_url(name: str, config: Mapping[str, Any]) -> str | None:
     return f"{config['AUTHORITY'].rpartition('/')[0]}/{user_flow}/oauth2/v2.0/authorize?{urlencode(query)}"
 
 
-def _digest(required: SignInRequired) -> str:
-    """What a sign-in is for, in a few characters: which scopes, and whether there are claims (their values may change)."""
-    scopes = sorted(comparable_scopes(current_app.config["SCOPE"] if required.scopes is None else required.scopes))
-    return hashlib.sha256(f"{scopes} {bool(required.claims)}".encode()).hexdigest()[:12]
+def _digests(required: SignInRequired) -> tuple[str, str]:
+    """What a sign-in is for, in a few characters: its scopes, and its scopes with its claims."""
+    wanted = current_app.config["SCOPE"] if required.scopes is None else required.scopes
+    scopes, claims = " ".join(sorted(comparable_scopes(wanted))), required.claims or ""
+    first, second = (hashlib.sha256(part.encode("utf-8", "replace")).hexdigest()[:8] for part in (scopes, claims))
+    return first, first + second
 
 
 def _ids(user: dict[str, Any] | None) -> str:

@@ -32,7 +32,8 @@ EXPIRY_MARGIN_SECONDS = 300  # before it expires, a token is renewed
 LAST_SECONDS = 10  # before it expires, a token is not used any more
 SHARED_FAILURE_SECONDS = 60
 # What the token endpoint says when it wants to see the person (OpenID Connect Core, 3.1.2.6; RFC 6749, 5.2).
-WANTS_THE_PERSON = {"invalid_grant", "interaction_required", "login_required", "consent_required"}
+# `invalid_scope`: more is asked for than was granted (RFC 6749, 6), which a sign-in can change.
+WANTS_THE_PERSON = {"invalid_grant", "interaction_required", "login_required", "consent_required", "invalid_scope"}
 
 # MSAL recommends form_post to everybody. But a browser sends no SameSite=Lax cookie with another site's POST, and by that
 # cookie this app knows which sign-in it began; the code in the query is bound to it by PKCE, and kept out of the logs.
@@ -81,7 +82,7 @@ class Tokens:
         wanted = self._scopes if scopes is None else scopes
         with _failures_of_msal():
             flow: dict[str, Any] = self._msal().initiate_auth_code_flow(
-                wanted, redirect_uri=redirect_uri, prompt=prompt, claims_challenge=claims
+                wanted, redirect_uri=redirect_uri, prompt=prompt, claims_challenge=merged_claims(claims)
             )
         return flow
 
@@ -244,7 +245,7 @@ class Tokens:
         ]
         if not good:
             return None
-        newest = max(good, key=lambda entry: int(entry["cached_at"]))
+        newest = max(reversed(good), key=lambda entry: int(entry["cached_at"]))  # of one second's, the last
         return _token(newest["secret"], newest.get("token_type"), int(newest["expires_on"]) - int(now))
 
     # --- MSAL ---------------------------------------------------------------------------------------------------------
