@@ -260,6 +260,15 @@ def test_a_session_folder_that_cannot_be_written_is_found(run_doctor, tmp_path):
     assert "✗ SESSION_FILE_DIR cannot be used" in printed
 
 
+@pytest.mark.parametrize("path", ["/call_graph", "/login", "/healthz"])
+def test_a_redirect_uri_with_the_path_of_another_page_is_found(run_doctor, serve, path):
+    status, printed = run_doctor(REDIRECT_URI=f"http://localhost:5000{path}")
+    assert status == 1
+    assert "✗ REDIRECT_URI has no path of its own" in printed
+    app = serve(REDIRECT_URI=f"http://localhost:5000{path}")
+    assert "REDIRECT_URI has no path of its own" in Page(Visitor(app.url).get("/").text).text
+
+
 def test_a_redis_that_cannot_be_reached_is_found_and_its_password_not_shown(run_doctor):
     status, printed = run_doctor(REDIS_URL=f"redis://:opensesame@localhost:{free_port()}/0")
     assert status == 1

@@ -221,19 +221,9 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
     def _sign_in_again(self, required: SignInRequired) -> BaseResponse:
         if request.headers.get("Sec-Fetch-Dest", "document") != "document":
             raise SignInError("login_required")
-        again = None
         if not self.user and pending.finished_too_often():
             raise SignInError("session_lost")
-        if self.user:
-            # With single sign-on, asking for the same once more would go round and round; so would claims that always change.
-            now = int(time.time())
-            recent = {what: at for what, at in session.get(AGAIN, {}).items() if 0 <= now - at < JUST_NOW_SECONDS}
-            scopes, wanted = _digests(required)
-            if wanted in recent or [what[: len(scopes)] for what in recent].count(scopes) >= CHALLENGES:
-                raise SignInError("sign_in_did_not_help")
-            if len(recent) >= AGAIN_AT_MOST:
-                raise SignInError("sign_in_did_not_help")
-            again = {**recent, wanted: now}
+        again = _again(required) if self.user else None
         here = request.full_path.rstrip("?") if request.method == "GET" else "/"
         return self.login(next_link=here, scopes=required.scopes, claims=required.claims, again=again)
 
@@ -268,6 +258,20 @@ def _user_flow_url(name: str, config: Mapping[str, Any]) -> str | None:
         "state": NOBODY,
     }
     return f"{config['AUTHORITY'].rpartition('/')[0]}/{user_flow}/oauth2/v2.0/authorize?{urlencode(query)}"
+
+
+def _again(required: SignInRequired) -> dict[str, int]:
+    """What somebody who is signed in has been sent to sign in for of late, and when; this time last.
+
+    :raises SignInError: that has just been done and did not help. With single sign-on it would go round and round.
+    """
+    now = int(time.time())
+    recent = {what: at for what, at in session.get(AGAIN, {}).items() if 0 <= now - at < JUST_NOW_SECONDS}
+    scopes, wanted = _digests(required)
+    challenges = sum(what.startswith(scopes) for what in recent)
+    if wanted in recent or challenges >= CHALLENGES or len(recent) >= AGAIN_AT_MOST:
+        raise SignInError("sign_in_did_not_help")
+    return {**recent, wanted: now}
 
 
 def _digests(required: SignInRequired) -> tuple[str, str]:
