@@ -32,6 +32,25 @@ def test_a_missing_wrk_is_one_clear_line(tmp_path):
     assert done.stderr.startswith("wrk is missing: install it")
 
 
+@pytest.mark.parametrize("name", ["bare", "bare_graph", "quickstart"])
+def test_each_contestant_can_be_started(name, tmp_path):
+    environment = os.environ | {
+        "BENCH_USER": "{}",
+        "BENCH_TOKEN": "token",
+        "CLIENT_ID": "id",
+        "CLIENT_SECRET": "secret",
+        "AUTHORITY": "https://localhost/tenant",
+        "ENDPOINT": "https://localhost/me",
+        "REDIRECT_URI": "http://localhost:5000/getAToken",
+        "PYTHONPATH": str(ROOT),
+    }
+    command = [sys.executable, "-c", f"import bench.apps.{name}"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_missing_redis_is_one_clear_line(tmp_path):
     wrk = tmp_path / "wrk"
     wrk.write_text("#!/bin/sh\n")

@@ -7,11 +7,10 @@ import os
 import requests
 from flask import render_template
 
-import profiles
 from bench.apps.bare import USER, app
+from bench.apps.page import profiles
 
 ENDPOINT, TOKEN = os.environ["ENDPOINT"], os.environ["BENCH_TOKEN"]
-profiles.gettext = str  # the app's page says everything in the visitor's language, bare Flask in English
 
 http = requests.Session()
 http.mount("https://", requests.adapters.HTTPAdapter(pool_maxsize=64))  # one for every thread

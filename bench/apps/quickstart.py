@@ -11,10 +11,7 @@ import requests
 from flask import render_template
 from identity.flask import Auth
 
-import profiles
-from bench.apps.page import make_app
-
-profiles.gettext = str
+from bench.apps.page import make_app, profiles
 
 app = make_app(__name__)
 app.config["SESSION_TYPE"] = "filesystem"  # in ./flask_session
