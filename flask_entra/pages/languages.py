@@ -7,7 +7,6 @@ import functools
 from contextvars import ContextVar
 from pathlib import Path
 
-from babel.dates import format_date
 from babel.support import NullTranslations, Translations
 from flask import Flask, Response, current_app, has_app_context, request
 from werkzeug.datastructures import LanguageAccept
@@ -69,7 +68,9 @@ class Day(Text):
         self._day = day
 
     def __str__(self) -> str:
-        return format_date(self._day, "long", language())
+        from babel.dates import format_date  # here, because a page without a date has no use for these 11 ms at start
+
+        return str(format_date(self._day, "long", language()))
 
 
 def language() -> str:
