@@ -13,9 +13,13 @@ import http.cookiejar
 import io
 import json
 import os
+import queue
 import re
 import socket
+import sys
+import threading
 import time
+from collections.abc import Iterable
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -27,10 +31,10 @@ import urllib3.connectionpool
 import urllib3.exceptions
 
 from flask_entra.bulkhead import Bulkhead
+from flask_entra.deadlines import ANSWER_SECONDS, CONNECT_SECONDS
 from flask_entra.urls import origin
 
-CONNECT_SECONDS = 3.0
-ANSWER_SECONDS = 7.0
+RETRY_WITHIN_SECONDS = 1.0  # a connection that had died while it was idle shows it at once
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -96,9 +100,68 @@ class _BoundedResponse(http.client.HTTPResponse):
 class _HTTPConnection(urllib3.connection.HTTPConnection):
     response_class = _BoundedResponse
 
+    def _new_conn(self) -> socket.socket:
+        # urllib3 gives each of a host's addresses the full time, and the resolver as long as it likes.
+        try:
+            sock = _connect(self._dns_host, self.port, self.socket_options or ())
+        except socket.gaierror as error:
+            raise urllib3.exceptions.NameResolutionError(self.host, self, error) from error
+        except TimeoutError as error:
+            reason = f"no connection within {CONNECT_SECONDS} seconds"
+            raise urllib3.exceptions.ConnectTimeoutError(self, reason) from error
+        except OSError as error:
+            raise urllib3.exceptions.NewConnectionError(self, f"no connection: {error}") from error
+        sys.audit("http.client.connect", self, self.host, self.port)
+        return sock
 
-class _HTTPSConnection(urllib3.connection.HTTPSConnection):
-    response_class = _BoundedResponse
+
+class _HTTPSConnection(_HTTPConnection, urllib3.connection.HTTPSConnection):
+    pass
+
+
+def _connect(host: str, port: int, options: Iterable[tuple[Any, ...]]) -> socket.socket:
+    """Connect to one of a host's addresses.
+
+    :raises TimeoutError: none of them answered within `CONNECT_SECONDS`, to find them out included.
+    :raises OSError: all of them refused, or there is none.
+    """
+    deadline = time.monotonic() + CONNECT_SECONDS
+    addresses = _resolve(host, port)
+    failure: OSError = TimeoutError()
+    for number, (family, kind, protocol, _name, address) in enumerate(addresses):
+        sock = socket.socket(family, kind, protocol)
+        try:
+            for option in options:
+                sock.setsockopt(*option)
+            # An address that is silent leaves the others their share of the time.
+            sock.settimeout(max(0.01, (deadline - time.monotonic()) / (len(addresses) - number)))
+            sock.connect(address)
+            sock.settimeout(CONNECT_SECONDS)  # for the handshake
+            return sock
+        except OSError as error:
+            sock.close()
+            failure = error
+    raise failure
+
+
+def _resolve(host: str, port: int) -> list[Any]:
+    # The resolver takes no deadline, so it is asked on a thread that nobody waits for longer than that.
+    found: queue.SimpleQueue[list[Any] | OSError] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            found.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except OSError as error:
+            found.put(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        answer = found.get(timeout=CONNECT_SECONDS)
+    except queue.Empty:
+        raise TimeoutError from None
+    if isinstance(answer, OSError):
+        raise answer
+    return answer
 
 
 class _HTTPPool(urllib3.connectionpool.HTTPConnectionPool):
@@ -169,8 +232,7 @@ class BoundedSession(requests.Session):
         :param kwargs: `headers`, `params` and `data`, as `requests` takes them.
         :return: the response, its body read.
         :raises Busy: too many wait for this upstream already.
-        :raises requests.RequestException: no connection within `CONNECT_SECONDS`, no whole answer within
-            `ANSWER_SECONDS` after that, or `TooLarge`.
+        :raises requests.RequestException: no connection or no whole answer within the times of `deadlines`, or `TooLarge`.
         """
         upstream = origin(url)
         with self._bulkhead.place(upstream, person):
@@ -178,12 +240,14 @@ class BoundedSession(requests.Session):
 
     def _fetch(self, method: str, url: str, limit: int, **kwargs: Any) -> requests.Response:
         kwargs |= {"timeout": (CONNECT_SECONDS, ANSWER_SECONDS), "allow_redirects": False, "stream": True}
+        began = time.monotonic()
         try:
             response = self._send(method, url, **kwargs)
         except requests.ConnectionError as error:
             # RFC 9110, 9.2.2: a GET is safe to send again. That the server has closed an idle connection may show
             # only when the connection is used, so a first break says nothing about the server.
-            if method != "GET" or not isinstance(error.args[0], urllib3.exceptions.ProtocolError):
+            soon = time.monotonic() - began < RETRY_WITHIN_SECONDS
+            if method != "GET" or not soon or not isinstance(error.args[0], urllib3.exceptions.ProtocolError):
                 raise
             response = self._send(method, url, **kwargs)
         with response:

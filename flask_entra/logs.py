@@ -6,16 +6,25 @@ import logging
 import logging.config
 import re
 import secrets
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from flask import Flask, g, has_request_context
+from flask import Flask, has_request_context, request
 
+# The fields of an access line as JSON, by gunicorn's names for them. The path is without its query.
+_ACCESS_TEXTS = {"address": "h", "method": "m", "path": "U"}
+_ACCESS_NUMBERS = {"status": "s", "bytes": "B", "seconds": "L"}
+_ENVIRON = "flask_entra.request_id"
+_ID = re.compile(r"[\w.:/+=-]{1,100}", re.ASCII)
 _FIELDS = "%(asctime)s %(levelname)s %(name)s %(request_id)s %(message)s"
 
 
 def init_app(app: Flask) -> None:
     """Log as `LOG_FORMAT` says."""
     logging.config.dictConfig(config(app.config["LOG_FORMAT"]))
+    app.wsgi_app = _with_request_id(  # type: ignore[method-assign]  # as Flask's documentation has it
+        app.wsgi_app, trusted=app.config["TRUSTED_PROXY_COUNT"] > 0
+    )
 
 
 def config(log_format: str) -> dict[str, Any]:
@@ -53,9 +62,19 @@ def config(log_format: str) -> dict[str, Any]:
 
 def request_id() -> str:
     """The id of the request that is being answered: what an error page shows, and what finds its log lines."""
-    if "request_id" not in g:
-        g.request_id = secrets.token_hex(8)
-    return str(g.request_id)
+    return str(request.environ.get(_ENVIRON, "-"))
+
+
+def _with_request_id(wsgi_app: Callable[..., Iterable[bytes]], trusted: bool) -> Callable[..., Iterable[bytes]]:
+    """Give each request an id, or keep the one that a trusted proxy has given it, and say it in the answer."""
+
+    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        given = environ.get("HTTP_X_REQUEST_ID", "")
+        environ[_ENVIRON] = given if trusted and _ID.fullmatch(given) else secrets.token_hex(8)
+        header = ("X-Request-ID", environ[_ENVIRON])
+        return wsgi_app(environ, lambda status, headers, *rest: start_response(status, [*headers, header], *rest))
+
+    return answer
 
 
 class _OneLine(logging.Formatter):
@@ -75,6 +94,10 @@ def _printable(line: str) -> str:
 
 def _add_request_id(record: logging.LogRecord) -> bool:
     record.request_id = request_id() if has_request_context() else "-"
+    if record.name == "gunicorn.access" and isinstance(record.args, Mapping):
+        record.request_id = record.args["{x-request-id}o"]
+        record.__dict__.update({name: record.args[atom] for name, atom in _ACCESS_TEXTS.items()})
+        record.__dict__.update({name: float(record.args[atom] or 0) for name, atom in _ACCESS_NUMBERS.items()})
     return True
 
 

@@ -3,6 +3,7 @@
 import datetime
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -254,7 +255,33 @@ def test_logs_for_machines_are_one_json_object_a_line(gunicorn):
     events = [json.loads(line) for line in app.log().splitlines()]
     assert {"flask_entra.signin.auth", "gunicorn.access"} <= {event["name"] for event in events}
     request_id = page.text.partition("Request ID")[2]
+    assert page.headers["X-Request-ID"] in request_id
+    access = [event for event in events if event["name"] == "gunicorn.access"]
+    (line,) = [event for event in access if event["request_id"] == page.headers["X-Request-ID"]]
+    assert (line["method"], line["path"], line["status"]) == ("GET", "/getAToken", 400)
+    assert {"address", "bytes", "seconds"} <= line.keys()
+    assert len({event["request_id"] for event in access}) == len(access)
     assert any(event["request_id"] in request_id for event in events if event["name"] == "flask_entra.pages.problems")
+
+
+@pytest.mark.parametrize(
+    ("proxies", "given", "kept"), [("1", "a-b.c/1", True), ("1", "<x y>", False), ("0", "a-b", False)]
+)
+def test_the_id_of_a_request_comes_from_a_trusted_proxy_or_is_new(serve, proxies, given, kept):
+    app = serve(TRUSTED_PROXY_COUNT=proxies)
+    for path in ("/", "/nowhere", "/healthz", "/static/style.css"):
+        answer = requests.get(app.url + path, headers={"X-Request-ID": given}, timeout=9).headers["X-Request-ID"]
+        assert (answer == given) == kept
+        assert re.fullmatch("[0-9a-f]{16}", answer) or kept
+
+
+def test_a_refresh_leaves_a_line(serve, box):
+    app = serve()
+    box.access_token_lifetime = 1
+    person = Visitor(app.url)
+    person.sign_in()
+    answer = person.get("/call_graph")
+    assert f"{answer.headers['X-Request-ID']} Token refreshed for User.Read" in app.log()
 
 
 # --- Credentials without secrets --------------------------------------------------------------------------------------

@@ -1,13 +1,17 @@
 """Graph called well: what Graph says, and what the person sees."""
 
+import contextlib
 import json
 import re
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import requests
 from visitor import Page, Visitor
 
+from flask_entra.deadlines import CONNECT_SECONDS
 from flask_entra.graph import GraphClient, GraphError, TokenRejected
 from flask_entra.http_client import BoundedSession
 from sandbox.faults import Answer, Challenge, Close, Drip, DripHeaders, Flood, Reset, Silence, Truncated
@@ -223,6 +227,56 @@ def test_a_redirect_is_not_followed_with_the_token(adele, box):
     box.misbehave("me", Answer(302, "", {"Location": f"{box.back_url}/v1.0/users"}))
     assert adele.get("/call_graph").status_code == 502
     assert box.seen("users") == []
+
+
+# --- The client by itself, where the network fails ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def black_hole():
+    """The address of a listener that accepts nobody: what is sent there gets no answer."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):  # fill its queue
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        yield listener.getsockname()
+
+
+def resolved(monkeypatch, addresses, seconds=0.0):
+    """Let the resolver give these addresses, after a while."""
+
+    def getaddrinfo(*args, **kwargs):
+        time.sleep(seconds)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in addresses]
+
+    monkeypatch.setattr("flask_entra.http_client.socket.getaddrinfo", getaddrinfo)
+
+
+def seconds_to_give_up(url):
+    began = time.monotonic()
+    with BoundedSession(threads=4) as session, pytest.raises(requests.RequestException):
+        session.fetch("GET", url)
+    return time.monotonic() - began
+
+
+def test_many_silent_addresses_take_no_longer_than_one(monkeypatch, black_hole):
+    resolved(monkeypatch, [black_hole] * 8)
+    assert seconds_to_give_up("http://graph.example/") < CONNECT_SECONDS + 1
+
+
+def test_a_silent_resolver_takes_no_longer_than_that(monkeypatch):
+    resolved(monkeypatch, [], seconds=CONNECT_SECONDS + 2)
+    assert seconds_to_give_up("http://graph.example/") < CONNECT_SECONDS + 1
+
+
+def test_a_silent_address_leaves_time_for_the_next(monkeypatch, black_hole, app):
+    resolved(monkeypatch, [black_hole, ("127.0.0.1", app.port)])
+    with BoundedSession(threads=4) as session:
+        assert session.fetch("GET", f"http://localhost:{app.port}/healthz").status_code == 200
 
 
 # --- The profile page -------------------------------------------------------------------------------------------------

@@ -61,6 +61,12 @@ class Redis:
     def client(self):
         return redis.Redis.from_url(self.url)
 
+    def pause(self):
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self):
+        self._process.send_signal(signal.SIGCONT)
+
     def stop(self):
         self._process.terminate()
         self._process.wait(10)
@@ -671,6 +677,25 @@ def test_a_redis_that_does_not_answer_is_given_up_after_a_few_seconds(serve, box
         began = time.monotonic()
         assert person.get("/").status_code == 503
         assert time.monotonic() - began < 6
+
+
+def test_while_redis_hangs_one_request_at_a_time_waits_for_it(two_apps, redis_server):
+    app = two_apps[0]
+    person = Visitor(app.url)
+    person.sign_in()
+    redis_server.pause()
+    person.get("/")  # finds it out
+
+    def look(_):
+        began = time.monotonic()
+        assert person.get("/").status_code == 503
+        return time.monotonic() - began
+
+    with ThreadPoolExecutor(12) as pool:
+        took = sorted(pool.map(look, range(12)))
+    assert took[-2] < 1
+    redis_server.go_on()
+    assert person.signed_in
 
 
 @pytest.mark.parametrize("kind", ["files", "redis"])

@@ -38,7 +38,7 @@ def _store(app: Flask) -> Store:
     if app.config["REDIS_URL"]:
         from flask_entra.sessions.redis import RedisStore
 
-        return RedisStore(app.config["REDIS_URL"])
+        return RedisStore(app.config["REDIS_URL"], app.config["THREADS"])
     from flask_entra.sessions.files import FileStore
 
     return FileStore(Path(app.config["SESSION_FILE_DIR"]))

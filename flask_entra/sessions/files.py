@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from flask_entra.deadlines import LOCK_SECONDS
 from flask_entra.sessions import locks
-from flask_entra.sessions.store import LOCK_SECONDS, StoreUnavailable, probe, unavailable
+from flask_entra.sessions.store import StoreUnavailable, probe, unavailable
 
 FOLDER, MARKER = "sealed-sessions", "MADE-BY-THE-APP"
 WRITE_SECONDS = 2  # for which a write waits for another write of the same session

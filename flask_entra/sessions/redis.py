@@ -4,30 +4,39 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, cast
 
-from flask_entra.sessions.store import LOCK_SECONDS, StoreUnavailable, probe, unavailable
+from flask_entra.bulkhead import Bulkhead, Busy
+from flask_entra.deadlines import LOCK_SECONDS
+from flask_entra.sessions.store import StoreUnavailable, probe, unavailable
 
 if TYPE_CHECKING:
     import redis
     import redis.client
     import redis.lock
 
+POLL_SECONDS = 0.02
 LEASE_SECONDS = 4  # for which a lock outlives a process that dies; renewed while it is held
 
 
 class RedisStore:
     """A Redis key a session, which Redis itself expires.
 
+    While Redis does not answer, one request at a time finds out whether it does again; the others are refused at once.
+
     :param url: `redis://`, `rediss://` (TLS) or `unix://`.
+    :param threads: how many threads the process answers requests with; a share of them may wait for Redis.
     """
 
-    def __init__(self, url: str):
+    def __init__(self, url: str, threads: int = 64):
         import redis.backoff  # here, because a worker without Redis has no use for its 6 MB
         import redis.retry
 
-        self._errors = redis.RedisError
+        self._errors, self._unreachable = redis.RedisError, (redis.ConnectionError, redis.TimeoutError)
+        self._bulkhead = Bulkhead(threads)
+        self._failing, self._trying = False, threading.Lock()
         self._client: redis.Redis | None = None
         # redis-py's own words for an address that cannot be read may hold a part of the password.
         with contextlib.suppress(ValueError):
@@ -44,10 +53,20 @@ class RedisStore:
     def _reaching(self) -> Iterator[redis.Redis]:
         if self._client is None:
             raise StoreUnavailable("REDIS_URL cannot be read as an address")
-        try:
-            yield self._client
-        except self._errors as error:
-            raise unavailable(error) from error
+        with contextlib.ExitStack() as stack:
+            if self._failing:
+                if not self._trying.acquire(blocking=False):
+                    raise StoreUnavailable("Redis did not answer just now")
+                stack.callback(self._trying.release)
+            try:
+                stack.enter_context(self._bulkhead.place("Redis"))
+                yield self._client
+                self._failing = False
+            except Busy as error:
+                raise StoreUnavailable(str(error)) from error
+            except self._errors as error:
+                self._failing = isinstance(error, self._unreachable)
+                raise unavailable(error) from error
 
     def get(self, key: str) -> tuple[bytes, float] | None:
         with self._reaching() as client, client.pipeline(transaction=False) as pipe:
@@ -83,16 +102,7 @@ class RedisStore:
 
     @contextlib.contextmanager
     def lock(self, key: str) -> Iterator[None]:
-        with self._reaching() as client:
-            lock = client.lock(
-                "lock:" + key,
-                timeout=LEASE_SECONDS,
-                blocking_timeout=LOCK_SECONDS,
-                sleep=0.02,
-                thread_local=False,  # another thread renews it
-            )
-            if not lock.acquire():
-                raise StoreUnavailable("another request holds this session for too long")
+        lock = self._acquired("lock:" + key, time.monotonic() + LOCK_SECONDS)
         released = threading.Event()
         with contextlib.suppress(RuntimeError):  # no more threads: the lease has to do
             threading.Thread(target=self._renew, args=(lock, released), daemon=True).start()
@@ -102,6 +112,18 @@ class RedisStore:
             released.set()
             with contextlib.suppress(self._errors):  # a lease that has run out is not ours to give back
                 lock.release()
+
+    def _acquired(self, name: str, deadline: float) -> redis.lock.Lock:
+        while True:
+            with self._reaching() as client:  # not while it waits: that is not for Redis
+                lock: redis.lock.Lock = client.lock(
+                    name, timeout=LEASE_SECONDS, thread_local=False
+                )  # another thread renews it
+                if lock.acquire(blocking=False):
+                    return lock
+            if time.monotonic() > deadline:
+                raise StoreUnavailable("another request holds this session for too long")
+            time.sleep(POLL_SECONDS)
 
     def _renew(self, lock: redis.lock.Lock, released: threading.Event) -> None:
         while not released.wait(LEASE_SECONDS / 4):

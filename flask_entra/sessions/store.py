@@ -7,7 +7,6 @@ import secrets
 from collections.abc import Callable
 from typing import Protocol
 
-LOCK_SECONDS = 15  # for which a request waits for another one of the same session; longer than a token request may take
 PROBE_SECONDS = 60
 
 
@@ -56,7 +55,7 @@ class Store(Protocol):
         """Remove a value, if it is there."""
 
     def lock(self, key: str) -> contextlib.AbstractContextManager[None]:
-        """Keep others, on all machines, from holding the same lock. One that waits gives up after `LOCK_SECONDS`."""
+        """Keep others, on all machines, from holding the same lock. One that waits gives up after `deadlines.LOCK_SECONDS`."""
 
     def ping(self) -> None:
         """Find out whether the store can be used: write, read, lock and delete a probe."""

@@ -201,6 +201,7 @@ class Tokens:
     @staticmethod
     def _granted(result: dict[str, Any], scopes: list[str], claims: str | None) -> dict[str, Any]:
         if "access_token" in result:
+            log.info("Token refreshed for %s", " ".join(scopes) or "no scope")
             return _token(result["access_token"], result.get("token_type"), result.get("expires_in", 0))
         log.warning("No new token: %s %s", result["error"], result.get("error_description", ""))
         if result["error"] in WANTS_THE_PERSON:
