@@ -97,7 +97,7 @@ def _add_request_id(record: logging.LogRecord) -> bool:
     if record.name == "gunicorn.access" and isinstance(record.args, Mapping):
         record.request_id = record.args["{x-request-id}o"]
         record.__dict__.update({name: record.args[atom] for name, atom in _ACCESS_TEXTS.items()})
-        record.__dict__.update({name: float(record.args[atom] or 0) for name, atom in _ACCESS_NUMBERS.items()})
+        record.__dict__.update({name: float(str(record.args[atom] or 0)) for name, atom in _ACCESS_NUMBERS.items()})
     return True
 
 
