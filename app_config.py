@@ -1,6 +1,6 @@
 """Every setting of the app: environment and `.env` in, Flask configuration out.
 
-The names are those of Microsoft's own Flask sample, so a `.env` that was written for it works here. Nothing is refused here:
+The first names are those of Microsoft's own Flask sample, so a `.env` that was written for it works here. Nothing is refused:
 `flask doctor` says what is wrong with a setting, and the configuration page shows it.
 """
 
@@ -23,7 +23,7 @@ from flask_entra.urls import is_loopback, origin, split_url
 
 ROOT = Path(__file__).parent
 
-# What each one is for stands in `.env.sample`, in the same order.
+# `.env.sample` explains each, in the same order.
 SETTINGS = {
     "CLIENT_ID": Setting(kind="id"),
     "CLIENT_SECRET": Setting(kind="secret"),
@@ -57,7 +57,7 @@ def load(environ: Mapping[str, str] | None = None) -> dict[str, object]:
     :return: a mapping for `app.config.from_mapping`; `SETTINGS` in it has each setting as it was written.
     """
     if environ is None:
-        # `flask run` reads .env by itself, gunicorn does not. What the environment says goes before what the file says.
+        # `flask run` reads .env by itself, gunicorn does not. A variable of the environment wins over the same one in the file.
         if not os.environ.get("FLASK_SKIP_DOTENV"):
             with contextlib.suppress(OSError, UnicodeDecodeError):  # the doctor says so
                 load_dotenv(ROOT / ".env")
@@ -78,7 +78,7 @@ def load(environ: Mapping[str, str] | None = None) -> dict[str, object]:
         "SCOPE": qualified_scopes(settings["SCOPE"], endpoint),
         "ENDPOINT": endpoint,
         "SANDBOX": is_loopback(split_url(settings["AUTHORITY"]).hostname),
-        # The machine itself may always ask (a health probe, or a person who typed 127.0.0.1); nobody else's name may.
+        # This machine's own names are always answered (a health probe, a person who typed 127.0.0.1); all others are refused.
         "TRUSTED_HOSTS": [redirect_uri.hostname or "localhost", "localhost", "127.0.0.1", "[::1]"],
         "TRUSTED_PROXY_COUNT": number(settings["TRUSTED_PROXY_COUNT"]) or 0,
         "THREADS": number(settings["THREADS"]) or int(SETTINGS["THREADS"].default),

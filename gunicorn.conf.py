@@ -8,16 +8,16 @@ import app_config
 from flask_entra import logs
 
 loaded = app_config.load()  # (gunicorn has a setting named config)
-# A platform that says which port reaches in from outside; otherwise a proxy on this machine does.
+# PORT is set by a platform whose proxy connects from outside this machine; otherwise a proxy on this machine connects.
 bind = f"0.0.0.0:{os.environ['PORT']}" if "PORT" in os.environ else "127.0.0.1:8000"
 # Graph is waited for, not computed: threads serve many people at once while a process computes for one.
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 threads = loaded["THREADS"]
 worker_class = "gthread"
-keepalive = 75  # longer than the proxy in front keeps its connections, so that it never sends into one just closed
+keepalive = 75  # longer than the proxy in front keeps its connections, so that it never sends on one just closed
 timeout = 60
 control_socket_disable = True  # two masters of one user would share it
-graceful_timeout = 30  # longer than a sign-in or a call of Graph may take
+graceful_timeout = 30  # longer than a request to Entra and one to Graph may take
 # A fresh process now and then, and not all of them at once.
 max_requests = 50_000
 max_requests_jitter = 10_000

@@ -1,7 +1,7 @@
 """Microsoft Entra ID sign-in and Microsoft Graph for Flask, hardened for production.
 
 The names below are what an app needs. Each room keeps to one subject, and imports point one way: `wiring` stands on top,
-`urls`, `clouds`, `settings` and `bulkhead` at the bottom, and nothing here imports the app. CONTRIBUTING.md has the map.
+`deadlines`, `urls`, `settings` and `bulkhead` at the bottom, and nothing here imports the app. CONTRIBUTING.md has the map.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The bulkhead pattern (https://learn.microsoft.com/azure/architecture/patterns/bulkhead). A request that waits for the tenant
 or for Graph holds a place for as long as it waits. While answers come quickly, a request that finds no free place waits for
-one, a moment at most. While they don't, it is refused at once, so that pages that need no upstream are served as ever.
+one, a moment at most. While answers are slow, it is refused at once, so that pages that need no upstream are served as ever.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 PATIENCE_SECONDS = 0.3  # how long a request waits for a place, and from when on an answer counts as slow
-RETRY_SECONDS = 5  # what a refused request is told; a place is free again after http_client's deadline at the latest
+RETRY_SECONDS = 5  # when a refused request is told to try again: a guess
 
 
 class Busy(Exception):
@@ -76,10 +76,10 @@ class Bulkhead:
         deadline = now + PATIENCE_SECONDS
         with self._changed:
             while crowd := self._in_the_way(upstream, person):
-                # Half of those in the way are slow: a place is not to be expected soon.
+                # The median waiter is slow, so no place will be free soon.
                 slow = sorted(crowd)[len(crowd) // 2] < now - PATIENCE_SECONDS
                 if slow or not self._changed.wait(deadline - now):
-                    # The wake-up that this thread may have used up is for another.
+                    # Pass on the notification that this thread may have consumed.
                     self._changed.notify()
                     raise Busy(upstream)
                 now = time.monotonic()
@@ -88,7 +88,7 @@ class Bulkhead:
         return waiting
 
     def _in_the_way(self, upstream: str, person: str | None) -> list[float]:
-        """Since when those wait that keep another from entering; empty when it may enter."""
+        """The start times of the waiting requests that leave no place; empty when there is one."""
         here = [each for each in self._waiting if each.upstream == upstream]
         theirs = [each.since for each in here if each.person == person is not None]
         if len(theirs) >= self._places_person:

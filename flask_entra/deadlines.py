@@ -5,4 +5,6 @@ HANDSHAKE_SECONDS = 3.0  # for TLS
 ANSWER_SECONDS = 7.0  # from when a request has been sent until its whole answer is there
 REQUEST_SECONDS = CONNECT_SECONDS + HANDSHAKE_SECONDS + ANSWER_SECONDS
 
-LOCK_SECONDS = REQUEST_SECONDS + 2  # a request waits for another one of the same session, which may wait for the tenant
+LOCK_SECONDS = (
+    REQUEST_SECONDS + 2
+)  # to wait for another request of the same session, which may make a request to the tenant

@@ -13,6 +13,7 @@ import requests
 from flask_entra.bearer import InvalidToken, claims_challenge
 from flask_entra.bulkhead import Busy
 from flask_entra.http_client import BoundedSession, TooLarge, json_object, retry_after
+from flask_entra.urls import split_url
 
 PHOTO_BYTES = 4 * 1024 * 1024
 IMAGE_TYPES = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png", b"GIF8": "image/gif"}
@@ -65,8 +66,6 @@ class GraphClient:
 
     def me(self, access_token: str) -> dict[str, Any]:
         """GET the profile; see `get`."""
-        if not self.endpoint:
-            raise GraphError("no_endpoint")
         return self.get(self.endpoint, access_token)
 
     def get(self, url: str, access_token: str) -> dict[str, Any]:
@@ -77,6 +76,8 @@ class GraphClient:
         :return: the object that came. A lone surrogate in it, which no page can hold, is a question mark.
         :raises GraphError: none came; `TokenRejected` if another token might help.
         """
+        if not split_url(url).hostname:
+            raise GraphError("no_endpoint")
         response = self._get(url, access_token, "application/json")
         try:
             answer = json_object(response, replace=True)

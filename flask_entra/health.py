@@ -23,7 +23,11 @@ def init_app(app: Flask, auth: Auth) -> None:
 
     @app.get("/readyz")
     def readyz() -> tuple[str, dict[str, str]]:
-        """Ready: the session store and the authority can be reached. For a balancer that sends requests here, or not yet."""
+        """Ready: a session can be stored, and the authority's documents are at hand. For a balancer that sends requests here.
+
+        :raises StoreUnavailable: the session store does not work.
+        :raises TenantUnavailable: the authority is not known yet, and does not answer.
+        """
         app.extensions["session_store"].ping()
         return f"ok {auth.tenant.metadata['issuer']}\n", _TEXT
 

@@ -31,14 +31,14 @@ import urllib3.connectionpool
 import urllib3.exceptions
 
 from flask_entra.bulkhead import Bulkhead
-from flask_entra.deadlines import ANSWER_SECONDS, CONNECT_SECONDS
+from flask_entra.deadlines import ANSWER_SECONDS, CONNECT_SECONDS, HANDSHAKE_SECONDS
 from flask_entra.urls import origin
 
 RETRY_WITHIN_SECONDS = 1.0  # a connection that had died while it was idle shows it at once
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
-# Balancers and firewalls forget a silent connection after some minutes without a word to either end.
+# Balancers and firewalls forget a silent connection after some minutes, and tell neither end.
 _SOCKET_OPTIONS = [
     *urllib3.connection.HTTPConnection.default_socket_options,
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -122,7 +122,7 @@ class _HTTPSConnection(_HTTPConnection, urllib3.connection.HTTPSConnection):
 def _connect(host: str, port: int, options: Iterable[tuple[Any, ...]]) -> socket.socket:
     """Connect to one of a host's addresses.
 
-    :raises TimeoutError: none of them answered within `CONNECT_SECONDS`, to find them out included.
+    :raises TimeoutError: none of them answered within `CONNECT_SECONDS`, name resolution included.
     :raises OSError: all of them refused, or there is none.
     """
     deadline = time.monotonic() + CONNECT_SECONDS
@@ -136,7 +136,7 @@ def _connect(host: str, port: int, options: Iterable[tuple[Any, ...]]) -> socket
             # An address that is silent leaves the others their share of the time.
             sock.settimeout(max(0.01, (deadline - time.monotonic()) / (len(addresses) - number)))
             sock.connect(address)
-            sock.settimeout(CONNECT_SECONDS)  # for the handshake
+            sock.settimeout(HANDSHAKE_SECONDS)
             return sock
         except OSError as error:
             sock.close()
@@ -145,7 +145,7 @@ def _connect(host: str, port: int, options: Iterable[tuple[Any, ...]]) -> socket
 
 
 def _resolve(host: str, port: int) -> list[Any]:
-    # The resolver takes no deadline, so it is asked on a thread that nobody waits for longer than that.
+    # The resolver takes no deadline, so it runs on a thread, which is waited for `CONNECT_SECONDS` at most.
     found: queue.SimpleQueue[list[Any] | OSError] = queue.SimpleQueue()
 
     def ask() -> None:
@@ -203,14 +203,14 @@ class BoundedSession(requests.Session):
         super().__init__()
         self._bulkhead = Bulkhead(threads)
         self.trust_env = False
-        # One session for all people: what a server would have one of them keep must not go out with another's request.
+        # One session for all people: a cookie that is set for one of them must not be sent for another.
         self.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=()))
         self.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
         self.mount("https://", _BoundedAdapter(pool_connections=8, pool_maxsize=threads))
         self.mount("http://", _BoundedAdapter(pool_connections=8, pool_maxsize=threads))
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """None: requests reads the whole body of a redirect, whatever its size, even where it does not follow it."""
+        """Find no redirect: requests would read the whole body of one, whatever its size, even where it does not follow it."""
 
     def waiting(self, url: str, person: str | None = None) -> contextlib.AbstractContextManager[None]:
         """Hold a place for whatever the block waits for: a request to this address, or another thread's.
@@ -274,7 +274,7 @@ class BoundedSession(requests.Session):
             raise
         except OSError as error:  # what requests says of a REQUESTS_CA_BUNDLE that is not there
             raise requests.exceptions.SSLError(str(error)) from error
-        except ValueError as error:  # a header, or a chunk's size, that is none
+        except ValueError as error:  # a header, or a chunk's size, that is not valid
             raise requests.exceptions.InvalidHeader(str(error)) from error
         # An upstream, or a proxy, that answers one request twice leaves the second answer on the pooled connection: it must
         # not pass for the answer to somebody else's request.

@@ -18,8 +18,7 @@ import requests
 from conftest import ROOT, free_port, records
 from visitor import Visitor
 
-from flask_entra.sessions import files
-from flask_entra.sessions import redis as sessions_redis
+from flask_entra import deadlines
 from flask_entra.sessions.files import FileStore
 from flask_entra.sessions.interface import SealedSessionInterface
 from flask_entra.sessions.redis import LEASE_SECONDS, RedisStore
@@ -158,8 +157,7 @@ def test_nobody_waits_for_the_lock_of_another_session(store):
 
 
 def test_a_lock_that_another_holds_is_given_up_in_the_end(store, monkeypatch):
-    for module in (files, sessions_redis):
-        monkeypatch.setattr(module, "LOCK_SECONDS", 0.3)
+    monkeypatch.setattr(deadlines, "LOCK_SECONDS", 0.3)
     with store.lock(KEY), pytest.raises(StoreUnavailable, match="holds this session"), store.lock(KEY):
         raise AssertionError("two hold it")
     with store.lock(KEY):
@@ -189,8 +187,7 @@ def test_a_lock_is_kept_as_long_as_its_holder_lives_and_ends_with_it(kind, tmp_p
         try:
             assert holder.stdout.readline() == "held\n"
             with monkeypatch.context() as patch:
-                for module in (files, sessions_redis):
-                    patch.setattr(module, "LOCK_SECONDS", LEASE_SECONDS + 1)
+                patch.setattr(deadlines, "LOCK_SECONDS", LEASE_SECONDS + 1)
                 with pytest.raises(StoreUnavailable), store.lock(KEY):
                     raise AssertionError("the lease was not renewed")
         finally:

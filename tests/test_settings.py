@@ -1,5 +1,6 @@
 """Settings that are missing, malformed or in the way: one clear line or page each, and no traceback."""
 
+import ast
 import shutil
 import socket
 import subprocess
@@ -144,3 +145,40 @@ def test_scopes_are_qualified_for_the_cloud_of_the_endpoint():
     national = "https://graph.microsoft.us/v1.0/me"
     assert qualified_scopes("User.Read api://x/y", national) == ["https://graph.microsoft.us/User.Read", "api://x/y"]
     assert qualified_scopes("openid profile offline_access User.Read", "https://api.example/x") == ["User.Read"]
+
+
+# --- The walls of the house ---------------------------------------------------------------------------------------------
+
+# Each room may import those that stand below it; only the small things in the last line know each other.
+ROOMS = [
+    {"wiring"},
+    {"doctor", "health"},
+    {"pages"},
+    {"signin"},
+    {"sessions", "graph"},
+    {"http_client"},
+    {"bulkhead", "bearer", "certificates", "clouds", "cookies", "deadlines", "logs", "settings", "urls"},
+]
+
+
+def test_imports_point_one_way():
+    floors = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}
+    package = ROOT / "flask_entra"
+    assert {path.stem for path in package.iterdir() if not path.name.startswith("_")} == set(floors)
+    for path in package.rglob("*.py"):
+        room = path.relative_to(package).parts[0].removesuffix(".py")
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            for name in names:
+                assert not name.startswith(("app", "sandbox", "tests", "bench")), f"{path}: {name}"
+            if (
+                room == "__init__"
+                or not isinstance(node, ast.ImportFrom)
+                or not str(node.module).startswith("flask_entra")
+            ):
+                continue
+            rest = str(node.module).split(".")[1:]
+            for other in rest[:1] or [alias.name for alias in node.names]:
+                same_line = floors[other] == floors[room] == len(ROOMS) - 1
+                assert other == room or floors[other] > floors[room] or same_line, f"{path} imports {other}"

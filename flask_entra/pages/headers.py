@@ -26,7 +26,7 @@ def init_app(app: Flask) -> None:
 
 
 def _security_headers(config: Mapping[str, Any]) -> list[tuple[str, str]]:
-    # A browser holds form-action against the redirects after a form too, and those lead to the authority.
+    # Browsers apply form-action to the redirects after a form too, and those lead to the authority.
     form_action = " ".join(filter(None, ("'self'", origin(config["AUTHORITY"] or config["OIDC_AUTHORITY"]))))
     policy = (
         "default-src 'none'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "

@@ -15,6 +15,7 @@ from werkzeug.http import parse_accept_header
 from flask_entra import cookies
 
 LANGUAGES = {"en": "English", "fr": "Français"}
+OWN_FOLDER = Path(__file__).parents[2] / "translations"  # of this package's texts, for an app that has others
 YEAR_SECONDS = 365 * 24 * 3600
 ACCEPTED_LENGTH = 200  # of Accept-Language; parsing eight kilobytes of it takes 19 ms
 
@@ -94,7 +95,9 @@ def _catalogue() -> NullTranslations:
 
 @functools.cache
 def _load(folder: str, code: str) -> NullTranslations:
-    return Translations.load(Path(folder), code)
+    catalogue: NullTranslations = Translations.load(Path(folder), code)
+    catalogue.add_fallback(Translations.load(OWN_FOLDER, code))
+    return catalogue
 
 
 @functools.lru_cache(maxsize=1024)

@@ -159,7 +159,7 @@ def _id_token_refused(error: IdTokenRefused) -> Problem:
 
 @explain.register
 def _store_unavailable(error: StoreUnavailable) -> Problem:
-    return Problem(explanations.STORE_UNAVAILABLE, headers={"Retry-After": str(STORE_RETRY_SECONDS)})
+    return Problem(explanations.STORE_UNAVAILABLE, retry_after=STORE_RETRY_SECONDS)
 
 
 @explain.register

@@ -59,7 +59,7 @@ def _texts(value: object) -> list[str]:
 
 def _readable(profile: dict[str, Any]) -> str:
     body = json.dumps(profile, ensure_ascii=False)
-    # Indentation can make a page a hundred times as large as what it shows, and markup six times.
+    # Indentation can make a page a hundred times as large as the JSON, and escaping six times.
     return json.dumps(profile, ensure_ascii=False, indent=2) if len(body) < HUGE else body[:HUGE] + "…"
 
 

@@ -12,12 +12,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from flask_entra.deadlines import LOCK_SECONDS
+from flask_entra import deadlines
 from flask_entra.sessions import locks
 from flask_entra.sessions.store import StoreUnavailable, probe, unavailable
 
 FOLDER, MARKER = "sealed-sessions", "MADE-BY-THE-APP"
-WRITE_SECONDS = 2  # for which a write waits for another write of the same session
+WRITE_SECONDS = 2  # that a write waits for another write of the same session
 TEMPORARY_SECONDS = 60  # a file being written is older than this only if its writer has died
 
 _RECORD = re.compile(r"[0-9a-f]{64}(\.[0-9a-f]{16}\.tmp)?")
@@ -106,8 +106,8 @@ class FileStore:
 
     def delete(self, key: str) -> None:
         with contextlib.ExitStack() as stack:
-            # Without the lock (a full disk has no room for it), a write that is just going on may bring the value back. Not to
-            # delete it would be worse.
+            # Without the lock (a full disk has no room for it), a write that is just going on may bring the value back. Skipping
+            # the deletion would be worse.
             with contextlib.suppress(StoreUnavailable):
                 stack.enter_context(self._hold(f"{key}.write", WRITE_SECONDS))
             try:
@@ -118,7 +118,7 @@ class FileStore:
                 raise unavailable(error) from error
 
     def lock(self, key: str) -> contextlib.AbstractContextManager[None]:
-        return self._hold(key, LOCK_SECONDS)
+        return self._hold(key, deadlines.LOCK_SECONDS)
 
     @contextlib.contextmanager
     def _hold(self, name: str, seconds: float) -> Iterator[None]:
@@ -148,7 +148,7 @@ class FileStore:
 
 
 def _expired_before(entry: os.DirEntry[str], when: float) -> bool:
-    # Nothing that is not named as this store names its files.
+    # Only files with names that this store makes are removed.
     if not (_RECORD.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)):
         return False
     if entry.name.endswith(".tmp"):

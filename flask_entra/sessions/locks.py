@@ -28,7 +28,7 @@ except ImportError:  # Windows
 
 @contextlib.contextmanager
 def hold(path: Path, seconds: float) -> Iterator[None]:
-    """Hold a lock while the block runs. Nobody waits for the holder of another one.
+    """Hold a lock while the block runs. Locks of different paths are independent of each other.
 
     :param path: a file that is there only while the lock is held.
     :param seconds: how long to wait for another holder.

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, cast
 
+from flask_entra import deadlines
 from flask_entra.bulkhead import Bulkhead, Busy
-from flask_entra.deadlines import LOCK_SECONDS
 from flask_entra.sessions.store import StoreUnavailable, probe, unavailable
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import redis.lock
 
 POLL_SECONDS = 0.02
-LEASE_SECONDS = 4  # for which a lock outlives a process that dies; renewed while it is held
+LEASE_SECONDS = 4  # that a lock outlives a process that dies; it is renewed while it is held
 
 
 class RedisStore:
@@ -45,7 +45,7 @@ class RedisStore:
                 socket_connect_timeout=1,
                 socket_timeout=1,
                 health_check_interval=30,
-                # One retry: those of the health check, of connecting and of the command multiply.
+                # One retry, because the retries of the health check, of connecting and of the command multiply.
                 retry=redis.retry.Retry(redis.backoff.ExponentialBackoff(cap=0.4, base=0.05), 1),
             )
 
@@ -102,7 +102,7 @@ class RedisStore:
 
     @contextlib.contextmanager
     def lock(self, key: str) -> Iterator[None]:
-        lock = self._acquired("lock:" + key, time.monotonic() + LOCK_SECONDS)
+        lock = self._acquired("lock:" + key, time.monotonic() + deadlines.LOCK_SECONDS)
         released = threading.Event()
         with contextlib.suppress(RuntimeError):  # no more threads: the lease has to do
             threading.Thread(target=self._renew, args=(lock, released), daemon=True).start()

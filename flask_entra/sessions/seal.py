@@ -1,4 +1,4 @@
-"""The seal of a stored session: whoever copies the whole store can read no token in it, and sign in as nobody.
+"""The seal of a stored session: a copy of the whole store reveals no token and lets nobody sign in.
 
 A record is found by one key that is derived from the session id, and encrypted and authenticated (AES-256-GCM) with another.
 Only the cookie holds the id. A record that was altered, or moved to another key, does not open.
@@ -28,7 +28,7 @@ class Seal:
     """
 
     def __init__(self, sid: str):
-        # Halves of one hash tell nothing of each other, nor of what was hashed.
+        # Each half of the hash is independent of the other one, and of the id.
         digest = hashlib.blake2b(sid.encode("utf-8", "surrogateescape"), person=b"session").digest()
         self.key, self._encryption_key = digest[:32].hex(), digest[32:]
 

@@ -34,7 +34,10 @@ def probe(store: Store) -> None:
 
 
 class Store(Protocol):
-    """A store. Keys are hexadecimal, values opaque. All but `prune` raise `StoreUnavailable`. Shared among threads."""
+    """A store, shared among threads. Keys are hexadecimal, values opaque, times in seconds.
+
+    All methods but `prune` raise `StoreUnavailable` when the store cannot be read or written.
+    """
 
     def get(self, key: str) -> tuple[bytes, float] | None:
         """The value and the seconds it has left to live, or None."""
@@ -61,4 +64,7 @@ class Store(Protocol):
         """Find out whether the store can be used: write, read, lock and delete a probe."""
 
     def prune(self, spare: float) -> int:
-        """Remove what expired so many seconds ago, and say how much that was."""
+        """Remove the values that expired at least `spare` seconds ago.
+
+        :return: how many they were.
+        """

@@ -35,8 +35,8 @@ from flask_entra.signin.tenant import Tenant
 from flask_entra.signin.tokens import Tokens, get_user
 from flask_entra.urls import origin, route_of, split_url
 
-# A person who is signed in is not sent to sign in for the same twice in this time, nor for more than so many things, nor with
-# more than so many challenges for the same scopes.
+# Limits on repeated sign-ins within JUST_NOW_SECONDS: once for the same scopes and claims, AGAIN_AT_MOST in all, CHALLENGES for
+# the same scopes.
 JUST_NOW_SECONDS, AGAIN_AT_MOST, CHALLENGES = 60, 8, 3
 AGAIN = "signed_in_again"
 NOBODY = "no-op"  # the state of a request whose answer signs nobody in: Azure AD B2C's other user flows
@@ -143,8 +143,10 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         """GET /login: send the browser to the authority to sign in."""
         config = current_app.config
         here, there = split_url(request.host_url).hostname, split_url(config["REDIRECT_URI"]).hostname
-        if here != there and "moved" not in request.args:  # moved, and still not there: a proxy hides the host
-            # The answer comes to the redirect URI's host, and only there will the browser show the cookie set now.
+        if (
+            here != there and "moved" not in request.args
+        ):  # redirected already, and still another host: a proxy hides it
+            # The answer comes to the host of the redirect URI, so the cookie must be set on that host.
             query = urlencode({**request.args, "moved": 1})
             return redirect(f"{origin(config['REDIRECT_URI'])}{request.path}?{query}")
         if url := _user_flow_url(request.args.get("user_flow", ""), config):
@@ -170,7 +172,7 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         :param scopes: the scopes to ask consent for; None means those of the setting `SCOPE`.
         :param prompt: OpenID Connect Core, 3.1.2.1; None lets the authority decide.
         :param claims: a claims challenge to pass on (JSON).
-        :param again: when somebody who is signed in was sent to sign in for what, of late; the last entry is this sign-in.
+        :param again: the digest and time (Unix seconds) of each recent repeated sign-in, this one last; None for a first one.
         :raises TenantUnavailable: the authority's address is not known yet, and it does not answer.
         """
         flow = self._tokens.begin(current_app.config["REDIRECT_URI"], scopes=scopes, prompt=prompt, claims=claims)
@@ -199,7 +201,7 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
             self._used_up(flow)
             raise
         after_this_request(pending.count_finished)
-        self._used_up(flow)  # but not where the authority did not answer: a reload may still succeed
+        self._used_up(flow)  # if the authority did not answer, it stays, so that a reload can succeed
         if isinstance(flow["again"], dict) and flow["again"]:
             session[AGAIN] = {**flow["again"], [*flow["again"]][-1]: int(time.time())}
         log.info("Signed in: %s", _ids(self.user))
@@ -234,7 +236,7 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         if request.method == "HEAD":
             return redirect("/")
         if "prefetch" in request.headers.get("Sec-Purpose", ""):
-            # A browser throws a failure away. A success it would show at the click, instead of asking again.
+            # A browser discards a failed prefetch and asks again at the click; it would show a successful one without asking.
             return Response(status=503)
         if request.headers.get("Sec-Fetch-Dest", "document") != "document":
             return Response(status=403)  # a picture, a style sheet or a script of any site: nobody has clicked
@@ -261,7 +263,7 @@ def _user_flow_url(name: str, config: Mapping[str, Any]) -> str | None:
 
 
 def _again(required: SignInRequired) -> dict[str, int]:
-    """What somebody who is signed in has been sent to sign in for of late, and when; this time last.
+    """The digest of each recent repeated sign-in and its time (Unix seconds), with the present one last.
 
     :raises SignInError: that has just been done and did not help. With single sign-on it would go round and round.
     """

@@ -14,7 +14,7 @@ from flask_entra.signin.errors import TenantUnavailable
 
 FRESH_SECONDS = 12 * 3600  # a document older than this is fetched again in the background
 STALE_SECONDS = 24 * 3600  # a document older than this is fetched again before it is used
-SLOW_SECONDS = 1  # a fetch that failed after as long as this is not tried again for a while:
+SLOW_SECONDS = 1  # a failed fetch that took longer than this is not repeated for FAIL_FAST_SECONDS
 FAIL_FAST_SECONDS = 3
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ class Document(Generic[T]):
                 threading.Thread(target=self._renew_in_background, daemon=True).start()
             except RuntimeError:  # no more threads
                 self._lock.release()
-        assert self._value is not None  # noqa: S101  what could not be fetched has been raised
+        assert self._value is not None  # noqa: S101  a failed fetch has raised already
         return self._value
 
     def _fetch_now(self, asked: float) -> None:

@@ -57,7 +57,7 @@ def key_id(id_token: object) -> str | None:
 
 
 def validate(id_token: object, key: Key, issuer: str, expected: Expected) -> dict[str, Any]:
-    """Validate everything about an ID token that does not depend on the sign-in it answers (its nonce does).
+    """Validate an ID token, except for its nonce, which MSAL checks.
 
     :param id_token: as the token endpoint sent it.
     :param key: the one that it says it is signed with.
@@ -141,8 +141,8 @@ class _Claims:
 
     def validate_iss(self) -> None:
         """The issuer is the authority's, and the key's where the authority speaks for many tenants."""
-        # `common` and `organizations` publish an issuer with {tenantid} in it, which stands for the person's tenant. Which
-        # tenant a key may sign for then stands with the key.
+        # `common` and `organizations` publish an issuer with {tenantid} in it, which stands for the person's tenant. Each
+        # key then names the issuer that it may sign for.
         for issuer in (self._issuer, self._key.issuer if "{tenantid}" in self._issuer else None):
             if issuer and self._claims["iss"] != issuer.replace("{tenantid}", self._tid or ""):
                 raise IdTokenRefused("its issuer (iss) is not the authority's")

@@ -11,7 +11,7 @@ RETURN_LENGTH = 512  # it rides in a cookie, and servers take 8 KB of cookies as
 
 
 def local_path(link: str | None) -> str:
-    """The link, if it is a path of this app but the sign-out's; else home: never another site (RFC 9700, 4.11).
+    """The link, if it is a path of this app other than the sign-out's; otherwise home. Never another site (RFC 9700, 4.11).
 
     :param link: an unvalidated path, from a query.
     """

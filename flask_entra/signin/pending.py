@@ -61,7 +61,7 @@ def forget(response: Response, flow: dict[str, Any]) -> Response:
 
 
 def count_finished(response: Response) -> Response:
-    """Note in the browser that a sign-in has been finished: the session, which would be the place, may be what gets lost."""
+    """Note that a sign-in has been finished: in a cookie, because the session may be what gets lost."""
     count = str(_finished() + 1)
     response.set_cookie(value=count, max_age=FINISHED_SECONDS, **cookies.attributes(current_app.config, FINISHED))
     return response

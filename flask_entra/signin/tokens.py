@@ -28,8 +28,8 @@ from flask_entra.urls import origin, split_url
 # Where the session keeps the ID token's claims and MSAL's cache: identity's own names.
 USER = "_logged_in_user"
 TOKEN_CACHE = "_token_cache"  # noqa: S105  a name, not a token
-EXPIRY_MARGIN_SECONDS = 300  # before it expires, a token is renewed
-LAST_SECONDS = 10  # before it expires, a token is not used any more
+EXPIRY_MARGIN_SECONDS = 300  # before expiry, from when on a token is renewed
+LAST_SECONDS = 10  # before expiry, from when on a token is not used any more
 SHARED_FAILURE_SECONDS = 60
 # What the token endpoint says when it wants to see the person (OpenID Connect Core, 3.1.2.6; RFC 6749, 5.2).
 # `invalid_scope`: more is asked for than was granted (RFC 6749, 6), which a sign-in can change.
@@ -62,7 +62,7 @@ class Tokens:
         if self._oidc_authority and not split_url(self._oidc_authority).path:
             self._oidc_authority += "/."  # MSAL refuses an authority without a path; this one means the same
         self._scopes: list[str] = config["SCOPE"]
-        # Of refreshes in the last minute, by session and by what was asked for.
+        # Failed refreshes of the last minute: session, scopes and claims, to the time and the error.
         self._failures: dict[tuple[str, ...], tuple[float, Exception]] = {}
 
     # --- Sign-in ------------------------------------------------------------------------------------------------------
@@ -246,7 +246,7 @@ class Tokens:
         ]
         if not good:
             return None
-        newest = max(reversed(good), key=lambda entry: int(entry["cached_at"]))  # of one second's, the last
+        newest = max(reversed(good), key=lambda entry: int(entry["cached_at"]))  # of several in one second, the last
         return _token(newest["secret"], newest.get("token_type"), int(newest["expires_on"]) - int(now))
 
     # --- MSAL ---------------------------------------------------------------------------------------------------------
@@ -288,9 +288,9 @@ def _failures_of_msal() -> Iterator[None]:
         yield
     except (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError) as error:
         raise TenantUnavailable(f"an answer that MSAL does not understand ({type(error).__name__})") from error
-    except OSError as error:  # not the network's, which is TenantUnavailable: a federated token's file
+    except OSError as error:  # the federated token's file; errors of the network are TenantUnavailable already
         raise SignInError("invalid_client", f"AZURE_FEDERATED_TOKEN_FILE cannot be read: {error.strerror}") from error
-    except RuntimeError as error:  # the one thing that MSAL does check, with the flow it made
+    except RuntimeError as error:  # MSAL says so of a wrong nonce
         raise IdTokenRefused("its nonce is not the one that was sent") from error
 
 
