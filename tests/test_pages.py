@@ -29,13 +29,18 @@ PHONE, DESK = {"width": 360, "height": 740}, {"width": 1280, "height": 800}
 # --- Ways to each page ----------------------------------------------------------------------------------------------
 
 
+def press(page, selector):
+    """Press a button, and wait for the page that it leads to, redirects included."""
+    with page.expect_navigation():
+        page.locator(selector).click()
+
+
 def sign_in(page, url, who="adele", consent="accept"):
     """Through the tenant's pages, back to the app."""
     page.goto(f"{url}/login")
-    page.locator(f"button[value={who}]").click()
+    press(page, f"button[value={who}]")
     if page.locator(f"button[value={consent}]").count():
-        page.locator(f"button[value={consent}]").click()
-    page.wait_for_load_state()
+        press(page, f"button[value={consent}]")
     assert page.url.startswith(url), page.url
 
 

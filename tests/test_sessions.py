@@ -319,9 +319,19 @@ def test_a_session_that_was_deleted_meanwhile_stays_deleted(store, two):
     other["late"] = 1
     other.save()
     assert not other.is_stored()
+    assert not other.is_stored()
+
+
+def test_a_session_that_vanished_while_it_was_awaited_is_not_begun_anew(store, two):
+    one, other = two
+    one.clear()
+    one.save()
     with other.exclusive():
         other["later"] = 1
+    other["later still"] = 1
+    other.save()
     assert not other.is_stored()
+    assert not other.was_emptied
 
 
 @pytest.mark.parametrize("order", [("clear", "regenerate"), ("regenerate", "clear")])

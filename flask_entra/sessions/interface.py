@@ -42,7 +42,7 @@ class SealedSessionInterface(ServerSideSessionInterface):  # type: ignore[misc] 
         """Store a changed session, delete an emptied one, and set the cookie accordingly. A look writes nothing."""
         assert isinstance(session, Session)  # noqa: S101  as `open_session` made it
         changed = session.modified
-        emptied = changed and not session  # by this request, not by another one that has deleted it meanwhile
+        emptied = changed and session.was_emptied
         try:
             if changed:
                 session.save()

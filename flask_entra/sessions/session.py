@@ -40,7 +40,7 @@ class Session(SessionMixin):
         self._data: dict[str, Any] | None = None if sid else {}
         self._stored = _EMPTY  # the content as it was read, to tell what the view has changed
         self._replaced: str | None = None  # the key of the record that it had before, to be deleted
-        self._cleared = self._held = False
+        self._cleared = self._held = self._vanished = False
 
     def _take_id(self, sid: str) -> None:
         self.sid, self._seal = sid, Seal(sid)
@@ -77,6 +77,11 @@ class Session(SessionMixin):
         self._looked_at().clear()
         self.modified = self._cleared = True
 
+    @property
+    def was_emptied(self) -> bool:
+        """Whether this request has emptied it, and not another one that has deleted it meanwhile."""
+        return not self._vanished and not self._looked_at()
+
     # --- Where it is kept ---------------------------------------------------------------------------------------------
 
     def regenerate(self) -> None:
@@ -93,7 +98,9 @@ class Session(SessionMixin):
 
         :raises StoreUnavailable: the store cannot be read or written.
         """
-        if not self._looked_at():
+        if self._vanished:
+            pass  # the person has another session by now, or none
+        elif not self._looked_at():
             self.delete()
         elif self.new:
             self._add()
@@ -146,9 +153,8 @@ class Session(SessionMixin):
         with self._store.lock(self._seal.key):
             content = self._read()
             if self.new:
-                self._data, self.modified = {}, False
+                self._data, self._vanished = {}, True
                 yield
-                self.modified = False
                 return
             self._take_over(content)
             self._held = True
