@@ -528,3 +528,9 @@ def test_ready_means_that_a_session_can_be_written(serve):
     app = serve(command=["sh", "-c", command], port=port)
     assert requests.get(app.url + "/healthz", timeout=9).status_code == 200
     assert requests.get(app.url + "/readyz", timeout=9).status_code == 503
+
+
+def test_no_more_than_the_head_of_a_long_list_of_languages_is_read(person):
+    short, long = "de,fr;q=0.9", ",".join(f"x{number}" for number in range(1000)) + ",fr"
+    assert '<html lang="fr">' in person.get("/", headers={"Accept-Language": short}).text
+    assert '<html lang="en">' in person.get("/", headers={"Accept-Language": long}).text

@@ -84,6 +84,15 @@ def test_stopping_gunicorn_lets_requests_end(gunicorn, box):
 
 
 @posix
+def test_two_masters_of_one_user_share_no_control_socket(gunicorn, tmp_path):
+    app = gunicorn(HOME=str(tmp_path))
+    Visitor(app.url).sign_in()
+    app.stop()
+    assert "Listening at" in app.log()
+    assert "Control socket" not in app.log()
+
+
+@posix
 def test_a_procfile_starts_the_same():
     assert (ROOT / "Procfile").read_text() == "web: gunicorn app:app\n"
 
