@@ -76,8 +76,6 @@ class GraphClient:
         :return: the object that came. A lone surrogate in it, which no page can hold, is a question mark.
         :raises GraphError: none came; `TokenRejected` if another token might help.
         """
-        if not split_url(url).hostname:
-            raise GraphError("no_endpoint")
         response = self._get(url, access_token, "application/json")
         try:
             answer = json_object(response, replace=True)
@@ -94,18 +92,18 @@ class GraphClient:
         :return: the image and its content type; None if there is none, or what came is not an image.
         :raises GraphError: as `get` does.
         """
-        if not self.endpoint:
-            return None
         try:
             response = self._get(f"{self.endpoint}/photo/$value", access_token, "image/*", limit=PHOTO_BYTES)
         except GraphError as error:
-            if error.kind in ("not_found", "not_understood"):
+            if error.kind in ("not_found", "not_understood", "no_endpoint"):
                 return None
             raise
         kind = next((kind for magic, kind in IMAGE_TYPES.items() if response.content.startswith(magic)), None)
         return (response.content, kind) if kind else None
 
     def _get(self, url: str, access_token: str, accept: str, **kwargs: Any) -> requests.Response:
+        if not split_url(url).hostname:
+            raise GraphError("no_endpoint")
         client_request_id = str(uuid.uuid4())
         headers = {
             "Authorization": f"Bearer {access_token}",

@@ -41,7 +41,7 @@ def records(folder):
 class Served:
     """The app, running as a process of its own. `url` is where; `log()` what it has logged; `settings` what it was told."""
 
-    def __init__(self, settings, folder, command=None, port=None, cwd=ROOT):
+    def __init__(self, settings, folder, command=None, port=None, cwd=ROOT, flask_app=None):
         self.port = port or free_port()
         self.url = f"http://localhost:{self.port}"
         self.folder, self.cwd = folder, cwd
@@ -54,6 +54,7 @@ class Served:
             sys.executable,
             "-m",
             "flask",
+            *(["--app", str(flask_app)] if flask_app else []),
             "run",
             "--host",
             "127.0.0.1",
@@ -130,7 +131,7 @@ def serve(box, tmp_path):
     started = []
 
     def start(**settings):
-        options = {name: settings.pop(name) for name in ("command", "port", "cwd") if name in settings}
+        options = {name: settings.pop(name) for name in ("command", "port", "cwd", "flask_app") if name in settings}
         settings = {name: value for name, value in {**box.settings, **settings}.items() if value is not None}
         started.append(Served(settings, tmp_path, **options))
         box.redirect_uris.add(started[-1].settings["REDIRECT_URI"])

@@ -1,10 +1,8 @@
 """The journeys that people make, from end to end."""
 
-import sys
 import time
 
 import jwt
-from conftest import free_port
 from visitor import Page, Visitor
 
 
@@ -121,9 +119,7 @@ def plain(*, context):
 
 def test_a_view_of_ones_own_gets_a_token_for_the_scopes_it_asks_for(serve, box, tmp_path):
     (tmp_path / "mine.py").write_text(ANOTHER_VIEW)
-    port = free_port()
-    command = [sys.executable, "-m", "flask", "--app", str(tmp_path / "mine.py"), "run", "--port", str(port)]
-    app = serve(command=command, port=port)
+    app = serve(flask_app=tmp_path / "mine.py")
     person = Visitor(app.url)
     assert person.sign_in(path="/plain").text == "Adèle Vance"
     asked = len(box.seen("token"))

@@ -19,7 +19,7 @@ import requests
 from conftest import free_port
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.utils import to_base64url_uint
-from visitor import Visitor
+from visitor import Visitor, cookies_of
 
 from sandbox.faults import Answer, Challenge, Delay, Fault, Silence, _send
 
@@ -49,10 +49,6 @@ def test_a_cookie_that_graph_sets_for_one_person_is_not_sent_with_anothers_reque
     Visitor(app.url).sign_in("adele", "/call_graph")
     Visitor(app.url).sign_in("alex", "/call_graph")
     assert [each.headers.get("Cookie") for each in box.log if each.endpoint in ("token", "me")] == [None] * 4
-
-
-def cookies_of(person):
-    return {"session": next(cookie.value for cookie in person.cookies if cookie.name == "session")}
 
 
 def test_the_end_of_a_slow_request_does_not_undo_a_refresh_that_another_made_meanwhile(person, box):
@@ -432,11 +428,7 @@ def show(*, context):
 
 def test_what_a_view_puts_into_the_session_survives_a_refresh(serve, tmp_path):
     (tmp_path / "mine.py").write_text(BASKET)
-    port = free_port()
-    app = serve(
-        command=[sys.executable, "-m", "flask", "--app", str(tmp_path / "mine.py"), "run", "--port", str(port)],
-        port=port,
-    )
+    app = serve(flask_app=tmp_path / "mine.py")
     person = Visitor(app.url)
     person.sign_in()
     assert person.get("/put").text == "1"

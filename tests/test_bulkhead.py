@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 from conftest import free_port
-from visitor import Visitor
+from visitor import Visitor, cookies_of
 
 from flask_entra.bulkhead import PATIENCE_SECONDS, Bulkhead, Busy
 from sandbox.faults import Delay, Silence
@@ -43,10 +43,6 @@ class Crowd:
         for thread in self._threads:
             thread.join(60)
         return self.answers
-
-
-def cookies_of(person):
-    return {"session": next(cookie.value for cookie in person.cookies if cookie.name == "session")}
 
 
 def seconds(url, path, status=200):

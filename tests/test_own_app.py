@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import jwt
 import pytest
-from conftest import ROOT, free_port
+from conftest import ROOT, bare_environment
 from visitor import Page, Visitor
 
 from sandbox.faults import Answer, Challenge, Silence
@@ -21,9 +22,7 @@ REJECTED = {"error": {"code": "InvalidAuthenticationToken", "message": "No."}}
 @pytest.fixture
 def own_app(serve):
     """tests/own_app, as its developer runs it."""
-    port = free_port()
-    command = [sys.executable, "-m", "flask", "--app", str(ROOT / "tests" / "own_app"), "run", "--port", str(port)]
-    return serve(command=command, port=port)
+    return serve(flask_app=ROOT / "tests" / "own_app")
 
 
 @pytest.fixture
@@ -217,9 +216,7 @@ def full():
 def with_views(serve, tmp_path):
     """The app with views of one's own beside it."""
     (tmp_path / "mine.py").write_text(VIEWS)
-    port = free_port()
-    command = [sys.executable, "-m", "flask", "--app", str(tmp_path / "mine.py"), "run", "--port", str(port)]
-    return Visitor(serve(command=command, port=port).url)
+    return Visitor(serve(flask_app=tmp_path / "mine.py").url)
 
 
 def test_the_context_is_the_same_whether_the_token_was_at_hand_or_refreshed(with_views, box):
@@ -273,8 +270,7 @@ def test_too_many_that_wait_for_an_api_of_ones_own_are_told_when_to_come_back(wi
 
 def test_a_late_write_does_not_take_a_newer_sign_in_away(with_views):
     with_views.sign_in()
-    late = Visitor(with_views.url)
-    late.cookies.update(with_views.cookies)
+    late = copy_of(with_views)
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(late.get, "/slow")
         time.sleep(0.4)
@@ -293,7 +289,7 @@ def test_a_write_does_not_wait_for_a_refresh_that_hangs(with_views, box):
         while not refreshes(box):
             time.sleep(0.05)
         began = time.monotonic()
-        assert Visitor.get(copy_of(with_views), "/write").text == "written"
+        assert copy_of(with_views).get("/write").text == "written"
         assert time.monotonic() - began < 2
         assert hanging.result().status_code == 503
 
@@ -365,10 +361,6 @@ with second.app_context():
 
 
 def test_one_helper_serves_every_app_that_a_factory_makes(box, tmp_path):
-    import subprocess
-
-    from conftest import bare_environment
-
     environment = bare_environment() | box.settings | {"SESSION_FILE_DIR": str(tmp_path / "sessions")}
     environment["PYTHONPATH"] = f"{ROOT / 'tests'}:{ROOT}"
     done = subprocess.run([sys.executable, "-c", FACTORY], env=environment, capture_output=True, text=True, timeout=60)

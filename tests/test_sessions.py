@@ -85,7 +85,7 @@ def store(request, tmp_path):
     """A store of each kind, to try by itself."""
     if request.param == "files":
         return FileStore(tmp_path / "sessions")
-    return RedisStore(request.getfixturevalue("redis_server").url)
+    return RedisStore(request.getfixturevalue("redis_server").url, threads=8)
 
 
 KEY = "ab" * 32
@@ -171,7 +171,7 @@ from pathlib import Path
 from flask_entra.sessions import files, redis
 
 kind, place, key = sys.argv[1:]
-store = redis.RedisStore(place) if kind == "redis" else files.FileStore(Path(place))
+store = redis.RedisStore(place, threads=8) if kind == "redis" else files.FileStore(Path(place))
 with store.lock(key):
     print("held", flush=True)
     time.sleep(60)
@@ -181,7 +181,7 @@ with store.lock(key):
 @pytest.mark.parametrize("kind", ["files", "redis"])
 def test_a_lock_is_kept_as_long_as_its_holder_lives_and_ends_with_it(kind, tmp_path, request, monkeypatch):
     place = request.getfixturevalue("redis_server").url if kind == "redis" else str(tmp_path / "sessions")
-    store = RedisStore(place) if kind == "redis" else FileStore(tmp_path / "sessions")
+    store = RedisStore(place, threads=8) if kind == "redis" else FileStore(tmp_path / "sessions")
     command = [sys.executable, "-c", HOLDER, kind, place, KEY]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as holder:
         try:

@@ -75,3 +75,8 @@ class Visitor(requests.Session):
     def signed_in(self):
         """Whether the app greets somebody."""
         return 'href="/logout"' in self.get("/").text
+
+
+def cookies_of(person):
+    """The session cookie of somebody who is signed in, for requests beside their browser's own."""
+    return {"session": next(cookie.value for cookie in person.cookies if cookie.name == "session")}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flask import Flask, request
 
-YEAR_SECONDS = 365 * 24 * 3600
+from flask_entra.pages.headers import YEAR_SECONDS
 
 
 def init_app(app: Flask) -> None:

@@ -275,10 +275,8 @@ OAUTH_ERRORS: dict[str, Explanation] = {
         _("Sign in again and accept them all, or correct SCOPE."),
         "sign_in",
     ),
-    "server_error": Explanation(502, _("Microsoft's sign-in has a problem."), _("Try again in a moment."), "sign_in"),
-    "temporarily_unavailable": Explanation(
-        503, _("Microsoft's sign-in is overloaded."), _("Try again in a moment."), "sign_in"
-    ),
+    "server_error": Explanation(502, _("Microsoft's sign-in has a problem."), SOON, "sign_in"),
+    "temporarily_unavailable": Explanation(503, _("Microsoft's sign-in is overloaded."), SOON, "sign_in"),
 }
 OTHER_ERROR = Explanation(400, _("The sign-in could not be finished."), _AGAIN, "sign_in")
 

@@ -13,10 +13,10 @@ from werkzeug.datastructures import LanguageAccept
 from werkzeug.http import parse_accept_header
 
 from flask_entra import cookies
+from flask_entra.pages.headers import YEAR_SECONDS
 
 LANGUAGES = {"en": "English", "fr": "Français"}
 OWN_FOLDER = Path(__file__).parents[2] / "translations"  # of this package's texts, for an app that has others
-YEAR_SECONDS = 365 * 24 * 3600
 ACCEPTED_LENGTH = 200  # of Accept-Language; parsing eight kilobytes of it takes 19 ms
 
 _language: ContextVar[str] = ContextVar("language", default="en")
@@ -96,7 +96,8 @@ def _catalogue() -> NullTranslations:
 @functools.cache
 def _load(folder: str, code: str) -> NullTranslations:
     catalogue: NullTranslations = Translations.load(Path(folder), code)
-    catalogue.add_fallback(Translations.load(OWN_FOLDER, code))
+    if Path(folder) != OWN_FOLDER:
+        catalogue.add_fallback(Translations.load(OWN_FOLDER, code))
     return catalogue
 
 

@@ -30,7 +30,7 @@ class RedisStore:
     :param threads: how many threads the process answers requests with; a share of them may wait for Redis.
     """
 
-    def __init__(self, url: str, threads: int = 64):
+    def __init__(self, url: str, threads: int):
         import redis.backoff  # here, because a worker without Redis has no use for its 6 MB
         import redis.retry
 

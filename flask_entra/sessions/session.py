@@ -50,8 +50,7 @@ class Session(SessionMixin):
     def _looked_at(self) -> dict[str, Any]:
         self.accessed = True
         if self._data is None:
-            self._stored = self._read()
-            self._data = _decode(self._stored)
+            self._stored, self._data = self._read()
             self.personal = bool(self._data)
         return self._data
 
@@ -119,15 +118,15 @@ class Session(SessionMixin):
         self._delete_replaced()
 
     def _merged(self, record: bytes) -> bytes | None:
-        content = self._opened(record)
-        if content is None:
+        opened = self._opened(record)
+        if opened is None:
             return None
-        self._take_over(content)
+        self._take_over(*opened)
         return self._seal.close(msgspec.msgpack.encode(self._data))
 
-    def _take_over(self, stored: bytes) -> None:
+    def _take_over(self, stored: bytes, now: dict[str, Any]) -> None:
         """Take over what others have stored since, and keep what this request has changed."""
-        own, before, now = self._looked_at(), _decode(self._stored), _decode(stored)
+        own, before = self._looked_at(), _decode(self._stored)
         for name in before.keys() | now.keys() | own.keys():
             if not _same(name, own, before):  # this request has changed it
                 continue
@@ -151,12 +150,12 @@ class Session(SessionMixin):
             yield
             return
         with self._store.lock(self._seal.key):
-            content = self._read()
+            opened = self._read()
             if self.new:
                 self._data, self._vanished = {}, True
                 yield
                 return
-            self._take_over(content)
+            self._take_over(*opened)
             self._held = True
             try:
                 yield
@@ -187,28 +186,30 @@ class Session(SessionMixin):
             self._store.delete(self._replaced)
             self._replaced = None
 
-    def _read(self) -> bytes:
-        """The content that is stored. A session that the store does not know gets a new id: its own may be known to others."""
+    def _read(self) -> tuple[bytes, dict[str, Any]]:
+        """The content that is stored, encoded and decoded.
+
+        A session that the store does not know gets a new id: its own may be known to others.
+        """
         key = self._seal.key
         found = self._store.get(key)
-        content = self._opened(found[0]) if found else None
-        if content is None or found is None:
+        opened = self._opened(found[0]) if found else None
+        if opened is None or found is None:
             self._take_id(new_id())
             self.new = True
-            return _EMPTY
+            return _EMPTY, {}
         if found[1] < self._lifetime - TOUCH_SECONDS:
             self._store.touch(key, self._lifetime)
             self.extended = True
-        return content
+        return opened
 
-    def _opened(self, record: bytes) -> bytes | None:
+    def _opened(self, record: bytes) -> tuple[bytes, dict[str, Any]] | None:
         try:
             content = self._seal.open(record)
-            _decode(content)
+            return content, _decode(content)
         except (ValueError, msgspec.DecodeError):
             log.warning("A stored session does not open: it was damaged or altered. It counts as absent.")
             return None
-        return content
 
 
 def _decode(content: bytes) -> dict[str, Any]:

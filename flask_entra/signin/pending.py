@@ -63,7 +63,7 @@ def forget(response: Response, flow: dict[str, Any]) -> Response:
 def count_finished(response: Response) -> Response:
     """Note that a sign-in has been finished: in a cookie, because the session may be what gets lost."""
     count = str(_finished() + 1)
-    response.set_cookie(value=count, max_age=FINISHED_SECONDS, **cookies.attributes(current_app.config, FINISHED))
+    response.set_cookie(value=count, max_age=FINISHED_SECONDS, **_counter())
     return response
 
 
@@ -74,12 +74,12 @@ def finished_too_often() -> bool:
 
 def forget_finished(response: Response) -> Response:
     """Begin to count anew: the person has signed out."""
-    response.delete_cookie(**cookies.attributes(current_app.config, FINISHED))
+    response.delete_cookie(**_counter())
     return response
 
 
 def _finished() -> int:
-    return number(request.cookies.get(cookies.attributes(current_app.config, FINISHED)["key"], "")[:3]) or 0
+    return number(request.cookies.get(_counter()["key"], "")[:3]) or 0
 
 
 def _delete(response: Response, tab: str) -> Response:
@@ -98,6 +98,10 @@ def _cookie(tab: str) -> dict[str, Any]:
 
 def _marker(tab: str) -> dict[str, Any]:
     return cookies.attributes(current_app.config, f"begun-{tab}")
+
+
+def _counter() -> dict[str, Any]:
+    return cookies.attributes(current_app.config, FINISHED)
 
 
 def _serializer() -> itsdangerous.URLSafeTimedSerializer:

@@ -63,11 +63,8 @@ class Tenant:
         :param person: on whose behalf, by any name that tells people apart.
         :raises TenantUnavailable: too many wait already.
         """
-        try:
-            with self._http.waiting(self._discovery_url, person):
-                yield
-        except Busy as error:
-            raise TenantUnavailable(str(error), retry_after=error.retry_after) from error
+        with _too_many(), self._http.waiting(self._discovery_url, person):
+            yield
 
     def validate(self, token: object) -> dict[str, Any]:
         """Validate an ID token; see `id_token.validate`.
@@ -86,9 +83,8 @@ class Tenant:
         :raises TenantUnavailable: there is no answer in time, or one that says to come back later.
         """
         try:
-            response = self._http.fetch(method, url, **kwargs)
-        except Busy as error:
-            raise TenantUnavailable(str(error), retry_after=error.retry_after) from error
+            with _too_many():
+                response = self._http.fetch(method, url, **kwargs)
         except requests.Timeout as error:
             raise TenantUnavailable("no answer in time", timeout=True) from error
         except requests.RequestException as error:
@@ -159,3 +155,11 @@ class Tenant:
             raise IdTokenRefused("it is signed with a key that the authority does not publish (kid)")
         self._unknown_keys.pop(str(kid), None)
         return keys[kid]
+
+
+@contextlib.contextmanager
+def _too_many() -> Iterator[None]:
+    try:
+        yield
+    except Busy as error:
+        raise TenantUnavailable(str(error), retry_after=error.retry_after) from error
