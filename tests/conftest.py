@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -10,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import requests
+from programs import free_port, needs
+from redis_servers import Redis
 from visitor import Visitor
 
 from app_config import SETTINGS
@@ -17,12 +18,6 @@ from sandbox import Sandbox
 
 ROOT = Path(__file__).parent.parent
 NETWORK = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-
-
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 def bare_environment():
@@ -140,6 +135,15 @@ def serve(box, tmp_path):
     yield start
     for each in started:
         each.stop()
+
+
+@pytest.fixture
+def redis_server(tmp_path):
+    """A real Redis."""
+    needs("redis-server")
+    server = Redis(tmp_path / "redis", "--appendonly", "yes")
+    yield server
+    server.stop()
 
 
 @pytest.fixture

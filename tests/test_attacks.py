@@ -16,9 +16,9 @@ from urllib.parse import urlencode
 import itsdangerous
 import pytest
 import requests
-from conftest import free_port
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.utils import to_base64url_uint
+from programs import free_port
 from visitor import Visitor, cookies_of
 
 from sandbox.faults import Answer, Challenge, Delay, Fault, Silence, _send

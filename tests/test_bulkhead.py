@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
-from conftest import free_port
+from programs import free_port
 from visitor import Visitor, cookies_of
 
 from flask_entra.bulkhead import PATIENCE_SECONDS, Bulkhead, Busy

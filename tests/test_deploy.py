@@ -17,11 +17,12 @@ import jwt
 import pytest
 import requests
 import trustme
-from conftest import ROOT, free_port
+from conftest import ROOT
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
+from programs import free_port, needs
 from visitor import Page, Visitor
 
 from sandbox.faults import Answer, Delay
@@ -103,8 +104,7 @@ def test_a_procfile_starts_the_same():
 @pytest.fixture
 def nginx(tmp_path):
     """The project's nginx.conf in a real nginx, with names, paths and ports of this test."""
-    if not shutil.which("nginx"):
-        pytest.skip("nginx is not installed (Debian: apt-get install nginx)")
+    needs("nginx")
     authority = trustme.CA()
     certificate = authority.issue_cert("localhost")
     certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "site.pem")

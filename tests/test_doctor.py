@@ -7,7 +7,8 @@ import time
 
 import pytest
 import requests
-from conftest import ROOT, bare_environment, free_port
+from conftest import ROOT, bare_environment
+from programs import free_port
 from test_deploy import as_pem, make_certificate
 from test_settings import copy, served_from  # noqa: F401  a fixture
 from visitor import Page, Visitor

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import requests
 import trustme
-from conftest import free_port
+from programs import free_port
 from visitor import Page, Visitor
 
 

@@ -14,8 +14,9 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.frontend import parse_mapping_cfg
 from babel.messages.mofile import read_mo
 from babel.messages.pofile import read_po
-from conftest import Served, free_port
+from conftest import Served
 from playwright.sync_api import sync_playwright
+from programs import free_port
 
 from sandbox.people import Person, profile
 

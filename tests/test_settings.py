@@ -8,7 +8,8 @@ import sys
 
 import pytest
 import requests
-from conftest import ROOT, Served, bare_environment, free_port
+from conftest import ROOT, Served, bare_environment
+from programs import free_port
 from visitor import Page, Visitor
 
 import app_config

@@ -16,6 +16,7 @@ from flask_entra.clouds import GRAPH_CLOUDS, GUID
 from flask_entra.doctor.findings import Finding, Level
 from flask_entra.pages.languages import Day
 from flask_entra.pages.languages import Text as _
+from flask_entra.sessions.redis_address import SCHEMES, read_address
 from flask_entra.settings import Settings, number
 from flask_entra.urls import is_loopback, split_url
 
@@ -299,28 +300,41 @@ def _check_rest(settings: Settings) -> Iterator[Finding]:
         )
     if not number(settings["THREADS"]):
         yield Finding("THREADS", "wrong", _("is not a number above 0"), _("Correct it, or remove it."))
-    redis_url = settings["REDIS_URL"]
-    if redis_url.startswith(("redis://", "rediss://")) and not split_url(redis_url).hostname:
-        yield Finding(
-            "REDIS_URL",
-            "wrong",
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        if os.environ.get(name) and not Path(os.environ[name]).exists():
+            yield Finding(name, "wrong", _("names a file that is not there"), _("Correct it, or unset it."))
+    if settings["LOG_FORMAT"] not in ("text", "json"):
+        yield Finding("LOG_FORMAT", "wrong", _("is neither text nor json"), _("Use one of the two, or remove it."))
+
+
+def _check_redis(settings: Settings) -> Iterator[Finding]:
+    if not settings["REDIS_URL"]:
+        return
+    schemes = ", ".join(f"{scheme}://" for scheme in SCHEMES)
+    wrong = {
+        "scheme": (_("does not begin with redis://"), _("Begin it with one of these: %(schemes)s.", schemes=schemes)),
+        "host": (
             _("cannot be read as an address"),
             _("Percent-encode the special characters of its password, such as a slash or an at sign."),
-        )
-    elif redis_url and split_url(redis_url).scheme not in ("redis", "rediss", "unix"):
-        yield Finding("REDIS_URL", "wrong", _("does not begin with redis://, rediss:// or unix://"), _("Correct it."))
-    elif redis_url and not settings["SECRET_KEY"] and not settings["AZURE_FEDERATED_TOKEN_FILE"]:
+        ),
+        "master": (
+            _("does not name Sentinel's master"),
+            _("Write its name after the hosts: %(example)s.", example="redis+sentinel://host:26379/mymaster"),
+        ),
+        "database": (_("has a database that is not a number"), _("Correct it, or leave it out.")),
+    }
+    try:
+        read_address(settings["REDIS_URL"])
+    except ValueError as error:
+        yield Finding("REDIS_URL", "wrong", *wrong[str(error)])
+        return
+    if not settings["SECRET_KEY"] and not settings["AZURE_FEDERATED_TOKEN_FILE"]:
         yield Finding(
             "SECRET_KEY",
             "odd",
             _("is missing, so it changes with the client secret, and sign-ins that are under way then fail"),
             _("Set it to 32 or more random characters, the same on every machine."),
         )
-    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
-        if os.environ.get(name) and not Path(os.environ[name]).exists():
-            yield Finding(name, "wrong", _("names a file that is not there"), _("Correct it, or unset it."))
-    if settings["LOG_FORMAT"] not in ("text", "json"):
-        yield Finding("LOG_FORMAT", "wrong", _("is neither text nor json"), _("Use one of the two, or remove it."))
 
 
 def _is_microsoft(host: str | None) -> bool:
@@ -340,5 +354,6 @@ _CHECKS = (
     _check_redirect_uri,
     _check_scope,
     _check_endpoint,
+    _check_redis,
     _check_rest,
 )

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class FileStore:
-    """A file a session, its time of modification set to when it expires.
+    """A file a session, its time of modification set to when it may be removed.
 
     Files are written whole and then renamed into place, so neither a crash nor a reader ever meets half of one. They lie in a
     folder that the store makes and marks, and nothing else is ever deleted. A folder that belongs to somebody else, or that
@@ -64,13 +64,12 @@ class FileStore:
         if not (self._sound and self._locks.exists()):  # a cleaner of temporary files may have been here
             self._make_folder()
 
-    def get(self, key: str) -> tuple[bytes, float] | None:
+    def get(self, key: str) -> bytes | None:
         try:
             if not self._sound:
                 self._make_folder()
             with open(f"{self._folder}/{key}", "rb", buffering=0) as file:
-                seconds = os.fstat(file.fileno()).st_mtime - time.time()
-                return (file.read(), seconds) if seconds > 0 else None
+                return file.read()
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -92,17 +91,9 @@ class FileStore:
     def update(self, key: str, change: Callable[[bytes], bytes | None], seconds: int) -> None:
         with self._hold(f"{key}.write", WRITE_SECONDS):
             found = self.get(key)
-            value = change(found[0]) if found else None
+            value = None if found is None else change(found)
             if value is not None:
                 self.add(key, value, seconds)
-
-    def touch(self, key: str, seconds: int) -> None:
-        try:
-            os.utime(self._folder / key, (time.time(), time.time() + seconds))
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            raise unavailable(error) from error
 
     def delete(self, key: str) -> None:
         with contextlib.ExitStack() as stack:
@@ -132,6 +123,9 @@ class FileStore:
 
     def ping(self) -> None:
         probe(self)
+
+    def evicts(self) -> str | None:
+        return None
 
     def prune(self, spare: float) -> int:
         removed = 0

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, cast
 
 from flask_entra import deadlines
 from flask_entra.bulkhead import Bulkhead, Busy
+from flask_entra.sessions.redis_address import RedisAddress, read_address
+from flask_entra.sessions.redis_client import connect, server_of, servers
 from flask_entra.sessions.store import StoreUnavailable, probe, unavailable
 
 if TYPE_CHECKING:
@@ -21,62 +23,69 @@ POLL_SECONDS = 0.02
 LEASE_SECONDS = 4  # that a lock outlives a process that dies; it is renewed while it is held
 
 
+class _Server:
+    """One server: while it does not answer, one request at a time finds out whether it does again."""
+
+    def __init__(self) -> None:
+        self.failing, self.trying = False, threading.Lock()
+
+
 class RedisStore:
     """A Redis key a session, which Redis itself expires.
 
-    While Redis does not answer, one request at a time finds out whether it does again; the others are refused at once.
+    While a server does not answer, one request at a time finds out whether it does again; the others are refused at once.
 
-    :param url: `redis://`, `rediss://` (TLS) or `unix://`.
+    :param url: as `redis_address` says.
     :param threads: how many threads the process answers requests with; a share of them may wait for Redis.
     """
 
     def __init__(self, url: str, threads: int):
-        import redis.backoff  # here, because a worker without Redis has no use for its 6 MB
-        import redis.retry
+        import redis  # here, because a worker without Redis has no use for its 6 MB
 
-        self._errors, self._unreachable = redis.RedisError, (redis.ConnectionError, redis.TimeoutError)
-        self._bulkhead = Bulkhead(threads)
-        self._failing, self._trying = False, threading.Lock()
+        self._errors = (redis.RedisError, redis.exceptions.RedisClusterException)
+        self._unreachable = (redis.ConnectionError, redis.TimeoutError)
+        self._bulkhead, self._servers = Bulkhead(threads), {"": _Server()}
         self._client: redis.Redis | None = None
-        # redis-py's own words for an address that cannot be read may hold a part of the password.
-        with contextlib.suppress(ValueError):
-            self._client = redis.Redis.from_url(
-                url,
-                socket_connect_timeout=1,
-                socket_timeout=1,
-                health_check_interval=30,
-                # One retry, because the retries of the health check, of connecting and of the command multiply.
-                retry=redis.retry.Retry(redis.backoff.ExponentialBackoff(cap=0.4, base=0.05), 1),
-            )
+        self._address: RedisAddress | None = None
+        with contextlib.suppress(ValueError):  # the doctor says so
+            self._address = read_address(url)
 
     @contextlib.contextmanager
-    def _reaching(self) -> Iterator[redis.Redis]:
-        if self._client is None:
+    def _reaching(self, name: str) -> Iterator[redis.Redis]:
+        """Reach the server that has a key."""
+        if self._address is None:
             raise StoreUnavailable("REDIS_URL cannot be read as an address")
+        server = self._servers[""]
         with contextlib.ExitStack() as stack:
-            if self._failing:
-                if not self._trying.acquire(blocking=False):
-                    raise StoreUnavailable("Redis did not answer just now")
-                stack.callback(self._trying.release)
             try:
+                if self._client:
+                    server = self._server_of(self._client, name)
+                if server.failing:
+                    if not server.trying.acquire(blocking=False):
+                        raise StoreUnavailable("Redis did not answer just now")
+                    stack.callback(server.trying.release)
                 stack.enter_context(self._bulkhead.place("Redis"))
+                self._client = self._client or connect(self._address)
                 yield self._client
-                self._failing = False
+                server.failing = False
             except Busy as error:
                 raise StoreUnavailable(str(error)) from error
             except self._errors as error:
-                self._failing = isinstance(error, self._unreachable)
+                server.failing = isinstance(error, self._unreachable)
                 raise unavailable(error) from error
+            except ValueError as error:  # an option that redis-py does not know
+                raise StoreUnavailable("REDIS_URL has an option that redis-py does not take") from error
 
-    def get(self, key: str) -> tuple[bytes, float] | None:
-        with self._reaching() as client, client.pipeline(transaction=False) as pipe:
-            pipe.get("session:" + key)
-            pipe.pttl("session:" + key)
-            value, milliseconds = pipe.execute()
-        return None if value is None else (value, milliseconds / 1000)
+    def _server_of(self, client: redis.Redis, name: str) -> _Server:
+        # While one node of a cluster hangs, the keys of the others are served as ever.
+        return self._servers.setdefault(server_of(client, name), _Server())
+
+    def get(self, key: str) -> bytes | None:
+        with self._reaching("session:" + key) as client:
+            return cast("bytes | None", client.get("session:" + key))
 
     def add(self, key: str, value: bytes, seconds: int) -> None:
-        with self._reaching() as client:
+        with self._reaching("session:" + key) as client:
             client.set("session:" + key, value, ex=seconds)
 
     def update(self, key: str, change: Callable[[bytes], bytes | None], seconds: int) -> None:
@@ -89,15 +98,11 @@ class RedisStore:
             if value is not None:
                 pipe.set(name, value, ex=seconds, xx=True)
 
-        with self._reaching() as client:
+        with self._reaching(name) as client:
             client.transaction(transaction, name)  # again, whenever another has changed it in between
 
-    def touch(self, key: str, seconds: int) -> None:
-        with self._reaching() as client:
-            client.expire("session:" + key, seconds)
-
     def delete(self, key: str) -> None:
-        with self._reaching() as client:
+        with self._reaching("session:" + key) as client:
             client.delete("session:" + key)
 
     @contextlib.contextmanager
@@ -110,12 +115,12 @@ class RedisStore:
             yield
         finally:
             released.set()
-            with contextlib.suppress(self._errors):  # a lease that has run out is not ours to give back
+            with contextlib.suppress(*self._errors):  # a lease that has run out is not ours to give back
                 lock.release()
 
     def _acquired(self, name: str, deadline: float) -> redis.lock.Lock:
         while True:
-            with self._reaching() as client:  # not while it waits: that is not for Redis
+            with self._reaching(name) as client:  # not while it waits: that is not for Redis
                 lock: redis.lock.Lock = client.lock(
                     name, timeout=LEASE_SECONDS, thread_local=False
                 )  # another thread renews it
@@ -127,11 +132,17 @@ class RedisStore:
 
     def _renew(self, lock: redis.lock.Lock, released: threading.Event) -> None:
         while not released.wait(LEASE_SECONDS / 4):
-            with contextlib.suppress(self._errors):
+            with contextlib.suppress(*self._errors):
                 lock.extend(LEASE_SECONDS, replace_ttl=True)
 
     def ping(self) -> None:
         probe(self)
+
+    def evicts(self) -> str | None:
+        with self._reaching("") as client:
+            answers = [node.info("memory") for node in servers(client)]
+        policies = {each["maxmemory_policy"] for each in answers if each.get("maxmemory")}
+        return next(iter(sorted(policies - {"noeviction"})), None)
 
     def prune(self, spare: float) -> int:
         return 0  # Redis has done it already

@@ -1,18 +1,21 @@
 """The seal of a stored session: a copy of the whole store reveals no token and lets nobody sign in.
 
 A record is found by one key that is derived from the session id, and encrypted and authenticated (AES-256-GCM) with another.
-Only the cookie holds the id. A record that was altered, or moved to another key, does not open.
+Only the cookie holds the id. A record that was altered, or moved to another key, does not open. The time when the session ends
+is sealed with it: somebody who may write to the store cannot make an old record last longer.
 """
 
 from __future__ import annotations
 
 import hashlib
 import secrets
+import struct
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 NONCE_BYTES = 12
+_END = struct.Struct(">d")
 
 
 def new_id() -> str:
@@ -29,25 +32,27 @@ class Seal:
 
     def __init__(self, sid: str):
         # Each half of the hash is independent of the other one, and of the id.
-        digest = hashlib.blake2b(sid.encode("utf-8", "surrogateescape"), person=b"session").digest()
+        digest = hashlib.blake2b(sid.encode("utf-8", "surrogateescape"), person=b"session 2").digest()
         self.key, self._encryption_key = digest[:32].hex(), digest[32:]
 
-    def close(self, content: bytes) -> bytes:
+    def close(self, content: bytes, end: float) -> bytes:
         """Encrypt a session's content.
 
+        :param end: when the session ends (Unix seconds).
         :return: the record.
         """
         nonce = secrets.token_bytes(NONCE_BYTES)
-        return nonce + AESGCM(self._encryption_key).encrypt(nonce, content, self.key.encode())
+        return nonce + AESGCM(self._encryption_key).encrypt(nonce, _END.pack(end) + content, self.key.encode())
 
-    def open(self, record: bytes) -> bytes:
+    def open(self, record: bytes) -> tuple[bytes, float]:
         """Decrypt a record.
 
-        :return: the session's content.
+        :return: the session's content, and when it ends (Unix seconds).
         :raises ValueError: it is not a record of this session, or was altered.
         """
         nonce, encrypted = record[:NONCE_BYTES], record[NONCE_BYTES:]
         try:
-            return AESGCM(self._encryption_key).decrypt(nonce, encrypted, self.key.encode())
+            opened = AESGCM(self._encryption_key).decrypt(nonce, encrypted, self.key.encode())
         except InvalidTag as error:
             raise ValueError("the record does not open") from error
+        return opened[_END.size :], _END.unpack(opened[: _END.size])[0]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from flask.sessions import SessionMixin
@@ -13,10 +14,18 @@ from flask.sessions import SessionMixin
 from flask_entra.sessions.seal import Seal, new_id
 from flask_entra.sessions.store import Store
 
-TOUCH_SECONDS = 3600  # an idle time is counted no finer than this, so that looking at a page writes nothing
+EXTEND_SECONDS = 3600  # an idle time is counted no finer than this, so that looking at a page writes nothing
 _EMPTY = msgspec.msgpack.encode({})
 
 log = logging.getLogger(__name__)
+
+
+class _Opened(NamedTuple):
+    """A record that has been opened: its content, encoded and decoded, and when it ends (Unix seconds)."""
+
+    content: bytes
+    data: dict[str, Any]
+    end: float
 
 
 class Session(SessionMixin):
@@ -50,7 +59,7 @@ class Session(SessionMixin):
     def _looked_at(self) -> dict[str, Any]:
         self.accessed = True
         if self._data is None:
-            self._stored, self._data = self._read()
+            self._stored, self._data, _ = self._read()
             self.personal = bool(self._data)
         return self._data
 
@@ -111,9 +120,9 @@ class Session(SessionMixin):
 
     def _add(self) -> None:
         # An old record that is gone has been deleted by a sign-out: what was in it must not come back under a new id.
-        if not self._replaced or self._cleared or self._store.get(self._replaced):
+        if not self._replaced or self._cleared or self._store.get(self._replaced) is not None:
             self._stored = msgspec.msgpack.encode(self._data)
-            self._store.add(self._seal.key, self._seal.close(self._stored), self._lifetime)
+            self._store.add(self._seal.key, self._sealed(self._stored), self._lifetime)
             self.new, self.extended = False, True
         self._delete_replaced()
 
@@ -121,12 +130,20 @@ class Session(SessionMixin):
         opened = self._opened(record)
         if opened is None:
             return None
-        self._take_over(*opened)
-        return self._seal.close(msgspec.msgpack.encode(self._data))
+        self._take_over(opened)
+        return self._sealed(msgspec.msgpack.encode(self._data), opened.end)
 
-    def _take_over(self, stored: bytes, now: dict[str, Any]) -> None:
+    def _with_new_end(self, record: bytes) -> bytes | None:
+        opened = self._opened(record)
+        return opened and self._sealed(opened.content, opened.end)
+
+    def _sealed(self, content: bytes, end: float = 0) -> bytes:
+        # A machine whose clock is behind must not end a session that another machine has stored.
+        return self._seal.close(content, max(end, time.time() + self._lifetime))
+
+    def _take_over(self, stored: _Opened) -> None:
         """Take over what others have stored since, and keep what this request has changed."""
-        own, before = self._looked_at(), _decode(self._stored)
+        own, before, now = self._looked_at(), _decode(self._stored), stored.data
         for name in before.keys() | now.keys() | own.keys():
             if not _same(name, own, before):  # this request has changed it
                 continue
@@ -134,7 +151,7 @@ class Session(SessionMixin):
                 own.pop(name, None)
             elif not _same(name, now, own):
                 own[name] = now[name]
-        self._stored = stored
+        self._stored = stored.content
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -155,7 +172,7 @@ class Session(SessionMixin):
                 self._data, self._vanished = {}, True
                 yield
                 return
-            self._take_over(*opened)
+            self._take_over(opened)
             self._held = True
             try:
                 yield
@@ -186,30 +203,36 @@ class Session(SessionMixin):
             self._store.delete(self._replaced)
             self._replaced = None
 
-    def _read(self) -> tuple[bytes, dict[str, Any]]:
-        """The content that is stored, encoded and decoded.
+    def _read(self) -> _Opened:
+        """What is stored.
 
         A session that the store does not know gets a new id: its own may be known to others.
         """
         key = self._seal.key
-        found = self._store.get(key)
-        opened = self._opened(found[0]) if found else None
-        if opened is None or found is None:
+        record = self._store.get(key)
+        if record is None:
+            log.warning("Session %s is not in the store: it has ended, or the store has lost it", key[:8])
+        opened = None if record is None else self._opened(record)
+        if opened is None:
             self._take_id(new_id())
             self.new = True
-            return _EMPTY, {}
-        if found[1] < self._lifetime - TOUCH_SECONDS:
-            self._store.touch(key, self._lifetime)
+            return _Opened(_EMPTY, {}, 0)
+        if opened.end - time.time() < self._lifetime - EXTEND_SECONDS:
+            self._store.update(key, self._with_new_end, self._lifetime)
             self.extended = True
         return opened
 
-    def _opened(self, record: bytes) -> tuple[bytes, dict[str, Any]] | None:
+    def _opened(self, record: bytes) -> _Opened | None:
         try:
-            content = self._seal.open(record)
-            return content, _decode(content)
+            content, end = self._seal.open(record)
+            opened = _Opened(content, _decode(content), end)
         except (ValueError, msgspec.DecodeError):
-            log.warning("A stored session does not open: it was damaged or altered. It counts as absent.")
+            log.warning("Session %s does not open: it was damaged or altered. It counts as absent", self._seal.key[:8])
             return None
+        if end <= time.time():
+            log.warning("Session %s has ended, and should not be in the store any more", self._seal.key[:8])
+            return None
+        return opened
 
 
 def _decode(content: bytes) -> dict[str, Any]:

@@ -29,18 +29,20 @@ def probe(store: Store) -> None:
         store.add(key, value, PROBE_SECONDS)
         found = store.get(key)
         store.delete(key)
-    if found is None or found[0] != value:
+    if found != value:
         raise StoreUnavailable("the session store does not keep what it is given")
 
 
 class Store(Protocol):
     """A store, shared among threads. Keys are hexadecimal, values opaque, times in seconds.
 
+    A value may stay longer than its time: it says itself when it ends, in what is sealed.
+
     All methods but `prune` raise `StoreUnavailable` when the store cannot be read or written.
     """
 
-    def get(self, key: str) -> tuple[bytes, float] | None:
-        """The value and the seconds it has left to live, or None."""
+    def get(self, key: str) -> bytes | None:
+        """The value, or None."""
 
     def add(self, key: str, value: bytes, seconds: int) -> None:
         """Store a new value."""
@@ -48,11 +50,10 @@ class Store(Protocol):
     def update(self, key: str, change: Callable[[bytes], bytes | None], seconds: int) -> None:
         """Store what `change` makes of a value that is there, while nobody else changes it; None leaves it as it is.
 
+        The new value lives for so many seconds from now.
+
         A value that has been deleted stays deleted. `change` may be called more than once, and does not wait for anything.
         """
-
-    def touch(self, key: str, seconds: int) -> None:
-        """Let a value live for so many seconds from now."""
 
     def delete(self, key: str) -> None:
         """Remove a value, if it is there."""
@@ -62,6 +63,9 @@ class Store(Protocol):
 
     def ping(self) -> None:
         """Find out whether the store can be used: write, read, lock and delete a probe."""
+
+    def evicts(self) -> str | None:
+        """The policy by which the store may delete live sessions to make room for others; None when it never does."""
 
     def prune(self, spare: float) -> int:
         """Remove the values that expired at least `spare` seconds ago.

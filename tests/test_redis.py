@@ -1,0 +1,293 @@
+"""Redis as it is sold and run: a cluster, Sentinel, Entra ID, Valkey's name; and what happens when one of its servers dies."""
+
+import json
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import jwt
+import pytest
+import requests
+import trustme
+from programs import free_port, needs
+from redis_servers import HOST, Cluster, Redis, Watched
+from visitor import Visitor
+
+from flask_entra.sessions.redis import RedisStore
+from flask_entra.sessions.redis_address import read_address
+from flask_entra.sessions.seal import Seal
+from flask_entra.sessions.store import StoreUnavailable
+
+KEY = "ab" * 32
+
+
+@pytest.fixture
+def servers(request, tmp_path):
+    needs("redis-server")
+    several = request.param(tmp_path / "servers")
+    yield several
+    several.stop()
+
+
+both = pytest.mark.parametrize("servers", [Cluster, Watched], indirect=True, ids=["cluster", "sentinel"])
+
+
+@both
+def test_every_method_of_the_store_works(servers):
+    store = RedisStore(servers.url, threads=8)
+    store.ping()
+    assert store.evicts() is None
+    for number in range(12):  # on each node of a cluster
+        key = f"{number:064x}"
+        store.add(key, b"0", 100)
+
+        def count(_, key=key):
+            store.update(key, lambda value: str(int(value) + 1).encode(), 100)
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(count, range(8)))
+        assert store.get(key) == b"8"
+        with store.lock(key):
+            pass
+        store.delete(key)
+        store.update(key, lambda value: b"late", 100)
+        assert store.get(key) is None
+
+
+@both
+def test_a_failover_under_load_signs_nobody_out(serve, servers):
+    """What is asked while there is no master may be a 503; nobody is ever signed out, and afterwards all is well."""
+    port = free_port()
+    app = serve(
+        REDIS_URL=servers.url,
+        port=port,
+        command=[sys.executable, "-m", "gunicorn", "app:app", "--bind", f"{HOST}:{port}", "--workers", "1"],
+    )
+    people = [Visitor(app.url) for _ in range(6)]
+    for person in people:
+        assert person.sign_in().status_code == 200, app.log()
+    assert requests.get(app.url + "/readyz", timeout=9).status_code == 200
+    stop, seen = threading.Event(), []
+
+    def look(person):
+        while not stop.is_set():
+            page = person.get("/")
+            seen.append(page.status_code)
+            assert page.status_code == 503 or "Ad\u00e8le" in page.text
+            stop.wait(0.02)
+
+    with ThreadPoolExecutor(len(people)) as pool:
+        loads = [pool.submit(look, person) for person in people]
+        sid = people[0].cookies["session"]
+        dies = servers.master if isinstance(servers, Watched) else servers.master_of("session:" + Seal(sid).key)
+        dies.stop(9)
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and not (503 in seen and seen[-60:] == [200] * 60):
+            time.sleep(0.05)
+        stop.set()
+        for load in loads:
+            load.result()
+    assert set(seen) == {200, 503}
+    assert seen[-60:] == [200] * 60
+    assert all(person.signed_in for person in people)
+    late = Visitor(app.url)
+    assert late.sign_in().status_code == 200
+    assert late.signed_in
+
+
+@pytest.mark.parametrize("servers", [Cluster], indirect=True)
+def test_while_a_node_hangs_the_sessions_on_the_others_are_served(servers):
+    store = RedisStore(servers.url, threads=8)
+    keys = [f"{number:064x}" for number in range(24)]
+    for key in keys:
+        store.add(key, b"value", 100)
+    hangs = servers.master_of("session:" + keys[0])
+    others = [key for key in keys if servers.master_of("session:" + key) is not hangs]
+    hangs.pause()
+    try:
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable):
+            store.get(keys[0])
+        with ThreadPoolExecutor(1) as pool:
+            trying = pool.submit(store.get, keys[0])
+            for key in others:
+                assert store.get(key) == b"value"
+            trying.exception()  # by now perhaps none: the node's replica takes over
+        assert time.monotonic() - began < 12
+    finally:
+        hangs.go_on()
+
+
+@pytest.fixture
+def replica(tmp_path, redis_server):
+    """A Redis that only copies another one: it can be read, not written."""
+    server = Redis(tmp_path / "replica", "--replicaof", f"{HOST} {redis_server.port}")
+    yield server
+    server.stop()
+
+
+def test_a_replica_is_not_ready(serve, replica):
+    app = serve(REDIS_URL=replica.url)
+    assert requests.get(app.url + "/readyz", timeout=9).status_code == 503
+    assert Visitor(app.url).sign_in().status_code == 503
+    assert requests.get(app.url + "/", timeout=9).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("policy", "memory", "found"),
+    [("allkeys-lru", "100mb", "allkeys-lru"), ("volatile-ttl", "100mb", "volatile-ttl"), ("noeviction", "100mb", None)]
+    + [("allkeys-lru", "0", None)],
+)
+def test_a_redis_that_may_delete_live_sessions_is_known(redis_server, policy, memory, found):
+    redis_server.client().config_set("maxmemory-policy", policy)
+    redis_server.client().config_set("maxmemory", memory)
+    assert RedisStore(redis_server.url, threads=8).evicts() == found
+
+
+def test_a_full_redis_is_not_ready(serve, redis_server):
+    app = serve(REDIS_URL=redis_server.url)
+    redis_server.client().set("something else", b"x" * 2_000_000)
+    redis_server.client().config_set("maxmemory", "1mb")
+    assert requests.get(app.url + "/readyz", timeout=9).status_code == 503
+    assert Visitor(app.url).sign_in().status_code == 503
+    redis_server.client().config_set("maxmemory", "0")
+    assert requests.get(app.url + "/readyz", timeout=9).status_code == 200
+
+
+def test_a_user_who_may_only_use_keys_is_enough(redis_server):
+    redis_server.client().acl_setuser(
+        "app",
+        enabled=True,
+        passwords=["+p/ss"],
+        keys=["session:*", "lock:*"],
+        commands=[
+            "+get",
+            "+set",
+            "+del",
+            "+watch",
+            "+unwatch",
+            "+multi",
+            "+exec",
+            "+evalsha",
+            "+eval",
+            "+script",
+            "+ping",
+        ],
+    )
+    store = RedisStore(redis_server.url.replace("//", "//app:p%2Fss@"), threads=8)
+    store.ping()
+    store.add(KEY, b"0", 100)
+    store.update(KEY, lambda value: b"1", 100)
+    assert store.get(KEY) == b"1"
+
+
+# --- Entra ID ---------------------------------------------------------------------------------------------------------
+
+OID = "11111111-2222-4333-8444-555555555555"
+TOKEN = jwt.encode(
+    {"oid": OID, "iat": time.time(), "exp": time.time() + 3600, "aud": "https://redis.azure.com"}, "k" * 32
+)
+
+
+class ManagedIdentity(BaseHTTPRequestHandler):
+    """The token endpoint that App Service gives an app with a managed identity."""
+
+    def do_GET(self):
+        self.server.asked.append(self.path)
+        expires = int(time.time()) + 3600
+        answer = {"access_token": TOKEN, "expires_on": expires, "resource": "x", "token_type": "Bearer"}
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(json.dumps(answer).encode())
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def managed_identity():
+    server = ThreadingHTTPServer((HOST, 0), ManagedIdentity)
+    server.asked = []
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def azure_redis(tmp_path):
+    """A Redis over TLS where one user, named after the managed identity, signs in with its token."""
+    needs("redis-server")
+    authority = trustme.CA()
+    authority.issue_cert("localhost", HOST).private_key_and_cert_chain_pem.write_to_path(tmp_path / "redis.pem")
+    authority.cert_pem.write_to_path(tmp_path / "vouches.pem")
+    tls_port, pem = free_port(), str(tmp_path / "redis.pem")
+    tls = ["--tls-port", str(tls_port), "--tls-cert-file", pem, "--tls-key-file", pem, "--tls-auth-clients", "no"]
+    server = Redis(tmp_path / "redis", *tls, "--tls-ca-cert-file", str(tmp_path / "vouches.pem"))
+    server.client().acl_setuser(OID, enabled=True, passwords=[f"+{TOKEN}"], keys=["*"], categories=["+@all"])
+    server.client().acl_setuser("default", enabled=False, keys=["*"], categories=["+@all"])
+    yield f"rediss+entraid://localhost:{tls_port}/0?ssl_ca_certs={tmp_path / 'vouches.pem'}"
+    server.stop()
+
+
+def test_the_machines_managed_identity_signs_in_to_redis_by_entra_id(serve, azure_redis, managed_identity):
+    endpoint = f"http://{HOST}:{managed_identity.server_port}/msi/token"
+    app = serve(REDIS_URL=azure_redis, IDENTITY_ENDPOINT=endpoint, IDENTITY_HEADER="x", AZURE_TOKEN_CREDENTIALS="prod")
+    person = Visitor(app.url)
+    assert person.sign_in().status_code == 200, app.log()
+    assert person.signed_in
+    assert "redis.azure.com" in managed_identity.asked[0]
+    assert TOKEN not in app.log()
+
+
+def test_entra_id_without_its_package_is_said(serve, tmp_path):
+    (tmp_path / "redis_entraid.py").write_text("raise ImportError")  # as if it were not installed
+    app = serve(REDIS_URL=f"rediss+entraid://localhost:{free_port()}", PYTHONPATH=str(tmp_path))
+    assert requests.get(app.url + "/readyz", timeout=9).status_code == 503
+    assert "needs the package redis-entraid" in app.log()
+
+
+# --- The address ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "urls", "master"),
+    [
+        ("redis://h", ["redis://h:6379/"], None),
+        ("valkey://u:p%2F@h:1/2?protocol=3", ["redis://u:p%2F@h:1/2?protocol=3"], None),
+        ("valkeys://h/0", ["rediss://h:6379/0"], None),
+        ("rediss://:p@a:1,b,[::1]:3/0", ["rediss://:p@a:1/0", "rediss://:p@b:6379/0", "rediss://:p@[::1]:3/0"], None),
+        ("redis+sentinel://:p@a,b:2/my%20master/3", ["redis://:p@a:26379/3", "redis://:p@b:2/3"], "my master"),
+        ("rediss+entraid://h:10000", ["rediss://h:10000/"], None),
+        ("unix:///run/redis.sock?db=1", ["unix:///run/redis.sock?db=1"], None),
+    ],
+)
+def test_an_address_is_read_whatever_redis_it_means(url, urls, master):
+    address = read_address(url)
+    assert list(address.urls) == urls
+    assert address.master == master
+
+
+@pytest.mark.parametrize(
+    ("url", "wrong"),
+    [
+        ("localhost:6379", "scheme"),
+        ("http://h", "scheme"),
+        ("redis+entraid://h", "scheme"),
+        ("redis://:pa/ssw0rd@h", "host"),
+        ("redis://", "host"),
+        ("redis://a,,b", "host"),
+        ("redis://h:port", "host"),
+        ("redis://[", "host"),
+        ("redis+sentinel://h", "master"),
+        ("redis+sentinel://h/", "master"),
+        ("redis+sentinel://h/master/x", "database"),
+        ("redis://h/zero", "database"),
+    ],
+)
+def test_what_is_wrong_with_an_address_is_named_and_nothing_of_it_quoted(url, wrong):
+    with pytest.raises(ValueError, match=f"^{wrong}$"):
+        read_address(url)
