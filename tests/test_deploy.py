@@ -1,16 +1,20 @@
 """As deployed: gunicorn, nginx with TLS in front, health, logs for machines, and credentials without secrets."""
 
+import contextlib
 import datetime
 import json
 import os
 import re
 import shutil
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import jwt
@@ -225,6 +229,63 @@ def test_nginx_writes_no_code_anywhere_and_redeems_none_twice(behind_nginx, box,
     for log in tmp_path.glob("*"):
         if log.is_file():
             assert code not in log.read_text(errors="replace"), log
+
+
+HALF_SENT = {
+    "a head": b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Half: ",
+    "a body": b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nx",
+}
+
+
+@posix
+@pytest.mark.parametrize("begun", HALF_SENT.values(), ids=HALF_SENT)
+def test_half_sent_requests_hold_up_nobody_behind_nginx(nginx, gunicorn, begun):
+    url, ports, vouches = nginx
+    settings = {"REDIRECT_URI": f"{url}/getAToken", "TRUSTED_PROXY_COUNT": "1"}
+    gunicorn(port=ports[0], THREADS="4", WEB_CONCURRENCY="1", **settings)
+    tls = ssl.create_default_context(cafile=vouches)
+    with contextlib.ExitStack() as stack:
+        for _ in range(30):
+            plain = socket.create_connection(("127.0.0.1", urlsplit(url).port))
+            stack.enter_context(tls.wrap_socket(plain, server_hostname="localhost")).sendall(begun)
+        assert visitor(url, vouches).get("/", timeout=5).status_code == 200
+        assert requests.get(f"http://127.0.0.1:{ports[0]}/healthz", timeout=5).status_code == 200
+
+
+@posix
+def test_behind_nginx_too_only_an_opened_page_signs_out(behind_nginx):
+    url, _apps, vouches = behind_nginx
+    person = visitor(url, vouches)
+    person.sign_in()
+    for dest in ("image", "script", "style", "iframe"):
+        person.get("/logout", headers={"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": dest}, follow=False)
+        assert person.signed_in
+    person.get("/logout", headers={"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Dest": "document"}, follow=False)
+    assert not person.signed_in
+
+
+# --- Tracing ----------------------------------------------------------------------------------------------------------
+
+
+def test_no_trace_holds_the_authorization_code(serve, box):
+    """OpenTelemetry's own command, which records the URL of each request."""
+    port = free_port()
+    command = [str(Path(sys.executable).with_name("opentelemetry-instrument")), sys.executable]
+    app = serve(
+        command=[*command, "-m", "flask", "run", "--port", str(port)],
+        port=port,
+        OTEL_TRACES_EXPORTER="console",
+        OTEL_METRICS_EXPORTER="none",
+        OTEL_LOGS_EXPORTER="none",
+    )
+    person = Visitor(app.url)
+    answer = person.answer("adele", "/login?next=/call_graph")
+    assert "Retail Manager" in person.get(answer).text
+    app.stop(signal.SIGINT)
+    assert '"http.target": "/login?next=/call_graph"' in app.log()
+    assert '"http.target": "/getAToken"' in app.log()
+    for secret in ("code", "state"):
+        assert parse_qs(urlsplit(answer).query)[secret][0] not in app.log()
 
 
 # --- Health -----------------------------------------------------------------------------------------------------------

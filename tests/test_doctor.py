@@ -79,6 +79,8 @@ SLIPS = [
     ("REDIS_URL", "localhost:6379", "wrong", "redis://"),
     ("SECRET_KEY", "short", "wrong", "guessed"),
     ("REDIS_URL", "redis://:pa/ssw0rd@localhost:6379", "wrong", "cannot be read as an address"),
+    ("REDIS_URL", "redis+sentinel://localhost", "wrong", "does not name Sentinel's master"),
+    ("REDIS_URL", "redis://localhost/first", "wrong", "has a database that is not a number"),
     ("LOG_FORMAT", "xml", "wrong", "neither text nor json"),
     ("THREADS", "0", "wrong", "is not a number above 0"),
     ("THREADS", "many", "wrong", "is not a number above 0"),
@@ -275,6 +277,30 @@ def test_a_redis_that_cannot_be_reached_is_found_and_its_password_not_shown(run_
     assert status == 1
     assert "✗ REDIS_URL cannot be used" in printed
     assert "opensesame" not in printed
+
+
+def test_a_redis_that_may_delete_live_sessions_is_worth_a_look(run_doctor, redis_server):
+    redis_server.client().config_set("maxmemory", "100mb")
+    redis_server.client().config_set("maxmemory-policy", "allkeys-lru")
+    status, printed = run_doctor(REDIS_URL=redis_server.url, SECRET_KEY="k" * 32)
+    assert status == 0
+    assert "! REDIS_URL may delete live sessions when its memory is full (maxmemory-policy allkeys-lru)" in printed
+    assert "noeviction" in printed
+    redis_server.client().config_set("maxmemory-policy", "noeviction")
+    assert "✓ REDIS_URL can be used" in run_doctor(REDIS_URL=redis_server.url, SECRET_KEY="k" * 32)[1]
+
+
+@pytest.mark.parametrize(
+    ("uri", "proxies", "asked"),
+    [
+        ("https://app.example.com/getAToken", "0", True),
+        ("https://app.example.com/getAToken", "1", False),
+        ("http://localhost:5000/getAToken", "0", False),
+    ],
+)
+def test_an_app_for_the_internet_needs_a_buffering_proxy(run_doctor, uri, proxies, asked):
+    printed = run_doctor(REDIRECT_URI=uri, TRUSTED_PROXY_COUNT=proxies)[1]
+    assert ("! TRUSTED_PROXY_COUNT is 0" in printed and "buffering proxy" in printed) == asked
 
 
 def test_a_dotenv_that_is_not_read_or_is_tracked_by_git_is_found(run_doctor, copy):  # noqa: F811

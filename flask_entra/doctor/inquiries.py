@@ -19,7 +19,7 @@ from flask_entra.http_client import BoundedSession
 from flask_entra.pages.languages import Text as _
 from flask_entra.pages.problems import explain, sign_in_details
 from flask_entra.sessions.store import StoreUnavailable
-from flask_entra.settings import Settings
+from flask_entra.settings import Settings, number
 from flask_entra.signin.auth import Auth
 from flask_entra.signin.errors import SignInError, TenantUnavailable
 from flask_entra.signin.id_token import LEEWAY_SECONDS
@@ -40,7 +40,7 @@ def examine(app: Flask, auth: Auth, port: int) -> list[Finding]:
     """
     settings: Settings = app.config["SETTINGS"]
     findings = check_settings(settings, taken_paths(app))
-    findings += [*_check_git(settings), *_check_names(settings), *_check_port(settings, port)]
+    findings += [*_check_git(settings), *_check_names(settings), *_check_port(settings, port), *_check_proxy(settings)]
     found = {name for finding in findings for name in str(finding.setting).split(" + ")}
     sound = not any(finding.level == "wrong" for finding in findings)
     findings += [
@@ -80,6 +80,20 @@ def _check_port(settings: Settings, port: int) -> Iterator[Finding]:
         )
 
 
+def _check_proxy(settings: Settings) -> Iterator[Finding]:
+    if is_loopback(split_url(settings["REDIRECT_URI"]).hostname) or number(settings["TRUSTED_PROXY_COUNT"]) != 0:
+        return
+    yield Finding(
+        "TRUSTED_PROXY_COUNT",
+        "odd",
+        _("is 0, so nothing seems to stand between this app and the internet"),
+        _(
+            "Put a buffering proxy such as nginx in front, and count it here: "
+            "half-sent requests can take all threads of an app that is reached directly."
+        ),
+    )
+
+
 def _check_git(settings: Settings) -> Iterator[Finding]:
     dotenv = settings.dotenv
     if not dotenv.exists():
@@ -113,6 +127,13 @@ def _ask_store(app: Flask) -> list[Finding]:
             else _("Check the path and its owner.")
         )
         return [Finding(name, "wrong", _("cannot be used: %(error)s", error=error), mend)]
+    if policy := app.extensions["session_store"].evicts():
+        found = _("may delete live sessions when its memory is full (maxmemory-policy %(policy)s)", policy=policy)
+        return [
+            Finding(
+                name, "odd", found, _("Set maxmemory-policy to noeviction: a deleted session is a person signed out.")
+            )
+        ]
     return [Finding(name, "right", _("can be used"))]
 
 

@@ -28,7 +28,7 @@ from flask_entra.clouds import comparable_scopes
 from flask_entra.http_client import BoundedSession
 from flask_entra.sessions.session import Session
 from flask_entra.sessions.store import StoreUnavailable
-from flask_entra.signin import pending, tokens
+from flask_entra.signin import answers, pending, tokens
 from flask_entra.signin.errors import SignInError, SignInRequired, TenantUnavailable
 from flask_entra.signin.paths import LOGIN, LOGOUT, local_path
 from flask_entra.signin.tenant import Tenant
@@ -75,6 +75,7 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         routes.get(route_of(app.config["REDIRECT_URI"]), endpoint="answer")(self.auth_response)
         routes.get(LOGOUT, endpoint="logout")(self.logout)
         app.register_blueprint(routes)
+        answers.init_app(app)
         app.register_error_handler(SignInRequired, self._sign_in_first)
 
     @property
@@ -187,16 +188,17 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         :raises IdTokenRefused: the ID token fails a check.
         :raises TenantUnavailable: the authority cannot be reached.
         """
-        if request.args.get("state") == NOBODY:
+        answer = answers.parameters()
+        if answer.get("state") == NOBODY:
             return redirect("/")
-        flow = pending.recall()
+        flow = pending.recall(answer.getlist("state"))
         if flow is None:
             if self.user:  # the answer to a sign-in that is finished already: the person went back, or clicked twice
                 return redirect("/")
             raise SignInError("no_sign_in_begun")
         g.return_to = flow["next"]  # for the page of a failure
         try:
-            self._tokens.finish(flow, request.args)
+            self._tokens.finish(flow, answer)
         except SignInError:
             self._used_up(flow)
             raise

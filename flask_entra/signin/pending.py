@@ -40,9 +40,12 @@ def remember(response: Response, flow: dict[str, Any]) -> None:
     response.set_cookie(value=str(int(time.time() * 1000)), max_age=SIGN_IN_SECONDS, **_marker(tab))
 
 
-def recall() -> dict[str, Any] | None:
-    """The sign-in that this answer of the authority belongs to; None if this browser has begun no such sign-in."""
-    states = request.args.getlist("state")
+def recall(states: list[str]) -> dict[str, Any] | None:
+    """The sign-in that an answer of the authority belongs to.
+
+    :param states: each `state` of the answer; there must be one.
+    :return: as `remember` was given it; None if this browser has begun no such sign-in.
+    """
     if len(states) != 1:
         return None
     tab = _tab(states[0])
