@@ -8,7 +8,8 @@ import app_config
 from flask_entra import logs
 
 loaded = app_config.load()  # (gunicorn has a setting named config)
-# PORT is set by a platform whose proxy connects from outside this machine; otherwise a proxy on this machine connects.
+# PORT is set by a platform whose proxy connects from outside this machine; otherwise a proxy on this machine connects. Without
+# a proxy that buffers requests, a few half-sent ones would take all threads (SECURITY.md).
 bind = f"0.0.0.0:{os.environ['PORT']}" if "PORT" in os.environ else "127.0.0.1:8000"
 # Graph is waited for, not computed: threads serve many people at once while a process computes for one.
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))

@@ -16,12 +16,37 @@ from urllib.parse import urlencode
 import itsdangerous
 import pytest
 import requests
+from conftest import Served
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.utils import to_base64url_uint
-from programs import free_port
+from programs import free_port, needs
+from redis_servers import Redis
 from visitor import Visitor, cookies_of
 
 from sandbox.faults import Answer, Challenge, Delay, Fault, Silence, _send
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="gunicorn does not run on Windows")
+
+
+@pytest.fixture(scope="module")
+def deployed(shared_box, tmp_path_factory):
+    """The app as it is deployed: under gunicorn, its sessions in Redis."""
+    needs("redis-server")
+    folder, port = tmp_path_factory.mktemp("deployed"), free_port()
+    server = Redis(folder / "redis", "--save", "")
+    command = [sys.executable, "-m", "gunicorn", "app:app", "--bind", f"127.0.0.1:{port}", "--workers", "1"]
+    app = Served({**shared_box.settings, "REDIS_URL": server.url}, folder, command, port)
+    yield app
+    app.stop()
+    server.stop()
+
+
+@pytest.fixture(params=["flask run with files", pytest.param("gunicorn with Redis", marks=posix)])
+def app(request, box):
+    """Both ways to run the app."""
+    app = request.getfixturevalue("deployed" if "gunicorn" in request.param else "shared_app")
+    box.redirect_uris.add(app.settings["REDIRECT_URI"])
+    return app
 
 
 class EarlyHints(Fault):
@@ -81,9 +106,10 @@ def test_the_end_of_a_slow_request_does_not_put_its_old_cookie_over_a_new_sign_i
 
 
 def memory(app):
-    """The most memory that the app's process ever had, in MB."""
-    status = Path(f"/proc/{app.process.pid}/status").read_text()
-    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) // 1024
+    """The most memory that one of the app's processes ever had, in MB."""
+    children = Path(f"/proc/{app.process.pid}/task/{app.process.pid}/children").read_text().split()
+    statuses = [Path(f"/proc/{pid}/status").read_text() for pid in (app.process.pid, *children)]
+    return max(int(re.search(r"VmHWM:\s+(\d+)", status)[1]) for status in statuses) // 1024
 
 
 linux = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
@@ -293,18 +319,15 @@ def test_a_thousand_forged_markers_make_no_answer_without_end(app):
 def test_who_waits_for_a_refresh_that_fails_does_not_wait_for_another(person, box):
     box.access_token_lifetime = 1
     person.sign_in()
-    box.misbehave("token", Silence(60), times=None)
-    cookies = cookies_of(person)
+    box.misbehave("token", Silence(1.5), times=None)
+    cookies, before = cookies_of(person), len(box.seen("token"))
 
     def call(_):
-        began = time.monotonic()
-        page = requests.get(person.url + "/call_graph", cookies=cookies, timeout=60)
-        return page.status_code, time.monotonic() - began
+        return requests.get(person.url + "/call_graph", cookies=cookies, timeout=60).status_code
 
     with ThreadPoolExecutor(6) as pool:
-        for status, seconds in pool.map(call, range(6)):
-            assert status == 503
-            assert seconds < 12
+        assert list(pool.map(call, range(6))) == [502] * 6
+    assert len(box.seen("token")) == before + 1
     box.behave()
     assert person.get("/call_graph").status_code == 200
 
