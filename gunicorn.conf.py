@@ -5,7 +5,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import app_config
-from flask_entra import logs
+from flask_entra import access_log, logs
 
 loaded = app_config.load()  # (gunicorn has a setting named config)
 # PORT is set by a platform whose proxy connects from outside this machine; otherwise a proxy on this machine connects. Without
@@ -22,6 +22,5 @@ graceful_timeout = 30  # longer than a request to Entra and one to Graph may tak
 # A fresh process now and then, and not all of them at once.
 max_requests = 50_000
 max_requests_jitter = 10_000
-# The path without its query: the redirect URI's holds the authorization code.
-access_log_format = '%(h)s "%(m)s %(U)s" %(s)s %(B)s bytes %(L)s s'
+logger_class = access_log.JsonLogger if loaded["LOG_FORMAT"] == "json" else access_log.TextLogger
 logconfig_dict = logs.config(loaded["LOG_FORMAT"])

@@ -11,9 +11,6 @@ from typing import Any
 
 from flask import Flask, has_request_context, request
 
-# The fields of an access line as JSON, by gunicorn's names for them. The path is without its query.
-_ACCESS_TEXTS = {"address": "h", "method": "m", "path": "U"}
-_ACCESS_NUMBERS = {"status": "s", "bytes": "B", "seconds": "L"}
 _ENVIRON = "flask_entra.request_id"
 _ID = re.compile(r"[\w.:/+=-]{1,100}", re.ASCII)
 _FIELDS = "%(asctime)s %(levelname)s %(name)s %(request_id)s %(message)s"
@@ -53,7 +50,6 @@ def config(log_format: str) -> dict[str, Any]:
         "root": {"level": "INFO", "handlers": ["stderr"]},
         "loggers": {
             "gunicorn.error": {"handlers": [], "propagate": True},
-            "gunicorn.access": {"handlers": [], "propagate": True},
             # The development server's lines have a time of their own. The query of the redirect URI holds the code.
             "werkzeug": {"filters": ["no_query"], "handlers": ["server"], "propagate": False},
         },
@@ -62,7 +58,19 @@ def config(log_format: str) -> dict[str, Any]:
 
 def request_id() -> str:
     """The id of the request that is being answered: what an error page shows, and what finds its log lines."""
-    return str(request.environ.get(_ENVIRON, "-"))
+    return request_id_of(request.environ)
+
+
+def request_id_of(environ: Mapping[str, Any]) -> str:
+    """The id of a request, by its WSGI environment."""
+    return str(environ.get(_ENVIRON, "-"))
+
+
+def printable(line: str) -> str:
+    """A text that a visitor may have written, on one line and without a control character."""
+    if line.isprintable():
+        return line
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
 def _with_request_id(wsgi_app: Callable[..., Iterable[bytes]], trusted: bool) -> Callable[..., Iterable[bytes]]:
@@ -80,24 +88,14 @@ def _with_request_id(wsgi_app: Callable[..., Iterable[bytes]], trusted: bool) ->
 class _OneLine(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:
         # A text that a visitor wrote into a parameter must not look like a line of ours, nor command a terminal.
-        return _printable(super().formatMessage(record))
+        return printable(super().formatMessage(record))
 
     def formatException(self, ei: Any) -> str:
-        return "\n".join("  " + _printable(line) for line in super().formatException(ei).split("\n"))
-
-
-def _printable(line: str) -> str:
-    if line.isprintable():
-        return line
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+        return "\n".join("  " + printable(line) for line in super().formatException(ei).split("\n"))
 
 
 def _add_request_id(record: logging.LogRecord) -> bool:
     record.request_id = request_id() if has_request_context() else "-"
-    if record.name == "gunicorn.access" and isinstance(record.args, Mapping):
-        record.request_id = record.args["{x-request-id}o"]
-        record.__dict__.update({name: record.args[atom] for name, atom in _ACCESS_TEXTS.items()})
-        record.__dict__.update({name: float(str(record.args[atom] or 0)) for name, atom in _ACCESS_NUMBERS.items()})
     return True
 
 
