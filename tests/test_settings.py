@@ -154,10 +154,11 @@ ROOMS = [
     {"wiring"},
     {"doctor", "health"},
     {"pages"},
+    {"memberships"},
     {"signin"},
     {"sessions", "graph"},
     {"http_client"},
-    {"bulkhead", "bearer", "certificates", "clouds", "cookies", "deadlines", "logs", "settings", "urls"},
+    {"bulkhead", "bearer", "callers", "certificates", "clouds", "cookies", "deadlines", "logs", "settings", "urls"},
 ]
 
 
