@@ -60,8 +60,8 @@ def _about_roles(roles: set[str], registration: dict[str, Any]) -> Finding:
     entries = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
     missing = roles - {str(entry.get("value")) for entry in entries if entry.get("isEnabled")}
     if not missing:
-        return Finding(_ROLES, "right", _("that views name are in the app registration"))
-    found = _("that no ID token ever has are named by views: %(roles)s", roles=_listed(missing))
+        return Finding(_ROLES, "right", _("are in the app registration"))
+    found = _("are named by views, and no ID token ever has these: %(roles)s", roles=_listed(missing))
     return Finding(_ROLES, "odd", found, _ADD_ROLES)
 
 

@@ -11,7 +11,7 @@ from flask_entra.signin.authorization import claimed, is_overage
 from flask_entra.signin.errors import NotAllowed
 
 LONG = 1000  # characters of a claim that are shown
-MANY = 200  # roles and groups that are shown: as many groups as a token can name
+MANY = 200  # claims, roles and groups that are shown: as many groups as a token can name
 TIMES = ("auth_time", "iat", "nbf", "exp", "xms_pl")  # the claims that are Unix seconds
 
 
@@ -24,7 +24,7 @@ def show(user: dict[str, Any], granted: Sequence[tuple[list[str], int]]) -> dict
         (whether there are too many groups for the token), `tokens` (scopes and end of each access token), `issued` and `ends`
         (times of the ID token).
     """
-    claims = [(name, _moment(value) if name in TIMES else _text(value)) for name, value in sorted(user.items())]
+    claims = [(name, _moment(value) if name in TIMES else _text(value)) for name, value in sorted(user.items())[:MANY]]
     return {
         "claims": claims,
         "roles": _believed(user, "roles"),

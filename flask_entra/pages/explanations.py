@@ -321,17 +321,17 @@ ROLE_MISSING = Explanation(
     _("You do not have the role that this page is for."),
     _(
         "An administrator of your organization gives it to you, under Enterprise applications › Users and groups. "
-        "If you have it only since a moment ago, sign in again to pick it up."
+        "If you were given it only a moment ago, sign in again to pick it up."
     ),
     "pick_up",
     NOT_ALLOWED,
 )
 GROUP_MISSING = Explanation(
     403,
-    _("This page is for the members of a group that you are not in."),
+    _("This page is for members of a group that you are not in."),
     _(
         "An administrator of your organization can add you to it. "
-        "If you are in it only since a moment ago, sign in again to pick it up."
+        "If you were added only a moment ago, sign in again to pick it up."
     ),
     "pick_up",
     NOT_ALLOWED,
