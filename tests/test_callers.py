@@ -181,6 +181,11 @@ def mistake():
     1 / 0
 
 
+@app.get("/step")
+def step():
+    raise __import__("flask_entra").SignInRequired(__import__("flask").request.args["claims"])
+
+
 @app.get("/busy")
 def busy():
     raise Busy("https://api.example")
@@ -219,6 +224,12 @@ def test_what_flask_itself_refuses_too(views, box, language):
     head = person.head(person.url + "/photo", timeout=9)
     assert (head.status_code, head.text) == (401, "")
     assert head.headers["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("claims", ["not json", "[]", '{"access_token": 5}', "[" * 9000, ""])
+def test_claims_that_are_no_claims_are_not_passed_on(views, box, claims):
+    body = problem(Visitor(views.url).get("/step", params={"claims": claims}, headers=FETCH), 401)
+    assert "claims" not in body
 
 
 def test_sign_in_and_sign_out_asked_for_by_a_script_lead_nowhere(person):

@@ -346,7 +346,7 @@ def test_without_a_graph_to_ask_the_page_says_so(serve, box, tmp_path):
         ({"groups": ["Finance"]}, ValueError, "'Finance' is not the id of a group. Copy the Object ID"),
         ({"groups": []}, ValueError, "names no group"),
         ({"scopes": "User.Read"}, TypeError, "scopes is a list of texts"),
-        ({"scopes": ["User.Read", "api://x/Y"]}, ValueError, "scopes of several APIs"),
+        ({"scopes": [""]}, ValueError, "an entry is empty"),
     ],
 )
 def test_what_is_written_wrong_is_said_at_once(wrong, error, words):
@@ -436,6 +436,16 @@ def test_two_apis_get_tokens_of_their_own_audience_from_one_sign_in(person, box)
     assert all(
         not {box.orders_scope, "User.Read"} <= set(each.query["scope"].split()) for each in box.seen("authorize")
     )
+
+
+def test_scopes_of_two_apis_at_once_are_explained(serve, box, tmp_path):
+    decorated = f"@app.get('/two')\n@auth.login_required(scopes={['User.Read', box.orders_scope]})\n"
+    (tmp_path / "mine.py").write_text(f"from app import app, auth\n\n\n{decorated}def two(*, context):\n    pass\n")
+    person = Visitor(serve(flask_app=tmp_path / "mine.py").url)
+    page = person.go_on(person.get("/two"))
+    assert page.status_code == 500
+    assert "AADSTS28000" in text(page)
+    assert "of several APIs" in text(page)
 
 
 def test_a_new_sign_in_is_not_needed_for_the_second_api_once_both_are_consented(person, box):

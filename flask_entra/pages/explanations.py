@@ -226,6 +226,13 @@ ENTRA_ERRORS: dict[str, Explanation] = {
         _("SCOPE names an API that the app registration does not list."),
         _("Add it under API permissions."),
     ),
+    "AADSTS28000": Explanation(
+        500,
+        _("The permissions that were asked for are of several APIs, and a token is for one."),
+        _(
+            "Keep the scopes of one API in SCOPE and in each view; a view gets the other's token by auth.context(scopes=[…])."
+        ),
+    ),
     "AADSTS501481": Explanation(
         400,
         _("This answer belongs to a sign-in that was begun elsewhere (PKCE)."),

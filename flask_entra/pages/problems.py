@@ -16,7 +16,7 @@ from flask import Flask, Response, current_app, g, render_template, request
 from werkzeug.exceptions import HTTPException, default_exceptions
 
 from flask_entra import logs
-from flask_entra.bearer import InvalidToken, refusal
+from flask_entra.bearer import InvalidToken, merged_claims, refusal
 from flask_entra.bulkhead import Busy
 from flask_entra.callers import VARY, expects_a_page
 from flask_entra.graph import GraphError
@@ -217,13 +217,13 @@ def _sign_in_error(error: SignInError) -> Problem:
 def _sign_in_elsewhere(error: SignInElsewhere) -> Problem:
     known = g.get("user") is not None
     explanation = explanations.OAUTH_ERRORS["interaction_required" if known else "login_required"]
-    scopes = error.scopes or []
-    header = refusal(_realm(), "invalid_token" if known else "", scopes, error.claims)
+    scopes, claims = error.scopes or [], merged_claims(error.claims)
+    header = refusal(_realm(), "invalid_token" if known else "", scopes, claims)
     members: dict[str, object] = {"sign_in": error.sign_in}
     if scopes:
         members["scopes"] = scopes
-    if error.claims:
-        members["claims"] = json.loads(error.claims)
+    if claims:
+        members["claims"] = json.loads(claims)
     return Problem(explanation._replace(status=401), headers={"WWW-Authenticate": header}, members=members)
 
 

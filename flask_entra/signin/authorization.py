@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from flask_entra.clouds import GUID, resources_of
+from flask_entra.clouds import GUID
 from flask_entra.signin.errors import NotAllowed
 
 # A claim with more entries is not Entra's: a registration holds 1,200 at most, and a token 200 groups.
@@ -38,14 +38,10 @@ class Requirement:
         """The requirement that a developer has written.
 
         :raises TypeError: one of the three is no list of texts.
-        :raises ValueError: the scopes are of several APIs, there is no role or no group, or a group is not named by its id.
+        :raises ValueError: there is no role or no group, an entry is empty, or a group is not named by its id.
         """
+        # Whether the scopes are of one API, as a token is, Entra says: they may come from the settings, which refuse nothing.
         wanted = None if scopes is None else list(_texts("scopes", scopes, "User.Read"))
-        if wanted and len(resources_of(wanted)) > 1:
-            raise ValueError(
-                f"login_required(scopes={wanted!r}): these are scopes of several APIs, and a token is for one. "
-                "Name those of one API here, and get the other's token in the view, by auth.context([…])."
-            )
         names = () if roles is None else _texts("roles", roles, "Orders.Approve")
         if roles is not None and not names:
             raise ValueError(
