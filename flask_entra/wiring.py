@@ -6,6 +6,7 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from flask_entra import doctor, health, logs, memberships, pages, sessions
+from flask_entra.signin import guards
 from flask_entra.signin.auth import Auth
 
 
@@ -26,4 +27,4 @@ def init_app(app: Flask, auth: Auth, *, protected: bool = False) -> None:
     doctor.init_app(app, auth)  # what is wrong with the settings; adds `flask doctor`
     health.init_app(app, auth)  # adds /healthz and /readyz
     if protected:  # last: a page that says what is wrong with the settings needs no sign-in
-        auth.protect_everything(app)
+        guards.protect(app, auth.need_sign_in)

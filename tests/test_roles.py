@@ -263,6 +263,25 @@ def test_graph_that_does_not_answer_all_of_it_lets_nobody_in_and_says_try_again(
     assert person.get("/staff/figures").status_code == 200  # nothing is lost, and no refusal was kept
 
 
+def test_a_graph_that_does_not_answer_in_french(person, box):
+    person.headers["Accept-Language"] = "fr"
+    box.misbehave("groups", Answer(503, "", {"Retry-After": "11"}))
+    page = person.go_on(person.get("/staff/figures"), "isaiah")
+    assert page.status_code == 503
+    assert "elle reste donc fermée" in text(page)
+    assert "11 secondes" in text(page)
+
+
+def test_an_app_of_another_api_asks_for_the_permission_to_ask_graph(serve, box, tmp_path):
+    (tmp_path / "mine.py").write_text(ELSEWHERE)
+    person = Visitor(serve(flask_app=tmp_path / "mine.py", SCOPE=box.orders_scope).url)
+    person.sign_in("isaiah")
+    asked = person.get("/figures", headers={"Accept": "application/json"})
+    assert (asked.status_code, asked.json()["scopes"]) == (401, ["User.Read"])
+    assert person.go_on(person.get("/figures")).text == "in"
+    assert "User.Read" in box.seen("authorize")[-1].query["scope"].split()
+
+
 def test_a_connection_that_had_died_while_it_was_idle_keeps_nobody_out(person, box):
     box.misbehave("groups", Close())
     assert person.go_on(person.get("/staff/figures"), "isaiah").status_code == 200

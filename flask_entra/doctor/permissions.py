@@ -24,8 +24,8 @@ _ADD_GROUPS = _("Add them under Token configuration › Add groups claim: no ID 
 
 
 def check_one_api(settings: Settings) -> Iterator[Finding]:
-    """The scopes of the settings are of one API, as a token is."""
-    if len(resources_of(settings["SCOPE"].split())) > 1:
+    """The scopes of the settings are of one API, as Entra's tokens are. Other providers have scopes of any form."""
+    if not settings["OIDC_AUTHORITY"] and len(resources_of(settings["SCOPE"].split())) > 1:
         mend = _("Keep those of one API, and name the others where they are used, by login_required or auth.context.")
         yield Finding("SCOPE", "wrong", _("has scopes of several APIs"), mend)
 

@@ -93,14 +93,6 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         app.register_error_handler(SignInRequired, self._sign_in_first)
         app.jinja_env.globals["signed_out_just_now"] = sign_out.has_just_happened
 
-    def protect_everything(self, app: Flask) -> None:
-        """Need a sign-in for every view of an app that is not marked `public`; see `guards`."""
-
-        def need_sign_in() -> None:
-            g.user = self.context()["user"]
-
-        guards.protect(app, need_sign_in)
-
     @property
     def tenant(self) -> Tenant:
         """The authority of the present app."""
@@ -160,8 +152,15 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         needs.check(context["user"], member_of)  # after a refresh, which may have given or taken a role
         return context
 
+    def need_sign_in(self) -> None:
+        """Let nobody pass who is not signed in.
+
+        :raises SignInRequired: nobody is.
+        """
+        g.user = self.context()["user"]  # for the page of a failure
+
     def context(self, scopes: list[str] | None = None) -> dict[str, Any]:
-        """What `login_required` gives a view; in the view itself, for a second API, or where nothing else asks for a sign-in.
+        """What `login_required` gives a view, for use in the view: for a second API, or where nothing else asks for a sign-in.
 
         :param scopes: those of the access token, all of one API; None for no token.
         :return: see `Tokens.context`.
