@@ -4,14 +4,18 @@ import base64
 import json
 import re
 import shutil
+import time
+from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from conftest import Served
+from flask import Flask
 from test_roles import module_app  # noqa: F401  a fixture
 from visitor import Visitor
 
 from flask_entra.bearer import claims_challenge, refusal
+from flask_entra.signin import invitation
 from sandbox.faults import Answer, Challenge
 
 FETCH = {"Sec-Fetch-Dest": "empty", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Site": "same-origin", "Accept": "*/*"}
@@ -103,6 +107,17 @@ def test_the_sign_in_that_is_told_asks_for_the_scopes_of_the_view_and_leads_back
 def test_nobody_else_makes_a_sign_in_link_that_asks_for_more(person, box, forged):
     location = person.get(f"/login?for={forged}", follow=False).headers["Location"]
     assert "Mail.Read" not in parse_qs(urlsplit(location).query)["scope"][0]
+
+
+def test_a_sign_in_link_holds_for_an_hour(monkeypatch):
+    app = Flask(__name__)
+    app.config |= {"REDIRECT_URI": "http://localhost/x", "SECRET_KEY": "x", "SECRET_KEY_FALLBACKS": []}
+    with app.test_request_context():
+        link = invitation.link(["Mail.Read"], "{}")
+    for later, wanted in ((3590, (["Mail.Read"], "{}")), (3610, (None, None))):
+        monkeypatch.setattr(invitation, "time", SimpleNamespace(time=lambda later=later: time.time() + later))
+        with app.test_request_context(link):
+            assert invitation.accept() == wanted
 
 
 @pytest.mark.parametrize("referer", ["https://attacker.example/x", "null", "http://[", "http://localhost:1/x", ""])

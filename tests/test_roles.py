@@ -2,14 +2,16 @@
 
 import re
 import time
+from types import SimpleNamespace
 
 import jwt
 import pytest
 from conftest import ROOT, Served
+from flask import Flask
 from test_sessions import redis_server  # noqa: F401  a fixture
 from visitor import Page, Visitor
 
-from flask_entra import Auth, BoundedSession
+from flask_entra import Auth, BoundedSession, memberships
 from sandbox.faults import Answer, Close, Truncated
 from sandbox.people import group_id
 
@@ -190,6 +192,22 @@ def test_a_no_of_graph_is_kept_as_well_and_a_new_sign_in_asks_anew(person, box):
     assert len(box.seen("groups")) == 1
     assert person.get("/login?next=/staff/figures").text == "Isaiah Langer may see the figures."
     assert len(box.seen("groups")) == 2
+
+
+def test_an_answer_of_graph_holds_for_five_minutes_and_none_from_the_future(monkeypatch):
+    clock, asked = SimpleNamespace(time=lambda: 1_000_000), []
+    auth = SimpleNamespace(
+        http=None, context=lambda scopes: scopes, call=lambda api, context: asked.append(1) or {FINANCE}
+    )
+    monkeypatch.setattr(memberships, "time", clock)
+    member_of = memberships.Memberships(auth, "https://graph.microsoft.com")
+    app = Flask(__name__)
+    app.secret_key = "x"
+    with app.test_request_context():
+        for now, times in ((1_000_000, 1), (1_000_299, 1), (1_000_300, 2), (999_000, 3)):
+            clock.time = lambda now=now: now
+            assert member_of({"sub": "s"}, (FINANCE,)) == {FINANCE}
+            assert len(asked) == times
 
 
 def test_a_refresh_asks_anew(person, box):
