@@ -158,6 +158,7 @@ class Tokens:
             user = get_user()
         elif scopes is not None:
             token = self._cached(scopes) or self._renew_in_time(scopes)
+            user = get_user()  # a refresh may have brought other roles
         return {"user": user} if scopes is None else {"user": user, **token, "scopes": list(scopes)}
 
     def _renew_in_time(self, scopes: list[str]) -> dict[str, Any]:
