@@ -3,7 +3,7 @@
 from flask import Flask, Response, render_template
 
 import app_config
-from flask_entra import Auth, BoundedSession, GraphClient, init_app, profiles
+from flask_entra import Auth, BoundedSession, GraphClient, accounts, init_app, profiles
 
 app = Flask(__name__)
 app.config.from_mapping(app_config.load())
@@ -34,3 +34,10 @@ def photo(*, context):
     image, content_type = auth.call(graph.photo, context) or profiles.initials(context["user"])
     headers = {"Cache-Control": "private, max-age=3600", "Vary": "Cookie"}
     return Response(image, content_type=content_type, headers=headers)
+
+
+@app.get("/account")
+@auth.login_required
+def account(*, context):
+    """What this app sees of the person: claims, roles, groups, permissions. The first page to open when another refuses."""
+    return render_template("account.html", user=context["user"], **accounts.show(context["user"], auth.granted()))

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flask_entra.graph import GraphClient, GraphError
     from flask_entra.http_client import BoundedSession
-    from flask_entra.pages import profiles
+    from flask_entra.pages import accounts, profiles
     from flask_entra.signin.auth import Auth
-    from flask_entra.signin.errors import SignInError, SignInRequired
+    from flask_entra.signin.errors import MembershipUnknown, NotAllowed, SignInError, SignInRequired
     from flask_entra.wiring import init_app
 
 __all__ = [
@@ -22,8 +22,11 @@ __all__ = [
     "BoundedSession",
     "GraphClient",
     "GraphError",
+    "MembershipUnknown",
+    "NotAllowed",
     "SignInError",
     "SignInRequired",
+    "accounts",
     "init_app",
     "profiles",
 ]
@@ -33,8 +36,11 @@ _WHERE = {
     "BoundedSession": "http_client",
     "GraphClient": "graph",
     "GraphError": "graph",
+    "MembershipUnknown": "signin.errors",
+    "NotAllowed": "signin.errors",
     "SignInError": "signin.errors",
     "SignInRequired": "signin.errors",
+    "accounts": "pages",
     "init_app": "wiring",
     "profiles": "pages",
 }

@@ -1,4 +1,4 @@
-"""What an API says when it refuses a bearer token (RFC 6750, 3).
+"""What an API says when it refuses a bearer token (RFC 6750, 3): read from another's answer, and written into this app's own.
 
 https://learn.microsoft.com/entra/identity-platform/claims-challenge
 """
@@ -9,6 +9,10 @@ import base64
 import json
 import logging
 import re
+from collections.abc import Iterable
+
+# What cannot stand in a quoted string as it is (RFC 9110, 5.6.4).
+_UNQUOTABLE = re.compile(r'[^ -~]|["\\]')
 
 log = logging.getLogger(__name__)
 
@@ -56,3 +60,21 @@ def merged_claims(*challenges: str | None) -> str | None:
         for name, part in parts.items():
             merged[name] = {**merged.get(name, {}), **part}
     return json.dumps(merged, separators=(",", ":")) if merged else None
+
+
+def refusal(realm: str, error: str = "", scopes: Iterable[str] = (), claims: str | None = None) -> str:
+    """A `WWW-Authenticate` header of this app's own.
+
+    :param realm: what is protected: the app's host.
+    :param error: a code of RFC 6750, 3.1, or Entra's `insufficient_claims`; empty when nobody is signed in.
+    :param scopes: those that are needed.
+    :param claims: a claims challenge to pass on (JSON); `claims_challenge` reads it again.
+    """
+    parts = {
+        "realm": realm,
+        "error": "insufficient_claims" if claims else error,
+        "scope": " ".join(scopes),
+        "claims": base64.b64encode(claims.encode()).decode() if claims else "",
+    }
+    said = [f'{name}="{_UNQUOTABLE.sub("", value)}"' for name, value in parts.items() if value]
+    return f"Bearer {', '.join(said)}"

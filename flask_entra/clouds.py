@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from flask_entra.urls import split_url
+from flask_entra.urls import is_loopback, origin, split_url
 
 GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
@@ -34,7 +34,8 @@ def qualified_scopes(scope: str, endpoint: str) -> list[str]:
     host = split_url(endpoint).hostname
     prefix = f"https://{host}/" if host in GRAPH_CLOUDS and host != "graph.microsoft.com" else ""
     names = [name for name in scope.split() if name not in _ALWAYS_ASKED]
-    return [name if "://" in name or name == "email" else prefix + name for name in names]
+    # A name with a slash says already which API it is of: api://…/Orders.Read, or the API's id before the slash.
+    return [name if "/" in name or name == "email" else prefix + name for name in names]
 
 
 def missing_scopes(wanted: Iterable[str], granted: Iterable[str]) -> set[str]:
@@ -52,3 +53,20 @@ def comparable_scopes(scopes: Iterable[str]) -> set[str]:
     return {
         name.removeprefix(prefix) for name in names for prefix in [next(filter(name.startswith, _GRAPH_PREFIXES), "")]
     }
+
+
+def resources_of(scopes: Iterable[str]) -> set[str]:
+    """The APIs that scopes are of, each by what stands before the scope's name; Microsoft Graph is the empty one."""
+    return {name.rpartition("/")[0] for name in comparable_scopes(scopes)}
+
+
+def graph_of(authority: str | None, endpoint: str) -> str:
+    """The Microsoft Graph of the cloud that signs people in, as an origin; empty when it has none that is known.
+
+    :param authority: the setting `AUTHORITY`.
+    :param endpoint: the setting `ENDPOINT`, which names the Graph of a cloud unless it is another API's.
+    """
+    login, host = split_url(authority).hostname, split_url(endpoint).hostname
+    if host in GRAPH_CLOUDS or (is_loopback(login) and is_loopback(host)):  # the latter is the sandbox
+        return origin(endpoint)
+    return next((f"https://{graph}" for graph, home in GRAPH_CLOUDS.items() if home == login), "")

@@ -1,4 +1,4 @@
-"""`GraphClient`: a bearer token in, a profile or a `GraphError` out. Knows nothing of Flask, sessions or sign-in.
+"""`GraphClient`: a bearer token in, a JSON object or a `GraphError` out. Knows nothing of Flask, sessions or sign-in.
 
 https://learn.microsoft.com/graph/errors, https://learn.microsoft.com/graph/throttling; RFC 6750 (bearer tokens).
 """
@@ -6,6 +6,7 @@ https://learn.microsoft.com/graph/errors, https://learn.microsoft.com/graph/thro
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import requests
@@ -16,6 +17,7 @@ from flask_entra.http_client import BoundedSession, TooLarge, json_object, retry
 from flask_entra.urls import split_url
 
 PHOTO_BYTES = 4 * 1024 * 1024
+GROUPS_AT_ONCE = 20  # of which Graph says in one answer whether somebody is a member
 IMAGE_TYPES = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png", b"GIF8": "image/gif"}
 
 
@@ -76,14 +78,35 @@ class GraphClient:
         :return: the object that came. A lone surrogate in it, which no page can hold, is a question mark.
         :raises GraphError: none came; `TokenRejected` if another token might help.
         """
-        response = self._get(url, access_token, "application/json")
-        try:
-            answer = json_object(response, replace=True)
-        except ValueError as error:
-            raise _not_understood(response) from error
-        if _too_deep(answer):
-            raise _not_understood(response)
-        return answer
+        return _object(self._ask("GET", url, access_token, "application/json"))
+
+    def check_member_groups(self, access_token: str, groups: Sequence[str]) -> set[str]:
+        """POST: which of some groups is the person a member of, directly or through another group?
+
+        https://learn.microsoft.com/graph/api/directoryobject-checkmembergroups
+
+        :param access_token: the bearer token.
+        :param groups: their ids, in lower case.
+        :return: the ids of those groups. Graph has answered for every one.
+        :raises GraphError: as `get` does; `not_understood` also for an answer that is not whole, or about other groups.
+        """
+        members: set[str] = set()
+        url = f"{self.endpoint}/checkMemberGroups"
+        for start in range(0, len(groups), GROUPS_AT_ONCE):
+            asked = groups[start : start + GROUPS_AT_ONCE]
+            # It changes nothing, so that it can be sent again as a GET can.
+            response = self._ask(
+                "POST", url, access_token, "application/json", json={"groupIds": list(asked)}, repeatable=True
+            )
+            answer = _object(response)
+            found = answer.get("value")
+            if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+                raise _not_understood(response)
+            theirs = {each.lower() for each in found}
+            if not theirs <= set(asked) or "@odata.nextLink" in answer:
+                raise _not_understood(response)
+            members |= theirs
+        return members
 
     def photo(self, access_token: str) -> tuple[bytes, str] | None:
         """GET the person's photo.
@@ -93,7 +116,8 @@ class GraphClient:
         :raises GraphError: as `get` does.
         """
         try:
-            response = self._get(f"{self.endpoint}/photo/$value", access_token, "image/*", limit=PHOTO_BYTES)
+            url = f"{self.endpoint}/photo/$value"
+            response = self._ask("GET", url, access_token, "image/*", limit=PHOTO_BYTES)
         except GraphError as error:
             if error.kind in ("not_found", "not_understood", "no_endpoint"):
                 return None
@@ -101,7 +125,7 @@ class GraphClient:
         kind = next((kind for magic, kind in IMAGE_TYPES.items() if response.content.startswith(magic)), None)
         return (response.content, kind) if kind else None
 
-    def _get(self, url: str, access_token: str, accept: str, **kwargs: Any) -> requests.Response:
+    def _ask(self, method: str, url: str, access_token: str, accept: str, **kwargs: Any) -> requests.Response:
         if not split_url(url).hostname:
             raise GraphError("no_endpoint")
         client_request_id = str(uuid.uuid4())
@@ -113,7 +137,7 @@ class GraphClient:
         }
         try:
             # A token names the person well enough to give everybody their share of the waiting.
-            response = self._http.fetch("GET", url, headers=headers, person=access_token, **kwargs)
+            response = self._http.fetch(method, url, headers=headers, person=access_token, **kwargs)
         except Busy as error:
             raise GraphError("throttled", str(error), retry_after=error.retry_after) from error
         except TooLarge as error:
@@ -125,6 +149,16 @@ class GraphClient:
         if response.status_code != 200:
             raise _error(response)
         return response
+
+
+def _object(response: requests.Response) -> dict[str, Any]:
+    try:
+        answer = json_object(response, replace=True)
+    except ValueError as error:
+        raise _not_understood(response) from error
+    if _too_deep(answer):
+        raise _not_understood(response)
+    return answer
 
 
 def _error(response: requests.Response) -> GraphError:

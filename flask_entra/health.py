@@ -17,11 +17,13 @@ def init_app(app: Flask, auth: Auth) -> None:
     """Add `/healthz` and `/readyz`. They tell no secret, read no session, and answer whatever host is asked for."""
 
     @app.get("/healthz")
+    @auth.public
     def healthz() -> tuple[str, dict[str, str]]:
         """Alive: for a supervisor that restarts a process that is not."""
         return "ok\n", _TEXT
 
     @app.get("/readyz")
+    @auth.public
     def readyz() -> tuple[str, dict[str, str]]:
         """Ready: a session can be stored, and the authority's documents are at hand. For a balancer that sends requests here.
 

@@ -221,7 +221,14 @@ class BoundedSession(requests.Session):
         return self._bulkhead.place(origin(url), person)
 
     def fetch(
-        self, method: str, url: str, *, limit: int = 1024 * 1024, person: str | None = None, **kwargs: Any
+        self,
+        method: str,
+        url: str,
+        *,
+        limit: int = 1024 * 1024,
+        person: str | None = None,
+        repeatable: bool = False,
+        **kwargs: Any,
     ) -> requests.Response:
         """Send one request and read its whole answer. Redirects are not followed: they could carry a token away.
 
@@ -229,16 +236,17 @@ class BoundedSession(requests.Session):
         :param url: absolute URL.
         :param limit: the most bytes that the (decompressed) body may have.
         :param person: on whose behalf, by any name that tells people apart: nobody takes all places.
-        :param kwargs: `headers`, `params` and `data`, as `requests` takes them.
+        :param repeatable: whether a POST changes nothing, so that it may be sent again as a GET may.
+        :param kwargs: `headers`, `params`, `data` and `json`, as `requests` takes them.
         :return: the response, its body read.
         :raises Busy: too many wait for this upstream already.
         :raises requests.RequestException: no connection or no whole answer within the times of `deadlines`, or `TooLarge`.
         """
         upstream = origin(url)
         with self._bulkhead.place(upstream, person):
-            return self._fetch(method, url, limit, proxies=_proxies(upstream), **kwargs)
+            return self._fetch(method, url, limit, repeatable or method == "GET", proxies=_proxies(upstream), **kwargs)
 
-    def _fetch(self, method: str, url: str, limit: int, **kwargs: Any) -> requests.Response:
+    def _fetch(self, method: str, url: str, limit: int, repeatable: bool, **kwargs: Any) -> requests.Response:
         kwargs |= {"timeout": (CONNECT_SECONDS, ANSWER_SECONDS), "allow_redirects": False, "stream": True}
         began = time.monotonic()
         try:
@@ -247,7 +255,7 @@ class BoundedSession(requests.Session):
             # RFC 9110, 9.2.2: a GET is safe to send again. That the server has closed an idle connection may show
             # only when the connection is used, so a first break says nothing about the server.
             soon = time.monotonic() - began < RETRY_WITHIN_SECONDS
-            if method != "GET" or not soon or not isinstance(error.args[0], urllib3.exceptions.ProtocolError):
+            if not repeatable or not soon or not isinstance(error.args[0], urllib3.exceptions.ProtocolError):
                 raise
             response = self._send(method, url, **kwargs)
         with response:

@@ -34,3 +34,13 @@ def is_loopback(host: str | None) -> bool:
         return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
     except ValueError:
         return False
+
+
+def is_ours(url: str | None, *own: str) -> bool:
+    """Whether a URL is of this app.
+
+    :param url: as a browser's `Origin` or `Referer` has it.
+    :param own: the app's own host and port, or URLs with them.
+    """
+    there = split_url(url).netloc
+    return bool(there) and there in {split_url(each).netloc or each for each in own}

@@ -1,4 +1,4 @@
-"""The Flask application of both listeners: the tenant's pages, its endpoints, and Graph."""
+"""The Flask application of both listeners: the tenant's pages, its endpoints, Graph, and a second API."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from .entra.pages import Pages
 from .entra.tenant import Tenant
 from .faults import Challenge
 from .graph import Graph
+from .orders import Orders
 
 
 def make_application(tenant: Tenant, challenges: Callable[[], list[Challenge]]) -> Flask:
@@ -27,4 +28,5 @@ def make_application(tenant: Tenant, challenges: Callable[[], list[Challenge]]) 
     app.register_blueprint(Endpoints(tenant, server).blueprint())
     app.register_blueprint(Pages(tenant, server).blueprint())
     app.register_blueprint(Graph(tenant).blueprint())
+    app.register_blueprint(Orders(tenant).blueprint())
     return app

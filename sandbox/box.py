@@ -14,9 +14,11 @@ from .application import make_application
 from .entra import keys
 from .entra.addresses import Addresses
 from .entra.registration import Federation, Forge, Registration
+from .entra.scopes import ORDERS
 from .entra.tenant import Tenant
 from .faults import Challenge, Surroundings
 from .listener import LOOPBACK, Listener, make_certificate
+from .orders import PATH as ORDERS_PATH
 from .people import Person
 from .traffic import Behaviour, Faults, Gate, Seen
 
@@ -75,6 +77,9 @@ class Sandbox:
     code_lifetime = _KeptBy[float]("registration")
     refresh_token_lifetime = _KeptBy[float]("registration")
     single_use_refresh_tokens = _KeptBy[bool]("registration")
+    app_roles = _KeptBy[set[str]]("registration")
+    group_claims = _KeptBy[bool]("registration")
+    may_read_applications = _KeptBy[bool]("registration")
     forge = _KeptBy[Forge | None]("registration")
     # These two are described above.
     people = _KeptBy[dict[str, Person]]("tenant")
@@ -147,6 +152,27 @@ class Sandbox:
         """
         return self.addresses.authority(tenant)
 
+    @property
+    def orders_url(self) -> str:
+        """The URL of the second API, which takes tokens of an audience of its own."""
+        return self.back_url + ORDERS_PATH
+
+    @property
+    def orders_scope(self) -> str:
+        """The scope that such a token is asked for with."""
+        return next(iter(ORDERS))
+
+    def assign(self, key: str, role: str) -> None:
+        """Assign an app role to a person, as an administrator does under *Users and groups*. Later ID tokens carry it."""
+        self.person(key).roles.append(role)
+
+    def unassign(self, key: str, role: str) -> None:
+        """Take an app role from a person.
+
+        :raises ValueError: they do not have it.
+        """
+        self.person(key).roles.remove(role)
+
     def reset(self) -> None:
         """Go back to how the sandbox started, but with the same ports, keys, secret and ids."""
         self.behave()
@@ -164,7 +190,8 @@ class Sandbox:
     def seen(self, endpoint: str) -> list[Seen]:
         """The requests of one endpoint so far, oldest first.
 
-        :param endpoint: "discovery", "keys", "token", "authorize", "logout", "photo", "messages", "me", "users" or "other".
+        :param endpoint: "discovery", "keys", "token", "authorize", "logout", "photo", "messages", "groups", "me", "users",
+            "applications", "orders" or "other".
         :return: the requests.
         """
         return [entry for entry in list(self.log) if entry.endpoint == endpoint]

@@ -22,6 +22,7 @@ JSON = "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Comp
 READ_ME = {"User.Read", "User.ReadWrite"}  # either lets an app read the person who signed in
 READ_ALL = {"User.ReadBasic.All"}  # lets an app read everybody
 READ_MAIL = {"Mail.Read"}  # lets an app read the mail of the person who signed in
+GROUPS_AT_ONCE = 20  # that a request may ask about
 SUBJECTS = ("Quarterly figures", "Lunch on Friday?")  # of everybody's mail
 
 
@@ -60,7 +61,9 @@ class Graph:
         routes.add_url_rule("/me/photo/$value", view_func=self.photo)
         routes.add_url_rule("/me/photos/<size>/$value", view_func=self.photo)
         routes.add_url_rule("/me/messages", view_func=self.messages)
+        routes.add_url_rule("/me/checkMemberGroups", view_func=self.check_member_groups, methods=["POST"])
         routes.add_url_rule("/users", view_func=self.users)
+        routes.add_url_rule("/applications(appId='<app_id>')", view_func=self.application)
         routes.add_url_rule("/<path:anything>", view_func=self.nothing)
         return routes
 
@@ -90,6 +93,47 @@ class Graph:
         self._caller(READ_ALL)
         everybody = [_selected(person.profile) for person in list(self._tenant.people.values())]
         return _answer({"@odata.context": self._context, "value": everybody})
+
+    def check_member_groups(self) -> Response:
+        """Those of the groups asked about in which the person is.
+
+        https://learn.microsoft.com/graph/api/directoryobject-checkmembergroups
+        """
+        person = self._caller(READ_ME)
+        body = request.get_json(silent=True)
+        asked = body.get("groupIds") if isinstance(body, dict) else None
+        if not isinstance(asked, list) or not asked:
+            raise GraphError(400, "BadRequest", "The groupIds parameter is missing or is not a collection.")
+        if len(asked) > GROUPS_AT_ONCE:
+            raise GraphError(400, "Request_BadRequest", f"The maximum number of groupIds is {GROUPS_AT_ONCE}.")
+        for each in asked:
+            try:
+                uuid.UUID(str(each))
+            except ValueError:
+                raise GraphError(400, "Request_BadRequest", f"Invalid GUID:{each}") from None
+        context = f"{self._tenant.addresses.back_url}/v1.0/$metadata#Collection(Edm.String)"
+        return _answer({"@odata.context": context, "value": [each for each in asked if each.lower() in person.groups]})
+
+    def application(self, app_id: str) -> Response:
+        """The app registration, as far as it says who may do what. For the app itself, with a permission of its own.
+
+        https://learn.microsoft.com/graph/api/application-get
+        """
+        claims, registration = self._claims(), self._tenant.registration
+        if claims.get("idtyp") != "app" or not registration.may_read_applications:
+            raise GraphError(403, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.")
+        if app_id != registration.client_id:
+            message = (
+                f"Resource '{app_id}' does not exist or one of its queried reference-property objects are not present."
+            )
+            raise GraphError(404, "Request_ResourceNotFound", message)
+        whole = {
+            "appId": app_id,
+            "appRoles": [{"value": value, "isEnabled": True} for value in sorted(registration.app_roles)],
+            "groupMembershipClaims": "SecurityGroup" if registration.group_claims else None,
+        }
+        context = f"{self._tenant.addresses.back_url}/v1.0/$metadata#applications/$entity"
+        return _answer({"@odata.context": context, **_selected(whole)})
 
     def nothing(self, anything: str) -> Response:
         message = f"Resource not found for the segment '{anything.split('/')[0]}'."

@@ -24,7 +24,9 @@ class Person:
     :ivar needs_admin: only an administrator may consent for this person.
     :ivar tenant_id: the home tenant of a person from another one, which shows when the sign-in went through `common` or
         `organizations`. None is the sandbox's own tenant.
-    :ivar id_claims: further claims of this person's ID tokens, such as `roles`.
+    :ivar roles: the app roles that an administrator has assigned; a list, to change at will.
+    :ivar groups: the object ids of the groups that this person is in, directly or not; likewise.
+    :ivar id_claims: further claims of this person's ID tokens, which replace the usual ones.
     """
 
     key: str
@@ -35,6 +37,8 @@ class Person:
     throttled: int | None = None
     needs_admin: bool = False
     tenant_id: str | None = None
+    roles: list[str] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
     id_claims: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -77,6 +81,14 @@ def profile(key: str, given: str | None, family: str | None, display: str, **mor
         "id": str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{key}.{DOMAIN}")),
         **more,
     }
+
+
+def group_id(name: str) -> str:
+    """The object id of a group, always the same for the same name.
+
+    :param name: such as `Finance`.
+    """
+    return str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{name.lower()}.groups.{DOMAIN}"))
 
 
 def sample_people() -> dict[str, Person]:
@@ -124,10 +136,28 @@ def sample_people() -> dict[str, Person]:
             throttled=7,
         ),
         Person(
+            "isaiah",
+            "In 201 groups, Finance among them: too many for a token",
+            profile("isaiah", "Isaiah", "Langer", "Isaiah Langer", jobTitle="Sales Rep"),
+            groups=[group_id("Finance"), *(group_id(f"Project {number}") for number in range(1, 201))],
+        ),
+        Person(
             "miriam",
             "Needs an administrator's consent",
             profile("miriam", "Miriam", "Graham", "Miriam Graham", jobTitle="Director"),
             needs_admin=True,
+        ),
+        Person(
+            "nestor",
+            "In three groups, Finance among them",
+            profile("nestor", "Nestor", "Wilke", "Nestor Wilke", jobTitle="Director"),
+            groups=[group_id(name) for name in ("Finance", "Managers", "Everybody")],
+        ),
+        Person(
+            "patti",
+            "Has the app role Orders.Approve",
+            profile("patti", "Patti", "Fernandez", "Patti Fernandez", jobTitle="President"),
+            roles=["Orders.Approve"],
         ),
         Person(
             "noor",

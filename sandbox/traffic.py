@@ -27,7 +27,10 @@ ENDPOINTS = {
     "photo": re.compile(r"/v1\.0/me/photo(s/[^/]+)?(/\$value)?"),
     "messages": re.compile(r"/v1\.0/me/messages"),
     "me": re.compile(r"/v1\.0/me"),
+    "groups": re.compile(r"/v1\.0/me/checkMemberGroups"),
     "users": re.compile(r"/v1\.0/users"),
+    "applications": re.compile(r"/v1\.0/applications\(appId='[^']*'\)"),
+    "orders": re.compile(r"/orders/v1/mine"),
 }
 
 # A fault, or a function that gets the WSGI environment and returns a fault, a response, or None for the proper answer.

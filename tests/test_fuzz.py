@@ -48,7 +48,7 @@ def ask(app, box):
         assert host in ("", urlsplit(app.url).netloc, urlsplit(box.front_url).netloc)
         assert not response.headers.get("Location", "/").startswith(("//", "/\\"))
         assert "session=" not in response.headers.get("Set-Cookie", "")
-        assert 'href="/logout"' not in response.text
+        assert 'action="/logout"' not in response.text
         return response
 
     return get

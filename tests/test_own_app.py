@@ -132,7 +132,7 @@ def test_an_api_that_refuses_every_token_ends_on_a_page_not_in_a_loop(person, bo
 # --- Views of one's own, in the app itself ----------------------------------------------------------------------------
 
 VIEWS = """
-import time
+import threading
 
 import flask
 from flask import abort, jsonify, session
@@ -142,12 +142,25 @@ from flask_entra.pages.languages import Text as _
 from app import app, auth, graph
 
 taken = set()
+begun, go_on = threading.Event(), threading.Event()
+
+
+@app.get("/begun")
+def wait_until_begun():
+    return str(begun.wait(30))
+
+
+@app.get("/go-on")
+def let_it_go_on():
+    go_on.set()
+    return "gone on"
 
 
 @app.get("/slow")
 @auth.login_required
 def slow(*, context):
-    time.sleep(1)
+    begun.set()
+    go_on.wait(30)
     session["late"] = 1
     return context["user"]["name"]
 
@@ -273,8 +286,9 @@ def test_a_late_write_does_not_take_a_newer_sign_in_away(with_views):
     late = copy_of(with_views)
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(late.get, "/slow")
-        time.sleep(0.4)
+        assert with_views.get("/begun").text == "True"
         with_views.sign_in()
+        with_views.get("/go-on")
         assert "Set-Cookie" not in answer.result().headers
         assert answer.result().headers["Cache-Control"] == "no-store"
     assert with_views.signed_in

@@ -23,7 +23,8 @@ from sandbox.people import Person, profile
 ROOT = Path(__file__).parent.parent
 CATALOGUE = ROOT / "translations/fr/LC_MESSAGES"
 LONG_NAME = "Wolfeschlegelsteinhausenbergerdorff" * 6  # 210 characters without a space
-WORDS = "title, a:not(dd a), h1, h2, p, dt, li:not(nav li), summary, strong"  # the app's own, not somebody's data
+# The app's own words, not somebody's data.
+WORDS = "title, a:not(dd a), h1, h2, p, dt:not(:has(code)), li:not(nav li), summary, strong, button"
 PHONE, DESK = {"width": 360, "height": 740}, {"width": 1280, "height": 800}
 
 
@@ -86,6 +87,25 @@ def a_mistake_in_the_app(page, url, box):
     page.goto(f"{page.other_apps['broken']}/mistake")
 
 
+def a_page_for_a_role(page, url, box):
+    own = page.other_apps["broken"]
+    box.redirect_uris.add(f"{own}/getAToken")
+    sign_in(page, own)
+    page.goto(f"{own}/approvals")
+
+
+def the_account(page, url, box):
+    sign_in(page, url)
+    page.goto(f"{url}/account")
+
+
+def a_sign_out_that_another_site_asks_for(page, url, box):
+    sign_in(page, url)
+    page.goto(box.front_url)
+    with page.expect_navigation():
+        page.evaluate(f"location.href = '{url}/logout'")
+
+
 def the_configuration(page, url, box):
     page.goto(page.other_apps["unready"])
 
@@ -100,6 +120,9 @@ PAGES = {
     a_page_that_is_not_there: (404, "Page not found"),
     a_form_sent_to_a_page_without_one: (405, "Not like this"),
     a_mistake_in_the_app: (500, "Something went wrong"),
+    a_page_for_a_role: (403, "Not allowed"),
+    the_account: (200, "Your account"),
+    a_sign_out_that_another_site_asks_for: (200, "Sign out"),
     the_configuration: (200, "Configuration"),
 }
 
@@ -122,9 +145,16 @@ def browser():
 
 @pytest.fixture(scope="session")
 def other_apps(shared_box, tmp_path_factory):
-    """The app with a page that fails, and the app as it is before anybody has set it up: their addresses."""
+    """The app with a page that fails and one for a role, and the app as it is before anybody has set it up: their addresses."""
     port = free_port()
-    code = f"from app import app; app.add_url_rule('/mistake', view_func=lambda: 1 / 0); app.run(port={port})"
+    code = f"""
+from flask import render_template
+from app import app, auth
+app.add_url_rule("/mistake", "mistake", lambda: 1 / 0)
+approvals = auth.login_required(roles=["Orders.Approve"])(lambda *, context: render_template("home.html", user=auth.user))
+app.add_url_rule("/approvals", "approvals", approvals)
+app.run(port={port})
+"""
     broken = Served(shared_box.settings, tmp_path_factory.mktemp("broken"), [sys.executable, "-c", code], port)
     # An empty SCOPE is only odd.
     unready = Served({"CLIENT_ID": "Enter_the_Client_Id_Here", "SCOPE": ""}, tmp_path_factory.mktemp("unready"))
@@ -387,8 +417,12 @@ def test_the_whole_journey_by_keyboard(visit, app, box):
     page.keyboard.press("Enter")
     page.wait_for_url(f"{app.url}/")
     tab_to(page, "Sign out")
-    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")  # a form, a page of ours, the tenant on another origin, and home
     page.get_by_role("link", name="Sign in with Microsoft").wait_for()
+    assert page.get_by_role("status").inner_text() == "You have signed out."
+    assert [each.method for each in box.seen("logout")] == ["GET"]
+    page.reload()
+    assert page.get_by_role("status").count() == 0
 
 
 def test_a_problem_and_its_details_by_keyboard(visit, app, box):
@@ -416,8 +450,61 @@ def test_the_whole_journey_with_javascript_off(visit, app, box):
     page.locator("button[value=accept]").click()
     page.get_by_role("link", name="Appeler Graph").click()
     assert page.get_by_role("heading", level=1).inner_text() == "Adèle Vance"
-    page.get_by_role("link", name="Se déconnecter").click()
-    page.get_by_role("link", name="Se connecter avec Microsoft").wait_for()  # after two redirects
+    page.get_by_role("button", name="Se déconnecter").click()
+    page.get_by_role("link", name="Se connecter avec Microsoft").wait_for()  # after a page of ours, and the tenant's
+
+
+def test_a_role_that_is_given_is_picked_up_by_keyboard(visit, app, box):
+    page = visit(reduced_motion="reduce")
+    a_page_for_a_role(page, app.url, box)
+    assert page.get_by_text("This page is for people with the role Orders.Approve.").is_visible()
+    tab_to(page, "Details for support")
+    page.keyboard.press("Enter")
+    assert page.get_by_text("The ID token has no roles.").is_visible()
+    box.assign("adele", "Orders.Approve")
+    for expected in ("Go to the home page", "Sign in with a different account", "Sign in again"):
+        page.keyboard.press("Shift+Tab")
+        assert focused(page) == expected
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/approvals")
+    assert page.get_by_role("heading", level=1).inner_text() == "Hello, Adèle Vance"
+
+
+def test_a_link_of_another_site_signs_nobody_out_before_they_press_the_button(visit, app, box):
+    page = visit(reduced_motion="reduce")
+    a_sign_out_that_another_site_asks_for(page, app.url, box)
+    assert box.seen("logout") == []
+    tab_to(page, "Skip to the content")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert focused(page) == "Sign out"
+    page.keyboard.press("Enter")
+    page.get_by_text("You have signed out.").wait_for()
+
+
+FETCHED = """async path => {
+    const answer = await fetch(path);
+    const type = answer.headers.get("Content-Type"), asks = answer.headers.get("WWW-Authenticate");
+    return {status: answer.status, redirected: answer.redirected, type, asks, body: await answer.json()};
+}"""
+
+
+def test_a_real_fetch_gets_its_problem_as_json_and_is_sent_nowhere(visit, app, box):
+    page = visit()
+    page.goto(f"{app.url}/?page=1")
+    answer = page.evaluate(FETCHED, "/call_graph")
+    assert (answer["status"], answer["type"], answer["redirected"]) == (401, "application/problem+json", False)
+    assert answer["asks"].startswith("Bearer ")
+    assert box.seen("authorize") == []
+    page.goto(answer["body"]["sign_in"])
+    press(page, "button[value=adele]")
+    press(page, "button[value=accept]")
+    assert page.url == f"{app.url}/?page=1"
+    assert page.evaluate(FETCHED, "/nowhere")["status"] == 404
+    # Chromium notes each answer of 4xx by itself; nothing else was complained of, as a redirect to another site would be.
+    expected = [f"401 {app.url}/call_graph", f"404 {app.url}/nowhere"]
+    assert [each for each in page.complaints if not each.startswith("Failed to load resource")] == expected
+    page.complaints.clear()
 
 
 # --- People ---------------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from cryptography.x509.oid import NameOID
 from sandbox import Sandbox
 from sandbox.entra.keys import SigningKey
 from sandbox.faults import Answer, Challenge, Close, Delay, Drip, DripHeaders, Flood, Reset, Silence, Truncated
+from sandbox.people import group_id
 from sandbox.process import CHATTER, clean_environment
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -126,9 +127,9 @@ class Visitor(requests.Session):
         """Redeem an authorization code."""
         return self.token(**{"grant_type": "authorization_code", "code": code, "redirect_uri": REDIRECT_URI, **form})
 
-    def refresh(self, refresh_token, **form):
+    def refresh(self, refresh_token, scope=SCOPE, **form):
         """Use a refresh token."""
-        return self.token(grant_type="refresh_token", refresh_token=refresh_token, scope=SCOPE, **form)
+        return self.token(grant_type="refresh_token", refresh_token=refresh_token, scope=scope, **form)
 
     def tokens(self, person="adele", **parameters):
         """Sign in and redeem the code."""
@@ -688,6 +689,61 @@ def test_the_list_of_people_needs_a_scope_of_its_own(box, visitor):
     assert users(visitor.tokens()["access_token"]).status_code == 403
     token = visitor.tokens(scope="openid User.ReadBasic.All")["access_token"]
     assert len(users(token).json()["value"]) == len(box.people)
+
+
+def test_roles_and_groups_stand_in_the_id_token_and_201_groups_are_named_elsewhere(box, visitor):
+    def claims(person):
+        return claims_of(visitor.tokens(person, prompt="select_account")["id_token"])
+
+    assert claims("patti")["roles"] == ["Orders.Approve"]
+    assert len(claims("nestor")["groups"]) == 3
+    overage = claims("isaiah")
+    assert "groups" not in overage
+    assert overage["_claim_names"] == {"groups": "src1"}
+    assert overage["_claim_sources"]["src1"]["endpoint"].startswith("https://graph.windows.net/")
+    box.person("isaiah").groups.pop()
+    assert len(claims("isaiah")["groups"]) == 200
+    box.assign("isaiah", "Orders.Approve")
+    assert claims("isaiah")["roles"] == ["Orders.Approve"]
+    box.unassign("isaiah", "Orders.Approve")
+    box.group_claims = False
+    assert not {"roles", "groups", "_claim_names"} & set(claims("isaiah"))
+
+
+def test_graph_says_of_which_groups_somebody_is_a_member(box, visitor):
+    token = visitor.tokens("isaiah")["access_token"]
+
+    def check(**options):
+        headers = {"Authorization": f"Bearer {token}"}
+        return visitor.post(f"{box.back_url}/v1.0/me/checkMemberGroups", headers=headers, **options)
+
+    finance, sales = group_id("Finance"), group_id("Sales")
+    assert check(json={"groupIds": [finance, sales]}).json()["value"] == [finance]
+    assert check(json={"groupIds": [sales]}).json()["value"] == []
+    assert check(json={"groupIds": [finance] * 20}).status_code == 200
+    for wrong in ({"groupIds": [finance] * 21}, {"groupIds": ["Finance"]}, {"groupIds": []}, {"groupIds": finance}, []):
+        assert check(json=wrong).status_code == 400
+    assert check(data="{").status_code == 400
+
+
+def test_the_second_api_takes_tokens_of_its_own_audience_alone(box, visitor):
+    box.require_consent = False
+
+    def status(token):
+        answer = visitor.get(box.orders_url, headers={"Authorization": f"Bearer {token}"})
+        assert ("WWW-Authenticate" in answer.headers) == (answer.status_code != 200)
+        return answer.status_code
+
+    both = visitor.tokens(scope=f"openid offline_access {box.orders_scope}")
+    assert claims_of(both["access_token"])["scp"] == "Orders.Read"
+    assert status(both["access_token"]) == 200
+    assert visitor.me(both["access_token"]).status_code == 401
+    graph = visitor.refresh(both["refresh_token"], scope="User.Read").json()["access_token"]
+    assert visitor.me(graph).status_code == 200
+    assert status(graph) == status("") == status("nonsense") == 401
+    assert status(box.sign({**claims_of(both["access_token"]), "scp": "Other"})) == 403
+    answer = visitor.refresh(both["refresh_token"], scope=f"User.Read {box.orders_scope}")
+    refused(answer, 400, "invalid_request", 28000)
 
 
 def test_graph_is_busy_for_one_of_them(visitor):

@@ -13,7 +13,7 @@ from programs import free_port
 from visitor import Page, Visitor
 
 import app_config
-from flask_entra.clouds import qualified_scopes
+from flask_entra.clouds import graph_of, qualified_scopes
 
 NOTHING = dict.fromkeys(("CLIENT_ID", "CLIENT_SECRET", "AUTHORITY", "ENDPOINT", "REQUESTS_CA_BUNDLE"))
 
@@ -146,6 +146,32 @@ def test_scopes_are_qualified_for_the_cloud_of_the_endpoint():
     national = "https://graph.microsoft.us/v1.0/me"
     assert qualified_scopes("User.Read api://x/y", national) == ["https://graph.microsoft.us/User.Read", "api://x/y"]
     assert qualified_scopes("openid profile offline_access User.Read", "https://api.example/x") == ["User.Read"]
+    by_id = "3f2504e0-4f89-11d3-9a0c-0305e82c3301/Orders.Read"  # an API by its id instead of its URI
+    assert qualified_scopes(by_id, national) == [by_id]
+
+
+@pytest.mark.parametrize(
+    ("authority", "endpoint", "graph"),
+    [
+        ("https://login.microsoftonline.com/x", "https://graph.microsoft.com/v1.0/me", "https://graph.microsoft.com"),
+        ("https://login.microsoftonline.com/x", "https://api.example/me", "https://graph.microsoft.com"),
+        (
+            "https://login.microsoftonline.us/x",
+            "https://dod-graph.microsoft.us/v1.0/me",
+            "https://dod-graph.microsoft.us",
+        ),
+        ("https://login.partner.microsoftonline.cn/x", "", "https://microsoftgraph.chinacloudapi.cn"),
+        # A token for Graph is not for an API of one's own, wherever it runs.
+        ("https://login.microsoftonline.com/x", "https://localhost:7000/me", "https://graph.microsoft.com"),
+        ("https://localhost:1/x", "https://localhost:1/v1.0/me", "https://localhost:1"),  # the sandbox
+        ("https://localhost:1/x", "https://api.example/me", ""),
+        (None, "", ""),  # another provider
+        (None, "https://api.example/me", ""),
+        ("https://[", "https://[", ""),
+    ],
+)
+def test_the_graph_that_is_asked_about_groups_is_the_clouds_own(authority, endpoint, graph):
+    assert graph_of(authority, endpoint) == graph
 
 
 # --- The walls of the house ---------------------------------------------------------------------------------------------
@@ -155,10 +181,11 @@ ROOMS = [
     {"wiring"},
     {"doctor", "health"},
     {"pages"},
+    {"memberships"},
     {"signin"},
     {"sessions", "graph"},
     {"http_client"},
-    {"bulkhead", "bearer", "certificates", "clouds", "cookies", "deadlines", "logs", "settings", "urls"},
+    {"bulkhead", "bearer", "callers", "certificates", "clouds", "cookies", "deadlines", "logs", "settings", "urls"},
 ]
 
 

@@ -11,11 +11,13 @@ import os
 import sys
 
 import click
-from flask import Flask, render_template, request
+from flask import Flask, Response, render_template, request
 
+from flask_entra.callers import expects_a_page
 from flask_entra.doctor.checks import check_settings
 from flask_entra.doctor.findings import Finding
 from flask_entra.doctor.inquiries import examine, taken_paths
+from flask_entra.pages import explanations, problems
 from flask_entra.signin.auth import Auth
 
 __all__ = ["Finding", "check_settings", "examine", "init_app"]
@@ -30,11 +32,13 @@ def init_app(app: Flask, auth: Auth) -> None:
         return check_settings(app.config["SETTINGS"], taken_paths(app))
 
     @app.before_request
-    def show_configuration() -> tuple[str, int] | None:
+    def show_configuration() -> tuple[str, int] | Response | None:
         if request.endpoint in ("static", "healthz", None):  # None: there is no such page
             return None
         if not any(finding.level == "wrong" for finding in findings()):
             return None
+        if not expects_a_page():
+            return problems.answer(problems.Problem(explanations.NOT_SET_UP))
         return render_template("configuration.html", findings=findings()), 200 if request.path == "/" else 503
 
     @app.cli.command("doctor")

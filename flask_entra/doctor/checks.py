@@ -14,6 +14,7 @@ from msal.authority import WELL_KNOWN_AUTHORITY_HOSTS, WELL_KNOWN_B2C_HOSTS
 from flask_entra.certificates import read_certificate
 from flask_entra.clouds import GRAPH_CLOUDS, GUID
 from flask_entra.doctor.findings import Finding, Level
+from flask_entra.doctor.permissions import check_one_api
 from flask_entra.pages.languages import Day
 from flask_entra.pages.languages import Text as _
 from flask_entra.sessions.redis_address import SCHEMES, read_address
@@ -353,6 +354,7 @@ _CHECKS = (
     _check_tenants,
     _check_redirect_uri,
     _check_scope,
+    check_one_api,
     _check_endpoint,
     _check_redis,
     _check_rest,

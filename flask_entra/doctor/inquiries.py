@@ -15,6 +15,7 @@ from flask import Flask
 from flask_entra.bulkhead import Busy
 from flask_entra.doctor.checks import check_settings
 from flask_entra.doctor.findings import Finding
+from flask_entra.doctor.permissions import ask_about_permissions
 from flask_entra.http_client import BoundedSession
 from flask_entra.pages.languages import Text as _
 from flask_entra.pages.problems import explain, sign_in_details
@@ -50,7 +51,7 @@ def examine(app: Flask, auth: Auth, port: int) -> list[Finding]:
     ]
     findings += _ask_store(app)
     if sound:
-        findings += [*_ask_authority(app, auth), _ask_endpoint(app, auth.http)]
+        findings += [*_ask_authority(app, auth), _ask_endpoint(app, auth.http), *ask_about_permissions(app, auth)]
     return findings
 
 

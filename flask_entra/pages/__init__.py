@@ -1,18 +1,19 @@
 """What every page has: a language, links to its assets, headers that keep a browser safe, and a page for each failure.
 
 `languages` chooses and translates, `compiled` does it once for constant texts; `assets` versions the files in `static/`;
-`headers` adds the security headers; `explanations` has the words for failures, and `problems` makes pages of them; `profiles`
-shows a profile. Nothing here asks anybody anything: what a page shows, the caller brings.
+`headers` adds the security headers; `explanations` has the words for failures, and `problems` answers with them; `profiles`
+shows a profile, and `accounts` what the app sees of the person. Nothing here asks anybody anything: what a page shows, the
+caller brings.
 """
 
 from __future__ import annotations
 
 from flask import Blueprint, Flask
 
-from flask_entra.pages import assets, headers, languages, problems, profiles
+from flask_entra.pages import accounts, assets, headers, languages, problems, profiles
 from flask_entra.pages.compiled import Environment
 
-__all__ = ["init_app", "profiles"]
+__all__ = ["accounts", "init_app", "profiles"]
 
 
 def init_app(app: Flask) -> None:

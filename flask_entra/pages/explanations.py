@@ -19,7 +19,8 @@ class Explanation(NamedTuple):
     :ivar status: the HTTP status of the page.
     :ivar text: what happened.
     :ivar advice: what to do.
-    :ivar way_on: where the button leads: `sign_in`, `other_account`, `retry`, `reset_password` or `home`.
+    :ivar way_on: where the button leads: `sign_in`, `pick_up` (a sign-in that brings a new role), `other_account`, `retry`,
+        `reset_password` or `home`.
     :ivar title: the page's title; None for the usual one of a failed sign-in.
     """
 
@@ -225,6 +226,13 @@ ENTRA_ERRORS: dict[str, Explanation] = {
         _("SCOPE names an API that the app registration does not list."),
         _("Add it under API permissions."),
     ),
+    "AADSTS28000": Explanation(
+        500,
+        _("The permissions that were asked for are of several APIs, and a token is for one."),
+        _(
+            "Keep the scopes of one API in SCOPE and in each view; a view gets the other's token by auth.context(scopes=[…])."
+        ),
+    ),
     "AADSTS501481": Explanation(
         400,
         _("This answer belongs to a sign-in that was begun elsewhere (PKCE)."),
@@ -305,6 +313,58 @@ STORE_UNAVAILABLE = Explanation(
     _("Try again in a moment"),
 )
 
+NOT_SET_UP = Explanation(
+    503,
+    _("This app needs to know your app registration before anybody can sign in."),
+    _("Run flask doctor: it checks the settings."),
+    title=SET_UP_WRONG,
+)
+
+# --- What the person may do -----------------------------------------------------------------------------------------------
+
+NOT_ALLOWED = _("Not allowed")
+ROLE_MISSING = Explanation(
+    403,
+    _("You do not have the role that this page is for."),
+    _(
+        "An administrator of your organization gives it to you, under Enterprise applications › Users and groups. "
+        "If you were given it only a moment ago, sign in again to pick it up."
+    ),
+    "pick_up",
+    NOT_ALLOWED,
+)
+GROUP_MISSING = Explanation(
+    403,
+    _("This page is for members of a group that you are not in."),
+    _(
+        "An administrator of your organization can add you to it. "
+        "If you were added only a moment ago, sign in again to pick it up."
+    ),
+    "pick_up",
+    NOT_ALLOWED,
+)
+MEMBERSHIP_UNKNOWN = Explanation(
+    503,
+    _("Microsoft Graph does not say at the moment whether you may open this page, so it stays closed."),
+    SOON,
+    "retry",
+    _("Try again in a moment"),
+)
+NOBODY_TO_ASK = Explanation(
+    403,
+    _("You are in more groups than your sign-in can name, and this app has no Microsoft Graph to ask about them."),
+    _("Ask whoever runs this app."),
+    "other_account",
+    NOT_ALLOWED,
+)
+MORE_DECLINED = Explanation(
+    403,
+    _("This page needs permissions that have not been given."),
+    _("Sign in again and accept them, or leave it: you are still signed in, and the rest of the app works as before."),
+    "sign_in",
+    _("Permission missing"),
+)
+
 # --- Graph: by the kind of a GraphError ---------------------------------------------------------------------------------
 
 GRAPH_ERRORS: dict[str, Explanation] = {
@@ -380,7 +440,7 @@ HTTP_ERRORS: dict[int, Explanation] = {
         _("You may not open this page."),
         _("Use another account, or ask whoever runs this app."),
         "other_account",
-        _("Not allowed"),
+        NOT_ALLOWED,
     ),
     404: Explanation(
         404,

@@ -74,6 +74,28 @@ class Day(Text):
         return str(format_date(self._day, "long", language()))
 
 
+class Moment(Text):
+    """A time, written out in UTC, in the language of whoever reads it.
+
+    :param at: Unix seconds.
+    :ivar iso: the same by ISO 8601, for `<time datetime>`.
+    :raises ValueError, OverflowError: there is no such time.
+    """
+
+    def __init__(self, at: float):
+        super().__init__("")
+        try:
+            self._at = datetime.datetime.fromtimestamp(at, datetime.timezone.utc)
+        except OSError as error:  # what Windows says of one before 1970
+            raise ValueError(str(error)) from error
+        self.iso = self._at.isoformat(timespec="seconds")
+
+    def __str__(self) -> str:
+        from babel.dates import format_datetime  # here, as in Day
+
+        return f"{format_datetime(self._at, 'd MMMM y HH:mm:ss', locale=language())} UTC"
+
+
 def language() -> str:
     """The code of the language of the answer."""
     return _language.get()

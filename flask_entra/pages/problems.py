@@ -1,31 +1,48 @@
-"""A failure as a page: what happened, what to do next, and the details that support asks for."""
+"""A failure as an answer: what happened, what to do next, and the details that support asks for.
+
+A person gets a page. A caller that shows no page gets the same as JSON (RFC 9457, problem details), in the same language.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from dataclasses import dataclass, field
 from functools import singledispatch
 from urllib.parse import urlencode
 
-from flask import Flask, Response, g, render_template, request
+from flask import Flask, Response, current_app, g, render_template, request
 from werkzeug.exceptions import HTTPException, default_exceptions
 
 from flask_entra import logs
-from flask_entra.bearer import InvalidToken
+from flask_entra.bearer import InvalidToken, merged_claims, refusal
 from flask_entra.bulkhead import Busy
+from flask_entra.callers import VARY, expects_a_page
 from flask_entra.graph import GraphError
 from flask_entra.pages import explanations
 from flask_entra.pages.explanations import Explanation
-from flask_entra.pages.languages import Text
+from flask_entra.pages.languages import Text, language
 from flask_entra.pages.languages import Text as _
 from flask_entra.sessions.store import StoreUnavailable
-from flask_entra.signin.errors import IdTokenRefused, SignInError, TenantUnavailable
+from flask_entra.signin import invitation
+from flask_entra.signin.errors import (
+    IdTokenRefused,
+    MembershipUnknown,
+    NotAllowed,
+    SignInElsewhere,
+    SignInError,
+    TenantUnavailable,
+)
 from flask_entra.signin.paths import LOGIN, local_path
+from flask_entra.urls import split_url
 
 FAILURES = (
     HTTPException,
     SignInError,
+    SignInElsewhere,
+    NotAllowed,
+    MembershipUnknown,
     IdTokenRefused,
     TenantUnavailable,
     StoreUnavailable,
@@ -34,24 +51,28 @@ FAILURES = (
     Busy,
 )
 STORE_RETRY_SECONDS = 5
+REFUSED = ("access_denied", "consent_required", "invalid_scope")  # what an authority says when consent is not given
+SHOWN_AT_MOST = 20  # of a person's roles
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class Problem:
-    """One problem, as `problem.html` shows it.
+    """One problem, as `problem.html` shows it, and as JSON has it.
 
     :ivar explanation: the words, the status and the way on.
     :ivar details: pairs of name and value, for support.
     :ivar retry_after: after how many seconds it is worth another try, or None.
     :ivar headers: further headers of the answer.
+    :ivar members: further members of the JSON object.
     """
 
     explanation: Explanation
     details: list[tuple[Text, str]] = field(default_factory=list)
     retry_after: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    members: dict[str, object] = field(default_factory=dict)
 
     @property
     def title(self) -> Text:
@@ -68,29 +89,69 @@ class Problem:
 
 
 def init_app(app: Flask) -> None:
-    """Answer every failure with a page. `problem.html` gets `problem`, `href`, `here` and `user`."""
+    """Answer every failure. `problem.html` gets `problem`, `href`, `other_account`, `here` and `user`."""
 
     def show_problem(error: Exception) -> Response:
         error = getattr(error, "original_exception", None) or error
         problem = explain(error)
-        status = problem.explanation.status
-        problem.details.append((_("Request ID"), logs.request_id()))
-        if problem.retry_after:
-            problem.headers["Retry-After"] = str(problem.retry_after)
         if not isinstance(error, HTTPException):
-            log.warning("%s %s: %s", status, type(error).__name__, _for_the_log(error))
-        # The session is not asked who is signed in: it may be what has failed.
-        page = render_template(
-            "problem.html",
-            problem=problem,
-            href=_href(problem.explanation.way_on),
-            here="" if _can_be_repeated() else "/",
-            user=g.get("user"),
-        )
-        return app.make_response((page, status, problem.headers))
+            log.warning("%s %s: %s", problem.explanation.status, type(error).__name__, _for_the_log(error))
+        return answer(problem)
 
     for failure in FAILURES:
         app.register_error_handler(failure, show_problem)
+
+
+def answer(problem: Problem) -> Response:
+    """A page for a person, JSON for a caller that shows no page (RFC 9457)."""
+    status, page = problem.explanation.status, expects_a_page()
+    problem.details.append((_("Request ID"), logs.request_id()))
+    if problem.retry_after:
+        problem.headers["Retry-After"] = str(problem.retry_after)
+    if status == 401 or (status == 403 and not page):
+        error = "insufficient_scope" if status == 403 else ""
+        problem.headers.setdefault("WWW-Authenticate", refusal(_realm(), error))
+    response = current_app.make_response((_page(problem) if page else _json(problem), status, problem.headers))
+    if not page:
+        response.mimetype = "application/problem+json"
+        response.headers["Content-Language"] = language()
+        response.vary.update(("Accept-Language", "Cookie"))
+    response.vary.update(VARY)
+    return response
+
+
+def _page(problem: Problem) -> str:
+    href, other_account = _href(problem.explanation.way_on), _href("other_account")
+    if problem.explanation.way_on == "pick_up":  # another account is to open this very page
+        other_account = f"{href}{'&' if '?' in href else '?'}prompt=select_account"
+    # The session is not asked who is signed in: it may be what has failed.
+    return render_template(
+        "problem.html",
+        problem=problem,
+        href=href,
+        other_account=other_account,
+        here="" if _can_be_repeated() else "/",
+        user=g.get("user"),
+    )
+
+
+def _json(problem: Problem) -> str:
+    status = problem.explanation.status
+    body = {
+        "type": "about:blank",  # the status says all that a program can act on
+        "title": str(problem.title),
+        "status": status,
+        "detail": f"{problem.explanation.text} {problem.advice}",
+        "instance": request.path,
+        "request_id": logs.request_id(),
+        **({"sign_in": invitation.link()} if status in (401, 403) else {}),
+        **problem.members,
+    }
+    return json.dumps(body, ensure_ascii=False) + "\n"
+
+
+def _realm() -> str:
+    return split_url(current_app.config["REDIRECT_URI"]).hostname or ""
 
 
 # --- What an exception is to a person -----------------------------------------------------------------------------------
@@ -129,6 +190,14 @@ def _sign_in_error(error: SignInError) -> Problem:
         or explanations.OAUTH_ERRORS.get(error.error)
         or explanations.OTHER_ERROR
     )
+    if error.more_scopes:  # the person is signed in, and still is
+        asked = " ".join(error.more_scopes)
+        refused = found.get("code") == "AADSTS65004" or not found and error.error in REFUSED
+        if refused:
+            text = _("This page needs permissions that have not been given: %(scopes)s.", scopes=asked)
+            explanation = explanations.MORE_DECLINED._replace(text=text)
+        elif explanation.status == 403:
+            explanation = explanation._replace(title=explanations.MORE_DECLINED.title)
     names = {
         "code": _("Error code"),
         "trace_id": _("Trace ID"),
@@ -136,10 +205,68 @@ def _sign_in_error(error: SignInError) -> Problem:
         "time": _("Time"),
     }
     details: list[tuple[Text, str]] = [(_("Error"), error.error[:100])]
+    if error.more_scopes:
+        details.append((_("Permissions asked for"), asked))
     details += [(names[name], value) for name, value in found.items()]
     if error.description:
         details.append((_("Description"), error.description[:1000]))
     return Problem(explanation, details)
+
+
+@explain.register
+def _sign_in_elsewhere(error: SignInElsewhere) -> Problem:
+    known = g.get("user") is not None
+    explanation = explanations.OAUTH_ERRORS["interaction_required" if known else "login_required"]
+    scopes, claims = error.scopes or [], merged_claims(error.claims)
+    header = refusal(_realm(), "invalid_token" if known else "", scopes, claims)
+    members: dict[str, object] = {"sign_in": error.sign_in}
+    if scopes:
+        members["scopes"] = scopes
+    if claims:
+        members["claims"] = json.loads(claims)
+    return Problem(explanation._replace(status=401), headers={"WWW-Authenticate": header}, members=members)
+
+
+@explain.register
+def _not_allowed(error: NotAllowed) -> Problem:
+    names = ", ".join(error.needed)
+    explanation = explanations.GROUP_MISSING
+    if error.claim == "roles":
+        text = _("This page is for people with one of these roles: %(roles)s.", roles=names)
+        if len(error.needed) == 1:
+            text = _("This page is for people with the role %(role)s.", role=names)
+        explanation = explanations.ROLE_MISSING._replace(text=text)
+    has = error.user.get(error.claim)
+    labels = {"roles": (_("Role needed"), _("Your roles")), "groups": (_("Group needed"), _("Your groups"))}[
+        error.claim
+    ]
+    details = [(labels[0], names), (labels[1], _listed(has))]
+    if account := error.user.get("preferred_username"):
+        details.append((_("Account"), str(account)[:200]))
+    if error.doubt:
+        details.append((_("Reason"), error.doubt))
+    elif not has:
+        hint = _(
+            "The ID token has no roles. Define the role under App roles of the app registration, and assign people to it."
+        )
+        if error.claim == "groups":
+            hint = _("The ID token has no groups. Add them under Token configuration › Add groups claim.")
+        details.append((_("For developers"), str(hint)))
+    return Problem(explanation, details, members={error.claim: list(error.needed)})
+
+
+def _listed(value: object) -> str:
+    if not value or not isinstance(value, list):
+        return str(value or _("none"))[:200]
+    more = " …" if len(value) > SHOWN_AT_MOST else ""
+    return ", ".join(str(each)[:100] for each in value[:SHOWN_AT_MOST]) + more
+
+
+@explain.register
+def _membership_unknown(error: MembershipUnknown) -> Problem:
+    explanation = explanations.NOBODY_TO_ASK if error.lasting else explanations.MEMBERSHIP_UNKNOWN
+    details = [(_("Group needed"), ", ".join(error.needed)), (_("Reason"), error.reason[:1000])]
+    return Problem(explanation, details, error.retry_after, members={"groups": list(error.needed)})
 
 
 @explain.register
@@ -220,6 +347,7 @@ def _href(way_on: str) -> str:
         sign_in = f"{LOGIN}?{urlencode({'next': page})}"
     return {
         "sign_in": sign_in,
+        "pick_up": sign_in,
         "other_account": f"{LOGIN}?prompt=select_account",
         "reset_password": f"{LOGIN}?user_flow=reset_password",
         "retry": page if request.endpoint and _can_be_repeated() else sign_in,

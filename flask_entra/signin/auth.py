@@ -4,8 +4,9 @@ The way of a request to a protected view:
 
     login_required (identity's)   who is signed in?              tokens.get_user, from the session
                                   a token for the view's scopes? Tokens.context: from the session, or by a refresh
+                                  one of the roles, the groups?  Requirement.check: from the ID token, or NotAllowed
     Auth.call                     the API refuses the token?     Tokens.renew, then the call once more
-    SignInRequired                only the person can help       Auth.login → 302 to the authority
+    SignInRequired                only the person can help       Auth.login → 302 to the authority; 401 to a script
     the redirect URI              the authority's answer         Tokens.finish → a new session → 302 to the view
 """
 
@@ -14,25 +15,39 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar, cast
 from urllib.parse import urlencode
 
 import flask
 import identity.flask
-from flask import Blueprint, Flask, Response, after_this_request, current_app, g, redirect, request
+from flask import (
+    Blueprint,
+    Flask,
+    Response,
+    abort,
+    after_this_request,
+    current_app,
+    g,
+    make_response,
+    redirect,
+    render_template,
+    request,
+)
 from werkzeug.wrappers import Response as BaseResponse
 
 from flask_entra.bearer import InvalidToken, merged_claims
+from flask_entra.callers import expects_a_page
 from flask_entra.clouds import comparable_scopes
 from flask_entra.http_client import BoundedSession
 from flask_entra.sessions.session import Session
 from flask_entra.sessions.store import StoreUnavailable
-from flask_entra.signin import answers, pending, tokens
-from flask_entra.signin.errors import SignInError, SignInRequired, TenantUnavailable
+from flask_entra.signin import answers, guards, invitation, pending, sign_out, tokens
+from flask_entra.signin.authorization import Requirement
+from flask_entra.signin.errors import SignInElsewhere, SignInError, SignInRequired, TenantUnavailable, person
 from flask_entra.signin.paths import LOGIN, LOGOUT, local_path
 from flask_entra.signin.tenant import Tenant
-from flask_entra.signin.tokens import Tokens, get_user
+from flask_entra.signin.tokens import Tokens, get_user, is_current
 from flask_entra.urls import origin, route_of, split_url
 
 # Limits on repeated sign-ins within JUST_NOW_SECONDS: once for the same scopes and claims, AGAIN_AT_MOST in all, CHALLENGES for
@@ -73,10 +88,11 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         routes = Blueprint("auth", __name__)
         routes.get(LOGIN, endpoint="login")(self._login_view)
         routes.get(route_of(app.config["REDIRECT_URI"]), endpoint="answer")(self.auth_response)
-        routes.get(LOGOUT, endpoint="logout")(self.logout)
+        routes.route(LOGOUT, methods=["GET", "POST"], endpoint="logout")(self.logout)
         app.register_blueprint(routes)
         answers.init_app(app)
         app.register_error_handler(SignInRequired, self._sign_in_first)
+        app.jinja_env.globals["signed_out_just_now"] = sign_out.has_just_happened
 
     @property
     def tenant(self) -> Tenant:
@@ -94,11 +110,70 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
 
     # --- For views ----------------------------------------------------------------------------------------------------
 
-    def _login_required(self, auth: Any, user: dict[str, Any] | None, scopes: list[str] | None) -> dict[str, Any]:
-        """What identity's `login_required` gives a view as `context`; see `Tokens.context`."""
-        context = self._tokens.context(user, scopes)
-        g.user = context["user"]  # for the page of a failure
+    public = staticmethod(guards.public)
+
+    def login_required(
+        self,
+        function: Any = None,
+        /,
+        *,
+        scopes: Collection[str] | None = None,
+        roles: Collection[str] | None = None,
+        groups: Collection[str] | None = None,
+    ) -> Any:
+        """Let a view be opened only by a person who is signed in, and has what it asks for. It gets `context`.
+
+        :param scopes: those of the access token that the view needs, all of one API; see `Tokens.context`.
+        :param roles: app roles (`roles` in the ID token), any of which will do. Letter case counts.
+        :param groups: object ids of groups (`groups` in the ID token, or asked of Graph when they are too many for it), any of
+            which will do. With `roles` too, both are needed.
+        :raises TypeError, ValueError: at once, when one of the three is written wrong.
+        """
+        needs = Requirement.of(scopes, roles, groups)
+        if function is None:
+            return lambda view: self.login_required(view, scopes=scopes, roles=roles, groups=groups)
+        # identity hands its `scopes` to `_login_required` unread.
+        return guards.mark(super().login_required(function, scopes=needs), needs)
+
+    def _login_required(self, auth: Any, user: dict[str, Any] | None, needs: Requirement) -> dict[str, Any]:
+        """What identity's `login_required` gives a view as `context`; see `Tokens.context`.
+
+        :raises NotAllowed: the person has none of the roles, or is in none of the groups.
+        :raises MembershipUnknown: whether they are cannot be found out.
+        """
+        g.user = user  # for the page of a failure
+        member_of = current_app.extensions["member_of"]
+        try:
+            context = self._tokens.context(user, needs.scopes)
+        except SignInRequired:
+            if user and is_current(user):  # nobody is asked to consent to what a page needs that they may not open
+                needs.check(user, member_of)
+            raise
+        g.user = context["user"]
+        needs.check(context["user"], member_of)  # after a refresh, which may have given or taken a role
         return context
+
+    def need_sign_in(self) -> None:
+        """Let nobody pass who is not signed in.
+
+        :raises SignInRequired: nobody is.
+        """
+        g.user = self.context()["user"]  # for the page of a failure
+
+    def context(self, scopes: list[str] | None = None) -> dict[str, Any]:
+        """What `login_required` gives a view, for use in the view: for a second API, or where nothing else asks for a sign-in.
+
+        :param scopes: those of the access token, all of one API; None for no token.
+        :return: see `Tokens.context`.
+        :raises SignInRequired: nobody is signed in, or the authority wants to see the person.
+        :raises SignInError: the authority refuses for another reason.
+        :raises TenantUnavailable: a token is needed, and the authority cannot be reached.
+        """
+        return self._tokens.context(self.user, scopes)
+
+    def granted(self) -> list[tuple[list[str], int]]:
+        """What the person has granted: the scopes of each access token, and when it expires (Unix seconds). No token."""
+        return self._tokens.granted()
 
     def call(self, api: Callable[[str], T], context: dict[str, Any]) -> T:
         """Call an API for the person; if it refuses their token, once more with a new one.
@@ -140,9 +215,13 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
 
     # --- Sign-in ------------------------------------------------------------------------------------------------------
 
+    @guards.public
     def _login_view(self) -> BaseResponse:
         """GET /login: send the browser to the authority to sign in."""
         config = current_app.config
+        scopes, claims = invitation.accept()
+        if not expects_a_page():
+            raise SignInRequired(claims, scopes)
         here, there = split_url(request.host_url).hostname, split_url(config["REDIRECT_URI"]).hostname
         if (
             here != there and "moved" not in request.args
@@ -156,6 +235,8 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         return self.login(
             next_link=request.args.get("next"),
             prompt=prompt if prompt in ("select_account", "login", "consent") else None,
+            scopes=scopes,
+            claims=claims,
         )
 
     def login(
@@ -181,6 +262,7 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         pending.remember(cast(Response, response), {**flow, "next": local_path(next_link), "again": again or {}})
         return response
 
+    @guards.public
     def auth_response(self) -> BaseResponse:
         """GET, the redirect URI: finish the sign-in that this answer belongs to, and return to the page asked for.
 
@@ -199,14 +281,19 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         g.return_to = flow["next"]  # for the page of a failure
         try:
             self._tokens.finish(flow, answer)
-        except SignInError:
+        except SignInError as error:
             self._used_up(flow)
+            if g.setdefault(
+                "user", self.user
+            ):  # who has refused to consent to more: the rest of the app goes on working
+                error.more_scopes = [scope for scope in flow["scope"] if comparable_scopes([scope])]
             raise
         after_this_request(pending.count_finished)
+        after_this_request(sign_out.forget_note)
         self._used_up(flow)  # if the authority did not answer, it stays, so that a reload can succeed
         if isinstance(flow["again"], dict) and flow["again"]:
             session[AGAIN] = {**flow["again"], [*flow["again"]][-1]: int(time.time())}
-        log.info("Signed in: %s", _ids(self.user))
+        log.info("Signed in: %s", person(self.user))
         return redirect(flow["next"])
 
     @staticmethod
@@ -214,7 +301,13 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         after_this_request(lambda response: pending.forget(response, flow))
 
     def _sign_in_first(self, required: SignInRequired) -> Any:
-        """Begin a sign-in for the page that is being asked for, unless that has just been done and did not help."""
+        """Begin a sign-in for the page that is being asked for, unless that has just been done and did not help.
+
+        A caller that shows no page is told where a person can sign in: a redirect to another site is of no use to it.
+        """
+        if not expects_a_page():
+            sign_in = invitation.link(required.scopes, required.claims)
+            return current_app.handle_user_exception(SignInElsewhere(required, sign_in))
         try:
             return self._sign_in_again(required)
         except (SignInError, TenantUnavailable, StoreUnavailable) as failure:
@@ -223,8 +316,6 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
             return current_app.handle_user_exception(cause if isinstance(cause, InvalidToken) else failure)
 
     def _sign_in_again(self, required: SignInRequired) -> BaseResponse:
-        if request.headers.get("Sec-Fetch-Dest", "document") != "document":
-            raise SignInError("login_required")
         if not self.user and pending.finished_too_often():
             raise SignInError("session_lost")
         again = _again(required) if self.user else None
@@ -233,19 +324,33 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
 
     # --- Sign-out -----------------------------------------------------------------------------------------------------
 
-    def logout(self) -> BaseResponse:
-        """GET /logout: sign out here, then at the authority, then home. Only a page that is opened signs out."""
+    @guards.public
+    def logout(self) -> BaseResponse | str:
+        """GET or POST /logout: sign out here, then at the authority, then home.
+
+        Only a page that is opened signs out, and only when the person wants it; another site's link leads to a question.
+        """
         if request.method == "HEAD":
             return redirect("/")
         if "prefetch" in request.headers.get("Sec-Purpose", ""):
             # A browser discards a failed prefetch and asks again at the click; it would show a successful one without asking.
             return Response(status=503)
-        if request.headers.get("Sec-Fetch-Dest", "document") != "document":
-            return Response(status=403)  # a picture, a style sheet or a script of any site: nobody has clicked
+        if not expects_a_page():
+            abort(403)  # a picture, a style sheet or a script of any site: nobody has clicked
+        if not sign_out.is_wanted():
+            return render_template("sign_out.html", goal=None)
         if self.user:
-            log.info("Signed out: %s", _ids(self.user))
+            log.info("Signed out: %s", person(self.user))
             after_this_request(pending.forget_finished)
-        return redirect(self._tokens.sign_out(origin(current_app.config["REDIRECT_URI"]) + "/"))
+            after_this_request(sign_out.note)
+        goal = self._tokens.sign_out(origin(current_app.config["REDIRECT_URI"]) + "/")
+        if request.method == "GET":
+            return redirect(goal)
+        # Browsers hold the redirects after a form against form-action, on the authority's way through other sites too (a
+        # federated one's). A page that leads there is no redirect.
+        response = make_response(render_template("sign_out.html", goal=goal))
+        response.headers["Refresh"] = f"0; url={goal}"
+        return response
 
 
 def _user_flow_url(name: str, config: Mapping[str, Any]) -> str | None:
@@ -284,8 +389,3 @@ def _digests(required: SignInRequired) -> tuple[str, str]:
     scopes, claims = " ".join(sorted(comparable_scopes(wanted))), required.claims or ""
     first, second = (hashlib.sha256(part.encode("utf-8", "replace")).hexdigest()[:8] for part in (scopes, claims))
     return first, first + second
-
-
-def _ids(user: dict[str, Any] | None) -> str:
-    """A person, for a log: the object and the tenant, which an administrator can look up, and no name."""
-    return f"oid={user.get('oid') or user['sub']} tid={user.get('tid')}" if user else "nobody"

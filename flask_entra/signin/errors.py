@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class SignInError(Exception):
     """A sign-in that cannot be finished.
 
     :ivar error: the error code of OAuth 2.0 (RFC 6749, 4.1.2.1 and 5.2), OpenID Connect, or this app.
     :ivar description: what the authority says about it.
+    :ivar more_scopes: what it asked for, when it was to give more to a person who is signed in already, and still is.
     """
 
     def __init__(self, error: str, description: str = ""):
         super().__init__(f"{error}: {description}")
         self.error, self.description = error, description
+        self.more_scopes: list[str] = []
 
 
 class SignInRequired(Exception):
@@ -44,3 +48,56 @@ class TenantUnavailable(Exception):
 
 class IdTokenRefused(Exception):
     """An ID token that must not sign anybody in. The text names the check that it fails."""
+
+
+class SignInElsewhere(SignInRequired):
+    """A caller that shows no page needs a sign-in: it is told so, and where, instead of being sent there.
+
+    :ivar sign_in: the absolute URL at which a person signs in for it.
+    """
+
+    def __init__(self, required: SignInRequired, sign_in: str):
+        super().__init__(required.claims, required.scopes)
+        self.sign_in, self.__cause__ = sign_in, required.__cause__
+
+
+class NotAllowed(Exception):
+    """The person who is signed in may not open the page.
+
+    :ivar claim: what they lack: `roles` or `groups`.
+    :ivar needed: the names of the roles, or the ids of the groups, of which any would do.
+    :ivar user: the claims of their ID token.
+    :ivar doubt: why the claim is not believed; empty when it is.
+    """
+
+    def __init__(self, claim: str, needed: tuple[str, ...], user: dict[str, Any], doubt: str = ""):
+        wanted = f"{claim}: one of {', '.join(needed)} is needed"
+        super().__init__(f"{person(user)} {wanted}{f'; {doubt}' if doubt else ''}")
+        self.claim, self.needed, self.user, self.doubt = claim, needed, user, doubt
+
+
+class MembershipUnknown(Exception):
+    """Whether the person is in one of the groups cannot be found out, so they are not let in.
+
+    :ivar needed: the ids of the groups of which any would do.
+    :ivar reason: what keeps it from being found out.
+    :ivar lasting: whether there is nobody to ask at all, so that another try would not help.
+    :ivar retry_after: after how many seconds it is worth another try, or None.
+    """
+
+    def __init__(
+        self,
+        needed: tuple[str, ...],
+        user: dict[str, Any],
+        reason: str,
+        *,
+        lasting: bool = False,
+        retry_after: int | None = None,
+    ):
+        super().__init__(f"{person(user)} groups: one of {', '.join(needed)} is needed; {reason}")
+        self.needed, self.reason, self.lasting, self.retry_after = needed, reason, lasting, retry_after
+
+
+def person(user: dict[str, Any] | None) -> str:
+    """A person, for a log: the object and the tenant, which an administrator can look up, and no name."""
+    return f"oid={user.get('oid') or user['sub']} tid={user.get('tid')}" if user else "nobody"

@@ -36,7 +36,7 @@ def remember(response: Response, flow: dict[str, Any]) -> None:
     for _at, old in begun[: -SIGN_INS_AT_ONCE + 1][:20]:
         _delete(response, old.removeprefix(prefix))
     tab = _tab(flow["state"])
-    response.set_cookie(value=_serializer().dumps(flow), max_age=SIGN_IN_SECONDS, **_cookie(tab))
+    response.set_cookie(value=serializer().dumps(flow), max_age=SIGN_IN_SECONDS, **_cookie(tab))
     response.set_cookie(value=str(int(time.time() * 1000)), max_age=SIGN_IN_SECONDS, **_marker(tab))
 
 
@@ -50,7 +50,7 @@ def recall(states: list[str]) -> dict[str, Any] | None:
         return None
     tab = _tab(states[0])
     try:
-        flow, at = _serializer().loads(request.cookies.get(_cookie(tab)["key"], ""), return_timestamp=True)
+        flow, at = serializer().loads(request.cookies.get(_cookie(tab)["key"], ""), return_timestamp=True)
     except itsdangerous.BadData:
         return None
     # Not by itsdangerous's max_age: that refuses what was signed by a machine whose clock is a second ahead.
@@ -107,11 +107,12 @@ def _counter() -> dict[str, Any]:
     return cookies.attributes(current_app.config, FINISHED)
 
 
-def _serializer() -> itsdangerous.URLSafeTimedSerializer:
+def serializer(salt: str = "sign-in") -> itsdangerous.URLSafeTimedSerializer:
+    """What signs, and dates, a value that a browser keeps for this app; `salt` says which kind of value."""
     assert current_app.secret_key  # noqa: S101  the configuration page is shown while there is none
     return itsdangerous.URLSafeTimedSerializer(
         # The last one signs; the others are former ones, by which a sign-in may have begun.
         [*current_app.config["SECRET_KEY_FALLBACKS"], current_app.secret_key],
-        "sign-in",
+        salt,
         signer_kwargs={"digest_method": hashlib.sha256},
     )

@@ -48,6 +48,11 @@ def get_user() -> dict[str, Any] | None:
     return session.get(USER)
 
 
+def is_current(user: dict[str, Any]) -> bool:
+    """Whether an ID token has not expired."""
+    return bool(user["exp"] + LEEWAY_SECONDS >= time.time())
+
+
 class Tokens:
     """The tokens of the person who makes the present request.
 
@@ -148,11 +153,12 @@ class Tokens:
         """
         if not user:
             raise SignInRequired(scopes=scopes)
-        if user["exp"] + LEEWAY_SECONDS < time.time():  # the authority says whether they still may be
+        if not is_current(user):  # the authority says whether they still may be
             token = self.renew(self._scopes if scopes is None else scopes)
             user = get_user()
         elif scopes is not None:
             token = self._cached(scopes) or self._renew_in_time(scopes)
+            user = get_user()  # a refresh may have brought other roles
         return {"user": user} if scopes is None else {"user": user, **token, "scopes": list(scopes)}
 
     def _renew_in_time(self, scopes: list[str]) -> dict[str, Any]:
@@ -248,6 +254,12 @@ class Tokens:
             return None
         newest = max(reversed(good), key=lambda entry: int(entry["cached_at"]))  # of several in one second, the last
         return _token(newest["secret"], newest.get("token_type"), int(newest["expires_on"]) - int(now))
+
+    def granted(self) -> list[tuple[list[str], int]]:
+        """The access tokens that the session holds, without the tokens: the scopes of each and when it expires (Unix seconds)."""
+        cache = msgspec.json.decode(session.get(TOKEN_CACHE) or "{}")
+        entries = cache.get(msal.TokenCache.CredentialType.ACCESS_TOKEN, {}).values()
+        return [(entry["target"].split(), int(entry["expires_on"])) for entry in entries]
 
     # --- MSAL ---------------------------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from . import claims_request
 from .addresses import named_tenant
 from .errors import EntraError, no_consent
 from .memory import Code, RefreshToken
-from .scopes import GRAPH_ID, OIDC
+from .scopes import GRAPH_ID, OIDC, resources_of
 from .tenant import Tenant
 
 
@@ -50,7 +50,8 @@ class _PersonGrant:
 
         :param scopes: as the client wrote them.
         :param person: the person whose consent it takes.
-        :raises EntraError: AADSTS70011, there is no such scope; AADSTS65001, consent is missing.
+        :raises EntraError: AADSTS70011, there is no such scope; AADSTS28000, they are of two APIs; AADSTS65001, consent is
+            missing.
         """
         try:
             short = self.tenant.short_names(scopes)
@@ -60,6 +61,12 @@ class _PersonGrant:
                 f"parameter 'scope' is not valid. The scope {error} is not valid."
             )
             raise EntraError("invalid_scope", 70011, message) from error
+        if len(resources_of(short)) > 1:
+            message = (
+                "Provided value for the input parameter scope is not valid because it contains more than one resource. "
+                f"Scope {' '.join(scopes)} is not valid."
+            )
+            raise EntraError("invalid_request", 28000, message)
         if not self.tenant.consented(person, short):
             raise no_consent("invalid_grant", self.tenant.registration.client_id, suberror="consent_required")
 

@@ -48,6 +48,9 @@ class Registration:
     :ivar require_consent: False means that nobody is asked for consent.
     :ivar access_token_lifetime: seconds; likewise `id_token_lifetime`, `code_lifetime` and `refresh_token_lifetime`.
     :ivar single_use_refresh_tokens: a refresh token works once. Entra's refresh tokens work again.
+    :ivar app_roles: the values of its app roles.
+    :ivar group_claims: ID tokens carry the person's groups (*Token configuration*, *Add groups claim*).
+    :ivar may_read_applications: the app has the permission `Application.Read.All`, consented by an administrator.
     :ivar forge: None, or a function that forges ID tokens (`Forge`).
     :raises ValueError: there is no redirect URI.
     """
@@ -75,6 +78,9 @@ class Registration:
         self.code_lifetime: float = 600
         self.refresh_token_lifetime: float = 24 * 3600
         self.single_use_refresh_tokens = False
+        self.app_roles = {"Orders.Approve"}
+        self.group_claims = True
+        self.may_read_applications = False
         self.forge: Forge | None = None
 
     def add_certificate(self, pem: str) -> None:

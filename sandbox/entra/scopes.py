@@ -22,6 +22,18 @@ GRAPH = {
     "Files.Read": "Read your files",
 }
 
+# A second API, of the organization's own: its application id URI, which is the audience of its access tokens.
+ORDERS_URI = "api://6f2b1c84-90d3-4f0e-9c1a-7d55e3f0a2b9"
+ORDERS = {f"{ORDERS_URI}/Orders.Read": "Read your orders"}  # its delegated permissions, likewise
+
+
+def resources_of(short: Iterable[str]) -> set[str]:
+    """The APIs that scopes belong to, by the audience of their access tokens.
+
+    :param short: short names of scopes.
+    """
+    return {ORDERS_URI if name in ORDERS else GRAPH_ID for name in short if name not in OIDC}
+
 
 def short_names(scopes: Iterable[str], graph_url: str) -> set[str]:
     """The short names of several scopes.
@@ -39,9 +51,16 @@ def short_name(scope: str, graph_url: str) -> str:
 
     :param scope: such as `User.Read` or `https://graph.microsoft.com/User.Read`.
     :param graph_url: the URL of the sandbox's Graph, without a path.
-    :return: the name, such as `User.Read`. `.default` means all that the app registration asks for, which is `User.Read`.
+    :return: the name, such as `User.Read`; a scope of the second API keeps the API's URI in front. `.default` means all that
+        the app registration asks for, which is `User.Read`.
     :raises ValueError: the tenant knows no such scope, which is the error's text.
     """
+    if scope.lower().startswith(f"{ORDERS_URI}/"):
+        wanted = scope.lower().replace("/.default", "/orders.read")
+        for known in ORDERS:
+            if known.lower() == wanted:
+                return known
+        raise ValueError(scope)
     name = scope
     for prefix in (*GRAPH_PREFIXES, f"{graph_url}/"):
         if scope.lower().startswith(prefix.lower()):
@@ -72,4 +91,4 @@ def sentences(scopes: set[str]) -> list[str]:
         lines.append("View your basic profile")
     if "email" in scopes and "User.Read" not in scopes:
         lines.append("View your email address")
-    return lines + [sentence for name, sentence in GRAPH.items() if name in scopes]
+    return lines + [sentence for name, sentence in {**GRAPH, **ORDERS}.items() if name in scopes]

@@ -16,7 +16,9 @@ from .addresses import SHARED, Addresses
 from .keys import KeyRing, b64url, peek, sign
 from .memory import Memory, RefreshToken
 from .registration import Registration
-from .scopes import GRAPH_ID, OIDC, short_names
+from .scopes import GRAPH_ID, OIDC, resources_of, short_names
+
+GROUPS_IN_A_TOKEN = 200
 
 
 class Tenant:
@@ -115,7 +117,7 @@ class Tenant:
         shared = tenant_name.lower() in SHARED
         tenant_id = self.addresses.tenant_id if shared else self.addresses.id_of(tenant_name)
         claims = {
-            **self._for_graph(tenant_id, now),
+            **self._for_api(GRAPH_ID, tenant_id, now),
             "appid": client_id,
             "idtyp": "app",
             "oid": client_id,
@@ -137,10 +139,10 @@ class Tenant:
             "access_token": access_token,
         }
 
-    def _for_graph(self, tenant_id: str, now: int) -> dict[str, Any]:
-        """The claims that every access token for Graph begins with."""
+    def _for_api(self, audience: str, tenant_id: str, now: int) -> dict[str, Any]:
+        """The claims that every access token for an API begins with."""
         return {
-            "aud": GRAPH_ID,
+            "aud": audience,
             "iss": self.addresses.issuer(tenant_id),
             "iat": now,
             "nbf": now,
@@ -148,19 +150,21 @@ class Tenant:
         }
 
     def _access_token(self, person: Person, short: set[str], tenant_id: str, uti: str, now: int) -> str:
-        """An access token for Graph with the claims of Entra's v1.0 tokens.
+        """An access token for the API whose scopes were asked for, with the claims of Entra's v1.0 tokens.
 
         https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference
         """
+        audience = next(iter(resources_of(short)), GRAPH_ID)
+        scopes = {name.rpartition("/")[2] for name in short if audience == GRAPH_ID or name not in OIDC}
         claims = {
-            **self._for_graph(tenant_id, now),
+            **self._for_api(audience, tenant_id, now),
             "app_displayname": "Sandbox app",
             "appid": self.registration.client_id,
             "idtyp": "user",
             "name": person.name,
             "oid": person.oid,
-            "scp": " ".join(sorted(short - {"offline_access"})),
-            "sub": _pairwise(person, GRAPH_ID),
+            "scp": " ".join(sorted(scopes - {"offline_access"})),
+            "sub": _pairwise(person, audience),
             "tid": tenant_id,
             "upn": person.username,
             "uti": uti,
@@ -195,6 +199,7 @@ class Tenant:
             "tid": tenant_id,
             "uti": uti,
             "ver": "2.0",
+            **self._authorization_claims(person),
             **person.id_claims,
         }
         if nonce:
@@ -206,6 +211,20 @@ class Tenant:
                 return forged
             claims, header = forged or (claims, header)
         return sign(claims, self.keys.current, header)
+
+    def _authorization_claims(self, person: Person) -> dict[str, Any]:
+        """The app roles and the groups of a person. Of more groups than a token names, it says only that there are such.
+
+        https://learn.microsoft.com/entra/identity-platform/id-token-claims-reference#groups-overage-claim
+        """
+        claims: dict[str, Any] = {"roles": list(person.roles)} if person.roles else {}
+        if not self.registration.group_claims or not person.groups:
+            return claims
+        if len(person.groups) <= GROUPS_IN_A_TOKEN:
+            return {**claims, "groups": list(person.groups)}
+        # Entra still names the retired Azure AD Graph here.
+        endpoint = f"https://graph.windows.net/{self.addresses.tenant_id}/users/{person.oid}/getMemberObjects"
+        return {**claims, "_claim_names": {"groups": "src1"}, "_claim_sources": {"src1": {"endpoint": endpoint}}}
 
 
 def _granted(scopes: list[str], short: set[str]) -> str:

@@ -29,8 +29,11 @@ def newest_json(*, context):
 
 
 def create_app():
+    from own_app.staff import staff
+
     app = Flask(__name__)
     app.config.from_mapping(settings)
-    init_app(app, auth)
+    init_app(app, auth, protected=True)
     app.register_blueprint(mail)
+    app.register_blueprint(staff)
     return app

@@ -1,0 +1,34 @@
+"""Whether a request is a person's browser that opens a page, or a caller that shows no page: a script, a picture, a program."""
+
+from __future__ import annotations
+
+from flask import request
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import parse_accept_header
+
+# What the answer depends on, for caches (RFC 9110, 12.5.5).
+VARY = ("Accept", "Sec-Fetch-Dest", "Sec-Fetch-Mode", "X-Requested-With")
+ACCEPTED_LENGTH = 1000  # of Accept; the rest of a longer one is not read
+
+
+def expects_a_page() -> bool:
+    """Whether the present request can be answered with a page, or with a redirect to another site.
+
+    Today's browsers say it themselves (Fetch Metadata: `Sec-Fetch-Dest` and `Sec-Fetch-Mode`). Of others, a caller is no page
+    that says so (`X-Requested-With`), that prefers JSON to HTML, or that takes no HTML at all. A caller that takes anything, as
+    curl does, gets a page.
+    """
+    headers = request.headers
+    if "Sec-Fetch-Dest" in headers or "Sec-Fetch-Mode" in headers:
+        to_a_document = headers.get("Sec-Fetch-Dest", "document") == "document"
+        return to_a_document and headers.get("Sec-Fetch-Mode", "navigate") == "navigate"
+    if headers.get("X-Requested-With", "").lower() == "xmlhttprequest":
+        return False
+    accepted = parse_accept_header(headers.get("Accept", "")[:ACCEPTED_LENGTH], MIMEAccept)
+    if not accepted:
+        return True
+    json = max((quality for kind, quality in accepted if kind.lower().endswith(("/json", "+json"))), default=0)
+    html = max(
+        (quality for kind, quality in accepted if kind.lower() in ("text/html", "application/xhtml+xml")), default=0
+    )
+    return html >= json and accepted.quality("text/html") > 0

@@ -1,0 +1,94 @@
+"""Scopes, roles and groups: those of the settings, and those that views name, compared with the app registration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Flask
+
+from flask_entra.clouds import graph_of, resources_of
+from flask_entra.doctor.findings import Finding
+from flask_entra.graph import GraphClient, GraphError
+from flask_entra.pages.languages import Text as _
+from flask_entra.settings import Settings
+from flask_entra.signin.auth import Auth
+from flask_entra.signin.authorization import Requirement
+from flask_entra.signin.errors import SignInError, TenantUnavailable
+from flask_entra.signin.guards import guard_of
+from flask_entra.urls import origin
+
+_ROLES, _GROUPS = _("Roles"), _("Groups")
+_ADD_ROLES = _("Add them under App roles, and assign people under Enterprise applications › Users and groups.")
+_ADD_GROUPS = _("Add them under Token configuration › Add groups claim: no ID token has groups before that.")
+
+
+def check_one_api(settings: Settings) -> Iterator[Finding]:
+    """The scopes of the settings are of one API, as Entra's tokens are. Other providers have scopes of any form."""
+    if not settings["OIDC_AUTHORITY"] and len(resources_of(settings["SCOPE"].split())) > 1:
+        mend = _("Keep those of one API, and name the others where they are used, by login_required or auth.context.")
+        yield Finding("SCOPE", "wrong", _("has scopes of several APIs"), mend)
+
+
+def ask_about_permissions(app: Flask, auth: Auth) -> Iterator[Finding]:
+    """Whether an ID token can have the roles and groups that the app's views name; nothing when they name none.
+
+    The app registration is read, which takes the permission `Application.Read.All` for the app itself. Without that, there is
+    only what to look at.
+    """
+    guards = [guard_of(app, endpoint) for endpoint in app.view_functions]
+    needs = [guard for guard in guards if isinstance(guard, Requirement)]
+    roles = {role for need in needs for role in need.roles}
+    groups = {group for need in needs for group in need.groups}
+    if not roles and not groups:
+        return
+    try:
+        registration = _registration(app, auth)
+    except (GraphError, SignInError, TenantUnavailable) as error:
+        reason = getattr(error, "code", "") or type(error).__name__
+        found = _("are named by views, and the app registration could not be read (%(reason)s)", reason=reason)
+        if roles:
+            yield Finding(
+                _ROLES, "odd", found, _("See that App roles has each of these: %(roles)s.", roles=_listed(roles))
+            )
+        if groups:
+            yield Finding(_GROUPS, "odd", found, _("See that Token configuration has a groups claim."))
+        return
+    if roles:
+        yield _about_roles(roles, registration)
+    if groups:
+        if registration.get("groupMembershipClaims") in (None, "None"):
+            yield Finding(_GROUPS, "odd", _("are named by views, and no ID token has any"), _ADD_GROUPS)
+        else:
+            yield Finding(_GROUPS, "right", _("are in the ID tokens"))
+
+
+def _about_roles(roles: set[str], registration: dict[str, Any]) -> Finding:
+    entries = registration.get("appRoles")
+    entries = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+    missing = roles - {str(entry.get("value")) for entry in entries if entry.get("isEnabled")}
+    if not missing:
+        return Finding(_ROLES, "right", _("are in the app registration"))
+    found = _("are named by views, and no ID token ever has these: %(roles)s", roles=_listed(missing))
+    return Finding(_ROLES, "odd", found, _ADD_ROLES)
+
+
+def _registration(app: Flask, auth: Auth) -> dict[str, Any]:
+    """The app registration, as Graph shows it to the app itself.
+
+    :raises GraphError: Graph does not show it, or there is none.
+    :raises SignInError: the tenant gives the app no token.
+    :raises TenantUnavailable: the tenant does not answer.
+    """
+    graph = graph_of(app.config["AUTHORITY"], app.config["ENDPOINT"])
+    if not graph or graph != origin(app.config["ENDPOINT"]):
+        raise GraphError("no_endpoint")
+    answer = auth.check_credential()
+    if "error" in answer:
+        raise SignInError(answer["error"], answer.get("error_description", ""))
+    url = f"{graph}/v1.0/applications(appId='{app.config['CLIENT_ID']}')?$select=appRoles,groupMembershipClaims"
+    return GraphClient(auth.http, graph).get(url, answer["access_token"])
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(sorted(names))

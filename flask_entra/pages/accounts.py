@@ -1,0 +1,55 @@
+"""What an app sees of the person who is signed in, for a page that answers "why may I not?". No token is in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from flask_entra.pages.languages import Moment
+from flask_entra.signin.authorization import claimed, is_overage
+from flask_entra.signin.errors import NotAllowed
+
+LONG = 1000  # characters of a claim that are shown
+MANY = 200  # claims, roles and groups that are shown: as many groups as a token can name
+TIMES = ("auth_time", "iat", "nbf", "exp", "xms_pl")  # the claims that are Unix seconds
+
+
+def show(user: dict[str, Any], granted: Sequence[tuple[list[str], int]]) -> dict[str, object]:
+    """What `account.html` needs.
+
+    :param user: the claims of the ID token.
+    :param granted: as `Auth.granted` gives it.
+    :return: `claims` (name and text or time of each), `roles` and `groups` (None for a claim that is not believed), `overage`
+        (whether there are too many groups for the token), `tokens` (scopes and end of each access token), `issued` and `ends`
+        (times of the ID token).
+    """
+    claims = [(name, _moment(value) if name in TIMES else _text(value)) for name, value in sorted(user.items())[:MANY]]
+    return {
+        "claims": claims,
+        "roles": _believed(user, "roles"),
+        "groups": _believed(user, "groups"),
+        "overage": is_overage(user),
+        "tokens": [(" ".join(sorted(scopes)), _moment(at)) for scopes, at in granted],
+        "issued": _moment(user["iat"]),
+        "ends": _moment(user["exp"]),
+    }
+
+
+def _believed(user: dict[str, Any], claim: str) -> list[str] | None:
+    try:
+        return claimed(user, claim)[:MANY]
+    except NotAllowed:
+        return None
+
+
+def _moment(value: object) -> Moment | str:
+    try:
+        return Moment(value)  # type: ignore[arg-type]  # anything may stand in a claim
+    except (TypeError, ValueError, OverflowError):
+        return _text(value)
+
+
+def _text(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= LONG else text[:LONG] + "…"

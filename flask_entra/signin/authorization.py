@@ -1,0 +1,112 @@
+"""Who may open a view: the roles and groups that it names, held against the claims of the validated ID token.
+
+https://learn.microsoft.com/entra/identity-platform/id-token-claims-reference (`roles`, `groups`, and groups overage)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from flask_entra.clouds import GUID
+from flask_entra.signin.errors import NotAllowed
+
+# A claim with more entries is not Entra's: a registration holds 1,200 at most, and a token 200 groups.
+CLAIMED_AT_MOST = 1200
+
+# Gets the claims of a person and ids of groups; returns those of which they are a member.
+# It raises MembershipUnknown when that cannot be found out.
+MemberOf: TypeAlias = Callable[[dict[str, Any], tuple[str, ...]], Collection[str]]
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """What a view asks of the person who opens it.
+
+    :ivar scopes: the scopes of the access token that it needs; None for a view that calls no API.
+    :ivar roles: the app roles of which the person must have one; empty admits everybody.
+    :ivar groups: the object ids of the groups of which they must be in one, in lower case; empty admits everybody.
+    """
+
+    scopes: list[str] | None = None
+    roles: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, scopes: object, roles: object, groups: object) -> Requirement:
+        """The requirement that a developer has written.
+
+        :raises TypeError: one of the three is no list of texts.
+        :raises ValueError: there is no role or no group, an entry is empty, or a group is not named by its id.
+        """
+        # Whether the scopes are of one API, as a token is, Entra says: they may come from the settings, which refuse nothing.
+        wanted = None if scopes is None else list(_texts("scopes", scopes, "User.Read"))
+        names = () if roles is None else _texts("roles", roles, "Orders.Approve")
+        if roles is not None and not names:
+            raise ValueError(
+                "login_required(roles=[]) names no role: leave roles out to admit everybody who is signed in."
+            )
+        ids = () if groups is None else _texts("groups", groups, "b9b3d9a4-5a0f-4c4e-8b6e-6f3d6b0f5b11")
+        if groups is not None and not ids:
+            raise ValueError(
+                "login_required(groups=[]) names no group: leave groups out to admit everybody who is signed in."
+            )
+        for name in ids:
+            if not GUID.fullmatch(name):
+                raise ValueError(
+                    f"login_required(groups=…): {name!r} is not the id of a group. "
+                    "Copy the Object ID from the group's Overview in the Entra admin center."
+                )
+        return cls(wanted, names, tuple(name.lower() for name in ids))
+
+    def check(self, user: dict[str, Any], member_of: MemberOf) -> None:
+        """Admit a person, or raise. What cannot be understood or found out admits nobody.
+
+        :param user: the claims of their validated ID token.
+        :param member_of: asked when the token says that the person is in too many groups to name them.
+        :raises NotAllowed: they have none of the roles, or are in none of the groups.
+        :raises MembershipUnknown: whether they are in one of the groups cannot be found out at present.
+        """
+        if self.roles and not set(self.roles) & set(claimed(user, "roles", self.roles)):
+            raise NotAllowed("roles", self.roles, user)
+        if self.groups:
+            groups = {each.lower() for each in claimed(user, "groups", self.groups)}
+            if not groups & set(self.groups) and not (is_overage(user) and member_of(user, self.groups)):
+                raise NotAllowed("groups", self.groups, user)
+
+
+def is_overage(user: dict[str, Any]) -> bool:
+    """Whether an ID token says that the person is in more groups than it can name.
+
+    Where it says that they can be asked for (`_claim_sources`) is never used: the address of Graph is the app's own to know.
+    """
+    elsewhere = user.get("_claim_names")
+    return user.get("hasgroups") in (True, "true") or (isinstance(elsewhere, dict) and "groups" in elsewhere)
+
+
+def claimed(user: dict[str, Any], claim: str, needed: tuple[str, ...] = ()) -> list[str]:
+    """The entries of `roles` or `groups` in an ID token; none when the claim is not there.
+
+    :param needed: what it is asked for, to be told.
+    :raises NotAllowed: the claim is not what such a claim is: a list of texts, of a length that can be.
+    """
+    value = user.get(claim, [])
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise NotAllowed(claim, needed, user, "the claim is not a list of texts")
+    if len(value) > CLAIMED_AT_MOST:
+        raise NotAllowed(claim, needed, user, f"the claim has {len(value)} entries")
+    if claim == "groups" and value and not any(GUID.fullmatch(each) for each in value):
+        raise NotAllowed(claim, needed, user, "the claim holds names instead of object ids")
+    return value
+
+
+def _texts(name: str, value: object, example: str) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple | set | frozenset) or not all(isinstance(each, str) for each in value):
+        shown = repr(value)
+        raise TypeError(
+            f"login_required({name}={shown[:60]}): {name} is a list of texts, such as {name}=[{example!r}]."
+        )
+    if not all(each.strip() for each in value):
+        raise ValueError(f"login_required({name}=…): an entry is empty. Each is a name, such as {example!r}.")
+    return tuple(value)

@@ -1,0 +1,55 @@
+"""Sign-out, guarded against other sites (cross-site request forgery), and the note that it has happened.
+
+https://cheatsheetseries.owasp.org/cheatsheets/Cross-Site_Request_Forgery_Prevention_Cheat_Sheet.html#fetch-metadata-headers
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response, after_this_request, current_app, request
+
+from flask_entra import cookies
+from flask_entra.urls import is_ours
+
+NOTE_SECONDS = 300  # to sign out at the authority, where a person may have to pick an account
+
+
+def is_wanted() -> bool:
+    """Whether the person has asked for it: on a page of this app, or by typing the address. Another site has not.
+
+    Browsers say where a request comes from (`Sec-Fetch-Site`). Old ones that do not, say it with a form (`Origin`), or with a
+    link (`Referer`). One that says nothing at all is believed: its cookie is still kept from other sites' forms (SameSite).
+    """
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None:
+        return site in ("same-origin", "none")
+    source = request.headers.get("Origin") or request.referrer
+    return source is None or is_ours(source, request.host, current_app.config["REDIRECT_URI"])
+
+
+def note(response: Response) -> Response:
+    """Let the next page say that the person has signed out."""
+    response.set_cookie(value="1", max_age=NOTE_SECONDS, **_cookie())
+    return response
+
+
+def forget_note(response: Response) -> Response:
+    """Say it no more: it has been said, or the person has signed in again."""
+    if _is_noted():
+        response.delete_cookie(**_cookie())
+    return response
+
+
+def has_just_happened() -> bool:
+    """For templates: whether the person has signed out just now. It is said once."""
+    after_this_request(forget_note)
+    return _is_noted()
+
+
+def _is_noted() -> bool:
+    return _cookie()["key"] in request.cookies
+
+
+def _cookie() -> dict[str, Any]:
+    return cookies.attributes(current_app.config, "signed-out")
