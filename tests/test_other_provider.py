@@ -22,7 +22,7 @@ def provider(tmp_path):
     script = Path(__file__).with_name("other_provider.py")
     with (tmp_path / "provider.txt").open("w") as log:
         process = subprocess.Popen([sys.executable, script, str(port), certificate], stdout=log, stderr=log)
-    url = f"https://localhost:{port}/realm"
+    url = f"https://localhost:{port}"
     for _ in range(100):
         try:
             requests.get(url, verify=str(vouches), timeout=5)

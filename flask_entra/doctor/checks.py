@@ -9,10 +9,10 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from dotenv.parser import parse_stream
-from msal.authority import WELL_KNOWN_AUTHORITY_HOSTS, WELL_KNOWN_B2C_HOSTS
+from msal.authority import WELL_KNOWN_AUTHORITY_HOSTS
 
 from flask_entra.certificates import read_certificate
-from flask_entra.clouds import GRAPH_CLOUDS, GUID
+from flask_entra.clouds import GRAPH_CLOUDS, GUID, is_entra, is_microsoft
 from flask_entra.doctor.findings import Finding, Level
 from flask_entra.pages.languages import Day
 from flask_entra.pages.languages import Text as _
@@ -62,8 +62,10 @@ def _check_dotenv(path: Path) -> list[Finding]:
 
 
 def _check_required(settings: Settings) -> Iterator[Finding]:
+    # A provider other than Entra may want a public client: then SECRET_KEY is what the app cannot do without.
+    public = () if is_entra(settings["OIDC_AUTHORITY"]) else ("SECRET_KEY",)
     others = {
-        "CLIENT_SECRET": ("CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE"),
+        "CLIENT_SECRET": ("CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE", *public),
         "AUTHORITY": ("OIDC_AUTHORITY", "B2C_TENANT_NAME"),
     }
     for name, what in _REQUIRED.items():
@@ -100,7 +102,7 @@ def _check_client_id(settings: Settings) -> Iterator[Finding]:
             _("Set it to the Application (client) ID, which stands above it in the registration's Overview."),
         )
     elif not GUID.fullmatch(client_id):
-        level: Level = "wrong" if _is_microsoft(split_url(settings["AUTHORITY"]).hostname) else "odd"
+        level: Level = "wrong" if is_microsoft(split_url(settings["AUTHORITY"]).hostname) else "odd"
         yield Finding("CLIENT_ID", level, _("is not a GUID"), _("Copy the Application (client) ID from the Overview."))
 
 
@@ -201,6 +203,9 @@ def _check_authority(settings: Settings) -> Iterator[Finding]:
             yield Finding(name, "wrong", _("is not a URL that begins with https://"), mend)
         elif name == "AUTHORITY" and not parts.path.strip("/") and not parts.hostname.endswith(".ciamlogin.com"):
             yield Finding(name, "wrong", _("has no tenant after the host name"), mend)
+        elif name == "OIDC_AUTHORITY" and "/.well-known/" in parts.path:
+            mend = _("Leave out /.well-known/openid-configuration.")
+            yield Finding(name, "wrong", _("is the URL of one endpoint, not of the provider"), mend)
         elif name == "AUTHORITY" and re.search(r"/(v2\.0|oauth2(/.*)?|\.well-known/.*)/?$", parts.path):
             yield Finding(name, "wrong", _("is the URL of one endpoint, not of the tenant"), mend)
 
@@ -263,7 +268,7 @@ def _no_path_of_its_own() -> Iterator[Finding]:
 def _check_scope(settings: Settings) -> Iterator[Finding]:
     names = settings["SCOPE"].split()
     defaults = [name for name in names if name.endswith("/.default") or name == ".default"]
-    if not names:
+    if not names and is_entra(settings["OIDC_AUTHORITY"]):
         yield Finding("SCOPE", "odd", _("is empty"), _("Remove it to ask for User.Read, which Call Graph needs."))
     elif defaults and len(names) > 1:
         yield Finding(
@@ -321,12 +326,6 @@ def _check_rest(settings: Settings) -> Iterator[Finding]:
             yield Finding(name, "wrong", _("names a file that is not there"), _("Correct it, or unset it."))
     if settings["LOG_FORMAT"] not in ("text", "json"):
         yield Finding("LOG_FORMAT", "wrong", _("is neither text nor json"), _("Use one of the two, or remove it."))
-
-
-def _is_microsoft(host: str | None) -> bool:
-    return host in WELL_KNOWN_AUTHORITY_HOSTS or bool(
-        host and host.endswith(tuple(f".{h}" for h in WELL_KNOWN_B2C_HOSTS))
-    )
 
 
 _CHECKS = (
