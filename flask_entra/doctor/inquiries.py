@@ -27,6 +27,10 @@ from flask_entra.signin.id_token import LEEWAY_SECONDS
 from flask_entra.urls import is_loopback, split_url
 
 
+# Defaults that are for Entra only: another provider is not asked for them.
+_MICROSOFTS = {"SCOPE": "User.Read", "ENDPOINT": "https://graph.microsoft.com/v1.0/me"}
+
+
 def taken_paths(app: Flask) -> frozenset[str]:
     """The paths of all pages but the redirect URI."""
     return frozenset(rule.rule for rule in app.url_map.iter_rules() if rule.endpoint != "auth.answer")
@@ -47,7 +51,7 @@ def examine(app: Flask, auth: Auth, port: int) -> list[Finding]:
     findings += [
         Finding(name, "right", _shape(settings, name))
         for name, value in settings.items()
-        if value and name not in found
+        if value and name not in found and not (app.config["PROVIDER"] and value == _MICROSOFTS.get(name))
     ]
     findings += _ask_store(app)
     if sound:
