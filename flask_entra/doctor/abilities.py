@@ -81,7 +81,7 @@ def _check_scopes(provider: Provider, config: Mapping[str, Any]) -> Iterator[Fin
 
 def _check_sign_out(provider: Provider, config: Mapping[str, Any]) -> Iterator[Finding]:
     if provider.end_session_endpoint:
-        yield Finding(_NAME, "right", _("is told of a sign-out, and sends the person back"))
+        yield Finding(_NAME, "right", _("can be told of a sign-out (end_session_endpoint)"))
     else:
         found = _("has no end_session_endpoint")
         yield Finding(_NAME, "odd", found, _("A sign-out ends the session of this app only."))

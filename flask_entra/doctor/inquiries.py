@@ -26,7 +26,6 @@ from flask_entra.signin.errors import AnotherIssuer, SignInError, TenantUnavaila
 from flask_entra.signin.id_token import LEEWAY_SECONDS
 from flask_entra.urls import is_loopback, split_url
 
-
 # Defaults that are for Entra only: another provider is not asked for them.
 _MICROSOFTS = {"SCOPE": "User.Read", "ENDPOINT": "https://graph.microsoft.com/v1.0/me"}
 
@@ -127,8 +126,8 @@ def _ask_authority(app: Flask, auth: Auth) -> Iterator[Finding]:
     try:
         provider = auth.tenant.provider
     except AnotherIssuer as error:
-        found = _("has a document in which another issuer stands: %(issuer)s", issuer=error.issuer[:200])
-        yield Finding(name, "wrong", found, _("If that is the provider's own name, write it here, as it stands there."))
+        found = _("publishes another issuer: %(issuer)s", issuer=error.issuer[:200])
+        yield Finding(name, "wrong", found, _("If that is the provider that you mean, write it here exactly like that."))
         return
     except TenantUnavailable as error:
         yield _unreachable(name, error)

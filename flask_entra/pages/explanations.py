@@ -255,7 +255,7 @@ OAUTH_ERRORS: dict[str, Explanation] = {
         "sign_in",
     ),
     "login_required": Explanation(401, _("You are not signed in."), _AGAIN, "sign_in"),
-    "interaction_required": Explanation(403, _("You have to be seen for this sign-in."), _AGAIN, "sign_in"),
+    "interaction_required": Explanation(403, _("The sign-in service needs to see you for this sign-in."), _AGAIN, "sign_in"),
     "consent_required": Explanation(403, _("This app has not been given the permissions it needs."), _AGAIN, "sign_in"),
     "access_denied": Explanation(403, _("The sign-in was cancelled or refused."), _AGAIN, "sign_in"),
     "invalid_grant": Explanation(400, _("This sign-in has expired or has been used already."), _AGAIN, "sign_in"),
@@ -275,8 +275,8 @@ OAUTH_ERRORS: dict[str, Explanation] = {
         _("Sign in again and accept them all, or correct SCOPE."),
         "sign_in",
     ),
-    "server_error": Explanation(502, _("The sign-in has a problem at the authority."), SOON, "sign_in"),
-    "temporarily_unavailable": Explanation(503, _("The sign-in is overloaded at the authority."), SOON, "sign_in"),
+    "server_error": Explanation(502, _("The sign-in service has a problem."), SOON, "sign_in"),
+    "temporarily_unavailable": Explanation(503, _("The sign-in service is overloaded."), SOON, "sign_in"),
 }
 OTHER_ERROR = Explanation(400, _("The sign-in could not be finished."), _AGAIN, "sign_in")
 
