@@ -88,7 +88,10 @@ class Client:
             return self.ask(lambda app: app.acquire_token_for_client([f"{origin(endpoint)}/.default"]), cache)
         flow = self.begin(redirect_uri, [], None, None)
         answer = {"state": flow["state"], "code": "flask-doctor"}
-        result = self.ask(lambda app: app.acquire_token_by_auth_code_flow(flow, answer), cache)
+        try:
+            result = self.ask(lambda app: app.acquire_token_by_auth_code_flow(flow, answer), cache)
+        except IdTokenRefused:  # it has made tokens for any code: it does accept the credential
+            return {}
         return result if result.get("error") in ("invalid_client", "unauthorized_client") else {}
 
     def _msal(self, credential: Any = None, cache: Any = None, same_scope: bool = False) -> Any:
