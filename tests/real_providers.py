@@ -48,19 +48,19 @@ def _run(*command, **kwargs):
 
 
 def _python(requirement):
-    """The command for scripts that need a Python package."""
+    """The command for scripts that need a Python package, and the folder with it."""
 
     def install(folder):
-        _run(sys.executable, "-m", "venv", "--without-pip", folder)
-        site = next(folder.glob("lib/python*/site-packages"))
-        _run(sys.executable, "-m", "pip", "install", "-q", "--target", site, requirement)
+        _run(sys.executable, "-m", "pip", "install", "-q", "--target", folder, requirement)
 
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return [_installed(f"{requirement}-python{version}", install) / "bin" / "python"], None
+    # The interpreter itself, not that of the tests' environment, with nothing but these packages.
+    return [os.path.realpath(sys.executable), "-s"], _installed(f"{requirement}-python{version}-packages", install)
 
 
 def _node():
-    """The command for scripts that need what stands in `providers/package-lock.json`; no script of a package is run."""
+    """The command for scripts that need what stands in `providers/package-lock.json`, and the folder with that. No script of
+    a package is run."""
     if not (shutil.which("node") and shutil.which("npm")):
         pytest.skip("node or npm is not installed")
     files = [SCRIPTS / "package.json", SCRIPTS / "package-lock.json"]
@@ -86,7 +86,7 @@ class RealProvider:
     script, accept, cancel, client_secret = "", {}, {}, "a secret/with+odd:characters"
 
     def __init__(self, folder, authority, app_url):
-        (self._command, self._modules), self.folder, self.port = self.command(), folder, free_port()
+        (self._command, self._packages), self.folder, self.port = self.command(), folder, free_port()
         self.url, self.app_url = f"https://localhost:{self.port}", app_url
         certificate = folder / "certificate.pem"
         authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(certificate)
@@ -97,7 +97,7 @@ class RealProvider:
             json.dumps(
                 {
                     "folder": str(folder),
-                    "modules": str(self._modules),
+                    "packages": str(self._packages),
                     "url": self.url,
                     "port": self.port,
                     "key": str(folder / "key.pem"),
@@ -122,7 +122,8 @@ class RealProvider:
         (self.folder / "key.pem").write_bytes(key.private_bytes(*pem))
         command = [*self._command, SCRIPTS / self.script, self.folder / "settings.json"]
         with self._log.open("a") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
+            environment = {**os.environ, "PYTHONPATH": str(self._packages)}
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, env=environment)
         for _ in range(300):
             try:
                 requests.get(f"{self.url}/.well-known/openid-configuration", verify=self.ca_file, timeout=9)

@@ -26,9 +26,6 @@ from flask_entra.signin.errors import AnotherIssuer, SignInError, TenantUnavaila
 from flask_entra.signin.id_token import LEEWAY_SECONDS
 from flask_entra.urls import is_loopback, split_url
 
-# Defaults that are for Entra only: another provider is not asked for them.
-_MICROSOFTS = {"SCOPE": "User.Read", "ENDPOINT": "https://graph.microsoft.com/v1.0/me"}
-
 
 def taken_paths(app: Flask) -> frozenset[str]:
     """The paths of all pages but the redirect URI."""
@@ -47,10 +44,11 @@ def examine(app: Flask, auth: Auth, port: int) -> list[Finding]:
     findings += [*_check_git(settings), *_check_names(settings), *_check_port(settings, port)]
     found = {name for finding in findings for name in str(finding.setting).split(" + ")}
     sound = not any(finding.level == "wrong" for finding in findings)
+    unused = {name for name in ("SCOPE", "ENDPOINT") if not app.config[name]}  # Microsoft's, and not meant here
     findings += [
         Finding(name, "right", _shape(settings, name))
         for name, value in settings.items()
-        if value and name not in found and not (app.config["PROVIDER"] and value == _MICROSOFTS.get(name))
+        if value and name not in found and name not in unused
     ]
     findings += _ask_store(app)
     if sound:
@@ -127,7 +125,9 @@ def _ask_authority(app: Flask, auth: Auth) -> Iterator[Finding]:
         provider = auth.tenant.provider
     except AnotherIssuer as error:
         found = _("publishes another issuer: %(issuer)s", issuer=error.issuer[:200])
-        yield Finding(name, "wrong", found, _("If that is the provider that you mean, write it here exactly like that."))
+        yield Finding(
+            name, "wrong", found, _("If that is the provider that you mean, write it here exactly like that.")
+        )
         return
     except TenantUnavailable as error:
         yield _unreachable(name, error)

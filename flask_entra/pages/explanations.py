@@ -255,7 +255,9 @@ OAUTH_ERRORS: dict[str, Explanation] = {
         "sign_in",
     ),
     "login_required": Explanation(401, _("You are not signed in."), _AGAIN, "sign_in"),
-    "interaction_required": Explanation(403, _("The sign-in service needs to see you for this sign-in."), _AGAIN, "sign_in"),
+    "interaction_required": Explanation(
+        403, _("The sign-in service needs to see you for this sign-in."), _AGAIN, "sign_in"
+    ),
     "consent_required": Explanation(403, _("This app has not been given the permissions it needs."), _AGAIN, "sign_in"),
     "access_denied": Explanation(403, _("The sign-in was cancelled or refused."), _AGAIN, "sign_in"),
     "invalid_grant": Explanation(400, _("This sign-in has expired or has been used already."), _AGAIN, "sign_in"),

@@ -39,11 +39,6 @@ class Provider:
         return str(self.metadata["issuer"])
 
     @property
-    def token_endpoint(self) -> str:
-        """The address that token requests go to."""
-        return str(self.metadata["token_endpoint"])
-
-    @property
     def end_session_endpoint(self) -> str | None:
         """Where the browser signs out (OpenID Connect RP-Initiated Logout 1.0)."""
         return self._url("end_session_endpoint", "https", "http")

@@ -155,9 +155,8 @@ class Tokens:
         """
         if not user:
             raise SignInRequired(scopes=scopes)
-        if (
-            session.get(VOUCHED_UNTIL, user["exp"]) + LEEWAY_SECONDS < time.time()
-        ):  # the authority says whether they still may be
+        vouched_until = session.get(VOUCHED_UNTIL, user["exp"])
+        if vouched_until + LEEWAY_SECONDS < time.time():  # the authority says whether they still may be
             token = self.renew(self._scopes if scopes is None else scopes)
             user = get_user()
         elif scopes is not None:

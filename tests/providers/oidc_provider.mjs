@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { createServer } from 'node:https';
 
 const settings = JSON.parse(readFileSync(process.argv[2]));
-const { default: Provider } = await import(`${settings.modules}/node_modules/oidc-provider/lib/index.js`);
+const { default: Provider } = await import(`${settings.packages}/node_modules/oidc-provider/lib/index.js`);
 const key = { ...createPrivateKey(readFileSync(settings.key)).export({ format: 'jwk' }), use: 'sig', kid: 'always the same' };
 
 const provider = new Provider(settings.url, {
