@@ -58,7 +58,7 @@ class FakeProvider:
     :ivar metadata: the discovery document.
     :ivar keys: the keys that are published; the first one signs.
     :ivar claims: what the next ID tokens say beside or instead of the usual; None leaves a claim out.
-    :ivar token: what the token endpoint answers beside or instead of the usual, likewise; or a response.
+    :ivar token: what the token endpoint answers beside or instead of the usual, likewise; or a response; or what gives one.
     :ivar userinfo: what the userinfo endpoint answers: claims, or a response.
     :ivar sign: makes an ID token out of its claims.
     :ivar seen: the requests so far: path, form, headers.
@@ -88,7 +88,7 @@ class FakeProvider:
         }
         self.keys = [SigningKey(kid="first")]
         self.published = None  # a key set instead of the keys'
-        self.claims, self.token, self.userinfo, self.nonce, self.seen = {}, {}, {"sub": "alice"}, None, []
+        self.claims, self.token, self.userinfo, self.seen = {}, {}, {"sub": "alice"}, []
         self.sign = lambda claims: self.keys[0].sign(claims)
 
     def forms(self, path="/token"):
@@ -97,7 +97,7 @@ class FakeProvider:
     def headers(self, path="/token"):
         return [headers for asked, _, headers in self.seen if asked == path]
 
-    def id_token(self):
+    def id_token(self, nonce):
         now = int(time.time())
         usual = {
             "iss": self.metadata["issuer"],
@@ -106,7 +106,7 @@ class FakeProvider:
             "exp": now + 3600,
             "iat": now,
         }
-        claims = {**usual, "nonce": self.nonce, "name": "Alice", **self.claims}
+        claims = {**usual, "nonce": nonce, "name": "Alice", **self.claims}
         return self.sign({name: value for name, value in claims.items() if value is not None})
 
     def _answer(self, request):
@@ -115,16 +115,18 @@ class FakeProvider:
             return {
                 "/.well-known/openid-configuration": lambda: _json(self.metadata),
                 "/keys": lambda: _json(self.published or {"keys": [key.jwk for key in self.keys]}),
-                "/token": self._token,
+                "/token": lambda: self.answer_token(request.form.get("code")),
                 "/userinfo": lambda: _json(self.userinfo),
             }[request.path]()
         return Response("not here", 404)
 
-    def _token(self):
-        if isinstance(self.token, Response):
-            return self.token
+    def answer_token(self, code):
+        """The token endpoint's answer; a code is the nonce of its sign-in, and a refresh has none."""
+        token = self.token() if callable(self.token) and not isinstance(self.token, Response) else self.token
+        if isinstance(token, Response):
+            return token
         usual = {"access_token": f"access-{next(_numbers)}", "token_type": "Bearer", "expires_in": 3600}
-        usual |= {"refresh_token": f"refresh-{next(_numbers)}", "id_token": self.id_token(), **self.token}
+        usual |= {"refresh_token": f"refresh-{next(_numbers)}", "id_token": self.id_token(code), **token}
         return _json({name: value for name, value in usual.items() if value is not None})
 
 
@@ -145,13 +147,11 @@ class Browser:
         """Begin a sign-in; the parameters of the authorization request."""
         answer = self.get(path)
         assert answer.status_code == 302, answer.text
-        query = dict(parse_qsl(urlsplit(answer.headers["Location"]).query))
-        self.provider.nonce = query.get("nonce")
-        return query
+        return dict(parse_qsl(urlsplit(answer.headers["Location"]).query))
 
     def finish(self, query, **changes):
         """Come back from the provider with a code, or what a test wants instead; None leaves a parameter out."""
-        answer = {"code": "code", "state": query["state"], **changes}
+        answer = {"code": query["nonce"], "state": query["state"], **changes}
         given = urlencode({name: value for name, value in answer.items() if value is not None})
         return self.get(f"/getAToken?{given}")
 

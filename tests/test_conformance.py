@@ -6,11 +6,12 @@
 import base64
 import datetime
 import time
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import parse_qs, unquote_plus, urlsplit
 
 import jwt
 import pytest
-from fake_provider import CLIENT, SigningKey
+from fake_provider import CLIENT, Browser, SigningKey
 from werkzeug import Response
 
 # MSAL's advice; `signin/client.py` says why not. pytest sets its own filters.
@@ -215,6 +216,16 @@ def test_a_new_key_is_followed_at_once_whatever_it_is_called(visit, provider, ki
         browser.sign_in()
         assert browser.signed_in
     assert len(provider.headers("/keys")) == 3
+
+
+def test_a_new_key_keeps_none_of_several_people_out_who_come_at_once(visit, provider):
+    browser = visit()
+    browser.sign_in()
+    provider.keys = [SigningKey(kid="first", number=1)]
+    people = [Browser(browser.app, provider) for _ in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(Browser.sign_in, people))
+    assert all(person.signed_in for person in people)
 
 
 def test_a_key_that_changes_between_the_code_and_the_token_is_followed(visit, provider):
@@ -428,15 +439,11 @@ def test_where_the_secret_may_go_two_ways_the_second_is_tried_when_the_first_is_
     provider.metadata["token_endpoint_auth_methods_supported"] = ["client_secret_basic", "client_secret_post"]
     browser = visit()
     query = browser.begin()
-    usual = provider._token
-    provider._token = lambda: Response('{"error": "invalid_client"}', 401) if len(provider.forms()) == 1 else usual()
-    try:
-        browser.finish(query)
-        assert browser.signed_in
-        browser.get("/logout")
-        browser.sign_in()
-    finally:
-        del provider._token
+    provider.token = lambda: Response('{"error": "invalid_client"}', 401) if len(provider.forms()) == 1 else {}
+    browser.finish(query)
+    assert browser.signed_in
+    browser.get("/logout")
+    browser.sign_in()
     ways = ["Authorization" in headers for headers in provider.headers()]
     assert ways == [True, False, False]  # what has been accepted is remembered
 

@@ -335,6 +335,15 @@ def test_without_a_scope_there_is_a_page_and_no_mistake(serve, scope):
     assert person.signed_in
 
 
+def test_without_a_scope_and_an_endpoint_there_is_no_button_for_what_cannot_be_called(serve):
+    person = Visitor(serve(SCOPE="", ENDPOINT=None).url)
+    home = person.sign_in()
+    assert "There is no API to call" in home.text
+    assert "/call_graph" not in home.text
+    assert person.get("/call_graph").status_code == 404
+    assert person.get("/photo").status_code == 200
+
+
 def test_a_refused_photo_leads_nowhere_but_a_refused_page_can_be_tried_again(serve, box):
     person = Visitor(serve().url)
     person.sign_in()
