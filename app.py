@@ -16,15 +16,16 @@ init_app(app, auth)  # sign-in and sign-out, sealed sessions, a page for every f
 @app.get("/")
 def home():
     """The start page, for everybody; with a greeting for a person who is signed in."""
-    return render_template("home.html", user=auth.user)
+    return render_template("home.html", user=auth.user, userinfo_url=auth.userinfo_url)
 
 
 @app.get("/call_graph")
 @auth.login_required(scopes=app.config["SCOPE"])
 def call_graph(*, context):
-    """The person's profile, as Graph tells it."""
-    profile = auth.call(graph.me, context)
-    return render_template("profile.html", user=context["user"], **profiles.show(profile, app.config))
+    """The person's profile, as Graph tells it; without an `ENDPOINT`, as the provider of the sign-in does, if it can."""
+    url = graph.endpoint or auth.userinfo_url
+    profile = auth.call(graph.me if url == graph.endpoint else auth.userinfo, context)
+    return render_template("profile.html", user=context["user"], **profiles.show(profile, url, context["scopes"]))
 
 
 @app.get("/photo")

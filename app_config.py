@@ -17,7 +17,7 @@ from pathlib import Path
 from dotenv import load_dotenv
 
 from flask_entra.certificates import read_certificate
-from flask_entra.clouds import qualified_scopes
+from flask_entra.clouds import comparable_scopes, is_entra, qualified_scopes
 from flask_entra.settings import Setting, Settings, number
 from flask_entra.urls import is_loopback, origin, split_url
 
@@ -65,9 +65,12 @@ def load(environ: Mapping[str, str] | None = None) -> dict[str, object]:
     settings = Settings(SETTINGS, environ, ROOT)
     credential, secret = _credential(settings)
     redirect_uri = split_url(settings["REDIRECT_URI"])
+    entra = is_entra(settings["OIDC_AUTHORITY"])
+    # `User.Read` is Microsoft's, so another provider is asked for it only by name.
+    scope = settings["SCOPE"] if entra or "SCOPE" in environ else ""
     endpoint = settings["ENDPOINT"]
-    if settings["OIDC_AUTHORITY"] and not environ.get("ENDPOINT", "").strip():
-        endpoint = ""  # the token of another provider is not Microsoft's to see
+    if not environ.get("ENDPOINT", "").strip() and (settings["OIDC_AUTHORITY"] or not comparable_scopes(scope.split())):
+        endpoint = ""  # the token of another provider is not Microsoft's to see, and one without a scope is for no API
     return {
         **settings,
         "SETTINGS": settings,
@@ -75,7 +78,9 @@ def load(environ: Mapping[str, str] | None = None) -> dict[str, object]:
         "AUTHORITY": _authority(settings),
         "OIDC_AUTHORITY": settings["OIDC_AUTHORITY"].rstrip("/") or None,
         "ALLOWED_TENANTS": frozenset(re.split(r"[\s,]+", settings["ALLOWED_TENANTS"].lower())) - {""},
-        "SCOPE": qualified_scopes(settings["SCOPE"], endpoint),
+        "ENTRA": entra,
+        "PROVIDER": "" if entra else split_url(settings["OIDC_AUTHORITY"]).hostname or "",  # as pages call it
+        "SCOPE": qualified_scopes(scope, endpoint),
         "ENDPOINT": endpoint,
         "SANDBOX": is_loopback(split_url(settings["AUTHORITY"]).hostname),
         # This machine's own names are always answered (a health probe, a person who typed 127.0.0.1); all others are refused.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from msal.authority import WELL_KNOWN_AUTHORITY_HOSTS, WELL_KNOWN_B2C_HOSTS
+
 from flask_entra.urls import is_loopback, origin, split_url
 
 GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -17,9 +19,30 @@ GRAPH_CLOUDS = {
     "dod-graph.microsoft.us": "login.microsoftonline.us",
     "microsoftgraph.chinacloudapi.cn": "login.partner.microsoftonline.cn",
 }
+# The names that stand for several tenants in an authority, and the hosts whose documents name each other.
+SEVERAL_TENANTS = frozenset({"common", "organizations"})
+WORLDWIDE_HOSTS = frozenset({"login.microsoftonline.com", "login.microsoft.com", "login.windows.net"})
+V1_HOSTS = frozenset({"sts.windows.net", "sts.chinacloudapi.cn"})  # in the issuers of version 1.0
 _GRAPH_PREFIXES = tuple(f"https://{host}/" for host in GRAPH_CLOUDS)
 # MSAL asks for these always, and refuses them from the caller.
 _ALWAYS_ASKED = {"openid", "profile", "offline_access"}
+
+
+def is_microsoft(host: str | None) -> bool:
+    """Whether a host is one where Microsoft signs people in."""
+    return host in WELL_KNOWN_AUTHORITY_HOSTS or bool(
+        host and host.endswith(tuple(f".{each}" for each in WELL_KNOWN_B2C_HOSTS))
+    )
+
+
+def is_entra(oidc_authority: str) -> bool:
+    """Whether people sign in with Microsoft Entra ID: unless `OIDC_AUTHORITY` is another provider's.
+
+    :param oidc_authority: the setting. External ID under a custom domain has a tenant's GUID in its path.
+    """
+    parts = split_url(oidc_authority)
+    custom_domain = re.fullmatch(rf"/{GUID.pattern}/v2\.0/?", parts.path, re.IGNORECASE)
+    return not oidc_authority or is_microsoft(parts.hostname) or custom_domain is not None
 
 
 def qualified_scopes(scope: str, endpoint: str) -> list[str]:

@@ -31,7 +31,7 @@ def init_app(app: Flask, auth: Auth) -> None:
         :raises TenantUnavailable: the authority is not known yet, and does not answer.
         """
         app.extensions["session_store"].ping()
-        return f"ok {auth.tenant.metadata['issuer']}\n", _TEXT
+        return f"ok {auth.tenant.provider.issuer}\n", _TEXT
 
     app.wsgi_app = _any_host(app.wsgi_app)  # type: ignore[method-assign]  # as Flask's documentation has it
 

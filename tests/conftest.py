@@ -1,4 +1,7 @@
-"""The tests' three fixtures: `box` (a tenant and a Graph), `serve` (the app, as a process) and `person` (who visits it)."""
+"""The tests' fixtures: `box` (a tenant and a Graph), `serve` (the app, as a process) and `person` (who visits it).
+
+`fake_provider.py` has two more: `provider`, and `visit` (the app in this process).
+"""
 
 import os
 import signal
@@ -16,6 +19,7 @@ from visitor import Visitor
 from app_config import SETTINGS
 from sandbox import Sandbox
 
+pytest_plugins = ["fake_provider"]
 ROOT = Path(__file__).parent.parent
 NETWORK = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 

@@ -72,7 +72,7 @@ def test_a_rejected_token_is_refreshed_for_the_scopes_of_the_view(person, box):
     box.misbehave("messages", Answer(401, REJECTED))
     assert "Quarterly figures" in person.get("/mail/").text
     (refresh,) = refreshes(box)
-    assert scopes_asked(refresh) == {"Mail.Read"}
+    assert "scope" not in refresh.form  # the same as were granted (RFC 6749, 6)
     token = box.seen("messages")[-1].headers["Authorization"].removeprefix("Bearer ")
     assert "Mail.Read" in jwt.decode(token, options={"verify_signature": False})["scp"].split()
 
@@ -347,6 +347,15 @@ def test_without_a_scope_there_is_a_page_and_no_mistake(serve, scope):
         assert page.status_code in (200, 403)
         assert "Something went wrong" not in page.text
     assert person.signed_in
+
+
+def test_without_a_scope_and_an_endpoint_there_is_no_button_for_what_cannot_be_called(serve):
+    person = Visitor(serve(SCOPE="", ENDPOINT=None).url)
+    home = person.sign_in()
+    assert "There is no API to call" in home.text
+    assert "/call_graph" not in home.text
+    assert person.get("/call_graph").status_code == 404
+    assert person.get("/photo").status_code == 200
 
 
 def test_a_refused_photo_leads_nowhere_but_a_refused_page_can_be_tried_again(serve, box):

@@ -8,7 +8,6 @@ import jwt
 import pytest
 from conftest import ROOT, Served
 from flask import Flask
-from test_sessions import redis_server  # noqa: F401  a fixture
 from visitor import Page, Visitor
 
 from flask_entra import Auth, BoundedSession, memberships

@@ -185,7 +185,19 @@ ROOMS = [
     {"signin"},
     {"sessions", "graph"},
     {"http_client"},
-    {"bulkhead", "bearer", "callers", "certificates", "clouds", "cookies", "deadlines", "logs", "settings", "urls"},
+    {
+        "access_log",
+        "bulkhead",
+        "bearer",
+        "callers",
+        "certificates",
+        "clouds",
+        "cookies",
+        "deadlines",
+        "logs",
+        "settings",
+        "urls",
+    },
 ]
 
 

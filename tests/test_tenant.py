@@ -164,20 +164,6 @@ def test_a_failing_refresh_shows_the_page_and_keeps_the_person_signed_in(person,
     assert person.get("/call_graph").status_code == 200
 
 
-def test_a_token_that_is_still_good_is_used_while_the_tenant_cannot_renew_it(person, box):
-    box.access_token_lifetime = 200
-    person.sign_in()
-    box.misbehave("token", FAULTS["503 with Retry-After"], times=None)
-    assert "Retail Manager" in person.get("/call_graph").text
-    box.access_token_lifetime = 5
-    box.behave()
-    person.sign_in()
-    box.misbehave("token", FAULTS["503 with Retry-After"], times=None)
-    page = person.get("/call_graph")
-    assert page.status_code == 503
-    assert page.headers["Retry-After"] == "3600"
-
-
 def test_a_revoked_refresh_token_leads_to_sign_in_and_back_to_the_page(person, box):
     box.access_token_lifetime = 1
     person.sign_in()

@@ -18,10 +18,10 @@ class Page(html.parser.HTMLParser):
         attrs = dict(attrs)
         if tag == "form":
             self.forms.append((attrs.get("action", ""), {}, []))
-        elif tag == "input":
+        elif tag == "input" and "name" in attrs and self.forms:
             self.forms[-1][1][attrs["name"]] = attrs.get("value", "")
-        elif tag == "button" and "name" in attrs:
-            self.forms[-1][2].append((attrs["name"], attrs["value"]))
+        elif tag == "button" and "name" in attrs and self.forms:
+            self.forms[-1][2].append((attrs["name"], attrs.get("value", "")))
 
     def handle_data(self, data):
         self.text += data

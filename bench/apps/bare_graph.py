@@ -19,4 +19,6 @@ http.mount("https://", requests.adapters.HTTPAdapter(pool_maxsize=64))  # one fo
 @app.get("/call_graph")
 def call_graph():
     profile = http.get(ENDPOINT, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=30).json()
-    return render_template("profile.html", user=USER, **profiles.show(profile, app.config))
+    return render_template(
+        "profile.html", user=USER, **profiles.show(profile, app.config["ENDPOINT"], app.config["SCOPE"])
+    )

@@ -14,6 +14,7 @@ from identity.flask import Auth
 from bench.apps.page import make_app, profiles
 
 app = make_app(__name__)
+ENDPOINT = os.environ["ENDPOINT"]
 app.config["SESSION_TYPE"] = "filesystem"  # in ./flask_session
 auth = Auth(
     app,
@@ -33,7 +34,5 @@ def index(*, context):
 @app.route("/call_graph")
 @auth.login_required(scopes=["User.Read"])
 def call_graph(*, context):
-    profile = requests.get(
-        os.environ["ENDPOINT"], headers={"Authorization": "Bearer " + context["access_token"]}, timeout=30
-    ).json()
-    return render_template("profile.html", user=context["user"], **profiles.show(profile, app.config))
+    profile = requests.get(ENDPOINT, headers={"Authorization": "Bearer " + context["access_token"]}, timeout=30).json()
+    return render_template("profile.html", user=context["user"], **profiles.show(profile, ENDPOINT, ["User.Read"]))

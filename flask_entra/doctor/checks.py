@@ -9,10 +9,10 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from dotenv.parser import parse_stream
-from msal.authority import WELL_KNOWN_AUTHORITY_HOSTS, WELL_KNOWN_B2C_HOSTS
+from msal.authority import WELL_KNOWN_AUTHORITY_HOSTS
 
 from flask_entra.certificates import read_certificate
-from flask_entra.clouds import GRAPH_CLOUDS, GUID
+from flask_entra.clouds import GRAPH_CLOUDS, GUID, is_entra, is_microsoft
 from flask_entra.doctor.findings import Finding, Level
 from flask_entra.doctor.permissions import check_one_api
 from flask_entra.pages.languages import Day
@@ -64,8 +64,10 @@ def _check_dotenv(path: Path) -> list[Finding]:
 
 
 def _check_required(settings: Settings) -> Iterator[Finding]:
+    # A provider other than Entra may want a public client: then SECRET_KEY is what the app cannot do without.
+    public = () if is_entra(settings["OIDC_AUTHORITY"]) else ("SECRET_KEY",)
     others = {
-        "CLIENT_SECRET": ("CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE"),
+        "CLIENT_SECRET": ("CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE", *public),
         "AUTHORITY": ("OIDC_AUTHORITY", "B2C_TENANT_NAME"),
     }
     for name, what in _REQUIRED.items():
@@ -102,7 +104,7 @@ def _check_client_id(settings: Settings) -> Iterator[Finding]:
             _("Set it to the Application (client) ID, which stands above it in the registration's Overview."),
         )
     elif not GUID.fullmatch(client_id):
-        level: Level = "wrong" if _is_microsoft(split_url(settings["AUTHORITY"]).hostname) else "odd"
+        level: Level = "wrong" if is_microsoft(split_url(settings["AUTHORITY"]).hostname) else "odd"
         yield Finding("CLIENT_ID", level, _("is not a GUID"), _("Copy the Application (client) ID from the Overview."))
 
 
@@ -203,6 +205,9 @@ def _check_authority(settings: Settings) -> Iterator[Finding]:
             yield Finding(name, "wrong", _("is not a URL that begins with https://"), mend)
         elif name == "AUTHORITY" and not parts.path.strip("/") and not parts.hostname.endswith(".ciamlogin.com"):
             yield Finding(name, "wrong", _("has no tenant after the host name"), mend)
+        elif name == "OIDC_AUTHORITY" and "/.well-known/" in parts.path:
+            mend = _("Leave out /.well-known/openid-configuration.")
+            yield Finding(name, "wrong", _("is the URL of one endpoint, not of the provider"), mend)
         elif name == "AUTHORITY" and re.search(r"/(v2\.0|oauth2(/.*)?|\.well-known/.*)/?$", parts.path):
             yield Finding(name, "wrong", _("is the URL of one endpoint, not of the tenant"), mend)
 
@@ -265,7 +270,7 @@ def _no_path_of_its_own() -> Iterator[Finding]:
 def _check_scope(settings: Settings) -> Iterator[Finding]:
     names = settings["SCOPE"].split()
     defaults = [name for name in names if name.endswith("/.default") or name == ".default"]
-    if not names:
+    if not names and is_entra(settings["OIDC_AUTHORITY"]):
         yield Finding("SCOPE", "odd", _("is empty"), _("Remove it to ask for User.Read, which Call Graph needs."))
     elif defaults and len(names) > 1:
         yield Finding(
@@ -336,12 +341,6 @@ def _check_redis(settings: Settings) -> Iterator[Finding]:
             _("is missing, so it changes with the client secret, and sign-ins that are under way then fail"),
             _("Set it to 32 or more random characters, the same on every machine."),
         )
-
-
-def _is_microsoft(host: str | None) -> bool:
-    return host in WELL_KNOWN_AUTHORITY_HOSTS or bool(
-        host and host.endswith(tuple(f".{h}" for h in WELL_KNOWN_B2C_HOSTS))
-    )
 
 
 _CHECKS = (

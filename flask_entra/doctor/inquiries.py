@@ -13,6 +13,7 @@ from dotenv.parser import parse_stream
 from flask import Flask
 
 from flask_entra.bulkhead import Busy
+from flask_entra.doctor.abilities import check_abilities, credential_name
 from flask_entra.doctor.checks import check_settings
 from flask_entra.doctor.findings import Finding
 from flask_entra.doctor.permissions import ask_about_permissions
@@ -22,7 +23,7 @@ from flask_entra.pages.problems import explain, sign_in_details
 from flask_entra.sessions.store import StoreUnavailable
 from flask_entra.settings import Settings, number
 from flask_entra.signin.auth import Auth
-from flask_entra.signin.errors import SignInError, TenantUnavailable
+from flask_entra.signin.errors import AnotherIssuer, SignInError, TenantUnavailable
 from flask_entra.signin.id_token import LEEWAY_SECONDS
 from flask_entra.urls import is_loopback, split_url
 
@@ -44,10 +45,11 @@ def examine(app: Flask, auth: Auth, port: int) -> list[Finding]:
     findings += [*_check_git(settings), *_check_names(settings), *_check_port(settings, port), *_check_proxy(settings)]
     found = {name for finding in findings for name in str(finding.setting).split(" + ")}
     sound = not any(finding.level == "wrong" for finding in findings)
+    unused = {name for name in ("SCOPE", "ENDPOINT") if not app.config[name]}  # Microsoft's, and not meant here
     findings += [
         Finding(name, "right", _shape(settings, name))
         for name, value in settings.items()
-        if value and name not in found
+        if value and name not in found and name not in unused
     ]
     findings += _ask_store(app)
     if sound:
@@ -142,18 +144,26 @@ def _ask_authority(app: Flask, auth: Auth) -> Iterator[Finding]:
     authorities = ("AUTHORITY", "OIDC_AUTHORITY", "B2C_TENANT_NAME")
     name = next(name for name in authorities if app.config["SETTINGS"][name])
     try:
-        metadata = auth.tenant.metadata
+        provider = auth.tenant.provider
+    except AnotherIssuer as error:
+        found = _("publishes another issuer: %(issuer)s", issuer=error.issuer[:200])
+        yield Finding(
+            name, "wrong", found, _("If that is the provider that you mean, write it here exactly like that.")
+        )
+        return
     except TenantUnavailable as error:
         yield _unreachable(name, error)
         return
-    yield Finding(name, "right", _("answers, as %(issuer)s", issuer=metadata["issuer"]))
+    yield Finding(name, "right", _("answers, as %(issuer)s", issuer=provider.issuer))
     yield from _check_clock(auth.tenant.clock_offset)
-    if "{tenantid}" in metadata["issuer"] or name != "AUTHORITY":
+    credential = credential_name(app.config["SETTINGS"])
+    if not provider.entra:
+        abilities = [*check_abilities(provider, app.config)]
+        yield from abilities
+        if not app.config["CLIENT_CREDENTIAL"] or any(each.setting == credential for each in abilities):
+            return
+    elif "{tenantid}" in provider.issuer or name != "AUTHORITY":
         return  # a token that needs no person is given by one Entra tenant only
-    credential = next(
-        (each for each in ("CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE") if app.config["SETTINGS"][each]),
-        "CLIENT_SECRET",
-    )
     try:
         answer = auth.check_credential()
     except SignInError as error:
@@ -173,7 +183,7 @@ def _ask_authority(app: Flask, auth: Auth) -> Iterator[Finding]:
 
 def _ask_endpoint(app: Flask, http: BoundedSession) -> Finding:
     if not app.config["ENDPOINT"]:
-        found = _("is not set, so there is no API to call: the provider's token is not for Microsoft Graph")
+        found = _("is not set, so there is no API to call: the sign-in's token is not for Microsoft Graph")
         return Finding("ENDPOINT", "odd", found, _("Set it to the address of the API that the token is for."))
     try:
         http.fetch("GET", app.config["ENDPOINT"])  # whatever it answers to somebody without a token
@@ -190,7 +200,9 @@ def _unreachable(name: str, error: TenantUnavailable) -> Finding:
         "ProxyError": _("The proxy refuses: check HTTPS_PROXY and NO_PROXY."),
         "SSLError": _("Its certificate is not trusted: set REQUESTS_CA_BUNDLE to your organization's certificates."),
     }.get(kind, _("Check the address, this machine's network, and HTTPS_PROXY if there is a proxy."))
-    if "discovery answered 4" in str(error):
+    if "redirects to" in str(error):
+        mend = _("Write the address that it redirects to, without /.well-known/openid-configuration.")
+    elif "discovery answered 4" in str(error) and name != "OIDC_AUTHORITY":
         found = _("is no tenant that exists there (%(error)s)", error=error)
         mend = _(
             "Copy the Directory (tenant) ID from the Overview of the app registration. Is CLIENT_ID the other one?"

@@ -263,7 +263,9 @@ OAUTH_ERRORS: dict[str, Explanation] = {
         "sign_in",
     ),
     "login_required": Explanation(401, _("You are not signed in."), _AGAIN, "sign_in"),
-    "interaction_required": Explanation(403, _("Microsoft needs to see you for this sign-in."), _AGAIN, "sign_in"),
+    "interaction_required": Explanation(
+        403, _("The sign-in service needs to see you for this sign-in."), _AGAIN, "sign_in"
+    ),
     "consent_required": Explanation(403, _("This app has not been given the permissions it needs."), _AGAIN, "sign_in"),
     "access_denied": Explanation(403, _("The sign-in was cancelled or refused."), _AGAIN, "sign_in"),
     "invalid_grant": Explanation(400, _("This sign-in has expired or has been used already."), _AGAIN, "sign_in"),
@@ -279,12 +281,12 @@ OAUTH_ERRORS: dict[str, Explanation] = {
     ),
     "invalid_scope": Explanation(
         403,
-        _("Not every permission in SCOPE was granted."),
+        _("Not every permission that was asked for was granted."),
         _("Sign in again and accept them all, or correct SCOPE."),
         "sign_in",
     ),
-    "server_error": Explanation(502, _("Microsoft's sign-in has a problem."), SOON, "sign_in"),
-    "temporarily_unavailable": Explanation(503, _("Microsoft's sign-in is overloaded."), SOON, "sign_in"),
+    "server_error": Explanation(502, _("The sign-in service has a problem."), SOON, "sign_in"),
+    "temporarily_unavailable": Explanation(503, _("The sign-in service is overloaded."), SOON, "sign_in"),
 }
 OTHER_ERROR = Explanation(400, _("The sign-in could not be finished."), _AGAIN, "sign_in")
 
@@ -300,7 +302,7 @@ ID_TOKEN_REFUSED = Explanation(
 )
 TENANT_UNAVAILABLE = Explanation(
     502,
-    _("Microsoft's sign-in cannot be reached at the moment."),
+    _("The sign-in cannot be reached at the moment."),
     SOON,
     "retry",
     _("Sign-in cannot be reached"),
@@ -390,7 +392,7 @@ GRAPH_ERRORS: dict[str, Explanation] = {
     ),
     "no_endpoint": Explanation(
         404,
-        _("This app has no API to call: ENDPOINT is not set, and the sign-in is not Microsoft's."),
+        _("This app has no API to call: ENDPOINT is not set, and the sign-in's token is not for Microsoft Graph."),
         _("Ask whoever runs this app."),
         title=_("Nothing to call"),
     ),

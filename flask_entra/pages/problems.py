@@ -208,6 +208,8 @@ def _sign_in_error(error: SignInError) -> Problem:
     if error.more_scopes:
         details.append((_("Permissions asked for"), asked))
     details += [(names[name], value) for name, value in found.items()]
+    if error.scopes:
+        details.append((_("Scopes"), " ".join(sorted(error.scopes))[:1000]))
     if error.description:
         details.append((_("Description"), error.description[:1000]))
     return Problem(explanation, details)
@@ -323,7 +325,8 @@ def sign_in_details(description: str) -> dict[str, str]:
 def _for_the_log(error: Exception) -> str:
     if isinstance(error, SignInError):  # its description may come from anybody, by the redirect URI's query
         found = " ".join(f"{name}={value}" for name, value in sign_in_details(error.description).items())
-        return f"error={error.error[:100]} {found}"
+        # Entra's codes say all; what others say stands as it came, on one line.
+        return f"error={error.error[:100]} {found or ascii(error.description[:300])}"
     return str(error)[:1000]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from markupsafe import escape
@@ -17,21 +17,22 @@ _MAIL = re.compile(r"[^\s@:/?#&<>\"]+@[^\s@:/?#&<>\"]+")
 _PHONE = re.compile(r"\+?[0-9][0-9 ().-]{2,30}")
 
 
-def show(profile: dict[str, Any], config: Mapping[str, Any]) -> dict[str, object]:
+def show(profile: dict[str, Any], url: str, scopes: Iterable[str]) -> dict[str, object]:
     """What `profile.html` needs.
 
-    :param profile: the JSON object that the endpoint answered.
-    :param config: Flask's, for the request that was made.
+    :param profile: the JSON object that came: Graph's user, or the claims of OpenID Connect Core, 5.1.
+    :param url: of the request that was made.
+    :param scopes: those of its token.
     :return: `name`, `fields` (its name in the profile, value and link of each that has a value), `body` (the JSON, as
         written), `has_photo` and `asked`.
     """
     fields = [(name, text, link(text)) for name, link in _FIELDS.items() for text in _texts(profile.get(name))]
     return {
-        "name": next(iter(_texts(profile.get("displayName"))), ""),
+        "name": next(iter(_texts(profile.get("displayName")) or _texts(profile.get("name"))), ""),
         "fields": fields,
         "body": _readable(profile),
-        "has_photo": config["ENDPOINT"].rstrip("/").endswith("/me"),
-        "asked": {"url": config["ENDPOINT"], "scopes": " ".join(config["SCOPE"])},
+        "has_photo": url.rstrip("/").endswith("/me"),
+        "asked": {"url": url, "scopes": " ".join(scopes)},
     }
 
 
@@ -85,4 +86,8 @@ _FIELDS = {
     "businessPhones": _phone_link,
     "officeLocation": _no_link,
     "preferredLanguage": _no_link,
+    "preferred_username": _no_link,
+    "email": _mail_link,
+    "phone_number": _phone_link,
+    "locale": _no_link,
 }

@@ -108,6 +108,11 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         """The ID token's claims of the person who is signed in, or None. Asks nobody but the session."""
         return get_user()
 
+    @property
+    def userinfo_url(self) -> str:
+        """The userinfo endpoint of the authority that signed the person in; empty if it has none. Entra's is Graph."""
+        return cast(str, session.get(tokens.USERINFO, ""))
+
     # --- For views ----------------------------------------------------------------------------------------------------
 
     public = staticmethod(guards.public)
@@ -197,6 +202,15 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         except InvalidToken as again:
             raise SignInRequired(merged_claims(refused.claims, again.claims), context["scopes"]) from again
 
+    def userinfo(self, access_token: str) -> dict[str, Any]:
+        """What the authority tells about the person, for `call`; see `signin.userinfo`.
+
+        :raises IdTokenRefused: it is about another person.
+        :raises InvalidToken: the authority does not accept the token.
+        :raises TenantUnavailable: it cannot be reached, or has no such endpoint.
+        """
+        return self._tokens.userinfo(access_token)
+
     def renew_token(self, claims: str | None = None, scopes: list[str] | None = None) -> str:
         """A new access token, for an API that refuses the present one and is not called by `call`.
 
@@ -210,8 +224,8 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         return cast(str, self._tokens.renew(scopes, claims)["access_token"])
 
     def check_credential(self) -> dict[str, Any]:
-        """Ask the authority whether it accepts the app's credential; see `Tokens.for_app`."""
-        return self._tokens.for_app(current_app.config["ENDPOINT"])
+        """Ask the authority whether it accepts the app's credential; see `Tokens.check_credential`."""
+        return self._tokens.check_credential(current_app.config["REDIRECT_URI"], current_app.config["ENDPOINT"])
 
     # --- Sign-in ------------------------------------------------------------------------------------------------------
 

@@ -34,16 +34,16 @@ class Document(Generic[T]):
         self._fetched_at = self._failed_at = self._fails_until = float("-inf")
         self._failure: TenantUnavailable | None = None
 
-    def get(self, *, renew: bool = False) -> T:
-        """The document; fetched now if there is none, or if it is stale.
+    def get(self, *, since: float = float("-inf")) -> T:
+        """The document; fetched now if there is none, if it is stale, or if it was fetched too early.
 
-        :param renew: fetch it now: the caller knows that it has changed.
+        :param since: by `time.monotonic()`: the caller knows that it has changed before that.
         :raises TenantUnavailable: it had to be fetched, and could not be.
         """
-        asked = time.monotonic()
-        age = asked - self._fetched_at
-        if age > STALE_SECONDS or renew:
-            self._fetch_now(asked)
+        now = time.monotonic()
+        age = now - self._fetched_at
+        if age > STALE_SECONDS or self._fetched_at < since:
+            self._fetch_now(now if age > STALE_SECONDS else since)
         elif age > FRESH_SECONDS and self._lock.acquire(blocking=False):
             try:
                 threading.Thread(target=self._renew_in_background, daemon=True).start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -10,12 +11,13 @@ class SignInError(Exception):
 
     :ivar error: the error code of OAuth 2.0 (RFC 6749, 4.1.2.1 and 5.2), OpenID Connect, or this app.
     :ivar description: what the authority says about it.
+    :ivar scopes: the scopes that were asked for, where they may be what is wrong.
     :ivar more_scopes: what it asked for, when it was to give more to a person who is signed in already, and still is.
     """
 
-    def __init__(self, error: str, description: str = ""):
+    def __init__(self, error: str, description: str = "", scopes: Iterable[str] = ()):
         super().__init__(f"{error}: {description}")
-        self.error, self.description = error, description
+        self.error, self.description, self.scopes = error, description, list(scopes)
         self.more_scopes: list[str] = []
 
 
@@ -44,6 +46,17 @@ class TenantUnavailable(Exception):
     def __init__(self, reason: str, *, timeout: bool = False, retry_after: int | None = None, description: str = ""):
         super().__init__(reason)
         self.timeout, self.retry_after, self.description = timeout, retry_after, description
+
+
+class AnotherIssuer(TenantUnavailable):
+    """The discovery document is another issuer's than the one configured.
+
+    :ivar issuer: whose it is.
+    """
+
+    def __init__(self, reason: str, *, issuer: str = ""):
+        super().__init__(reason)
+        self.issuer = issuer
 
 
 class IdTokenRefused(Exception):

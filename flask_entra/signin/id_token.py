@@ -7,7 +7,7 @@ https://learn.microsoft.com/entra/identity-platform/access-tokens#validate-token
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,12 @@ from flask_entra.clouds import GUID
 from flask_entra.signin.errors import IdTokenRefused
 
 LEEWAY_SECONDS = 120
-ALGORITHMS = ("RS256", "RS384", "RS512")  # what Entra signs with; never `none`, never a shared secret
+SHORTEST_KEY_BITS = 2048
+_KINDS = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}  # what signs, by the first letters of the algorithm
+
+
+class NoKeyFits(IdTokenRefused):
+    """None of the keys has made the signature: the authority may sign with a new one."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +31,42 @@ class Key:
     """A key that the authority publishes.
 
     :ivar key: the public key, as PyJWT takes it.
+    :ivar kid: its id, if it has one.
+    :ivar kind: `RSA`, `EC` or `OKP` (RFC 7517, 4.1).
+    :ivar algorithm: the only one that it is for; None for any of its kind.
     :ivar issuer: Entra's addition: the issuer that may sign with it, in which `{tenantid}` stands for any tenant; or None.
     """
 
     key: Any
-    issuer: str | None
+    kid: str | None
+    kind: str
+    algorithm: str | None = None
+    issuer: str | None = None
+
+    @classmethod
+    def read(cls, entry: dict[str, Any]) -> Key | None:
+        """A key out of a key set (RFC 7517, 5).
+
+        :return: None for one that is not for signatures.
+        :raises jwt.PyJWTError, KeyError, TypeError, ValueError, AttributeError: it cannot be used.
+        """
+        if entry["kty"] not in _KINDS.values() or entry.get("use", "sig") != "sig":
+            return None
+        # PyJWT would refuse a key for an algorithm that it does not know, so it is told only what the key is made of.
+        key = jwt.PyJWK({name: value for name, value in entry.items() if name != "alg"}).key
+        if entry["kty"] == "RSA" and key.key_size < SHORTEST_KEY_BITS:  # RFC 7518, 3.3
+            raise ValueError("too short")
+        return cls(key, entry.get("kid"), entry["kty"], entry.get("alg"), entry.get("issuer"))
+
+    def fits(self, header: dict[str, Any]) -> bool:
+        """Whether a token with this header can be signed with it. One that names no key may be (Core, 10.1)."""
+        named = header.get("kid")
+        algorithm = header["alg"]
+        return (
+            (named is None or self.kid in (None, named))
+            and self.kind == _KINDS[algorithm[:2]]
+            and self.algorithm in (None, algorithm)
+        )
 
 
 @dataclass(frozen=True)
@@ -47,36 +83,60 @@ class Expected:
     allowed_tenants: frozenset[str] = frozenset()
 
 
-def key_id(id_token: object) -> str | None:
-    """The `kid` of the key that an ID token says it is signed with; None when it does not say.
+def key_id(token: object) -> str | None:
+    """The `kid` of the key that a token says it is signed with; None when it does not say.
 
-    :raises IdTokenRefused: it is not an ID token.
+    :raises IdTokenRefused: it is not a token.
     """
     with _refused():
-        return jwt.get_unverified_header(id_token).get("kid")  # type: ignore[arg-type]  # anything may have come
+        return jwt.get_unverified_header(token).get("kid")  # type: ignore[arg-type]  # anything may have come
 
 
-def validate(id_token: object, key: Key, issuer: str, expected: Expected) -> dict[str, Any]:
+def validate(
+    id_token: object, keys: Sequence[Key], algorithms: Collection[str], issuer: str, expected: Expected
+) -> dict[str, Any]:
     """Validate an ID token, except for its nonce, which MSAL checks.
 
     :param id_token: as the token endpoint sent it.
-    :param key: the one that it says it is signed with.
+    :param keys: those that the authority publishes.
+    :param algorithms: the signatures that are accepted (`Provider.algorithms`).
     :param issuer: as the authority publishes it. `{tenantid}` in it stands for the person's tenant.
     :param expected: what the claims are held against.
     :return: the claims.
-    :raises IdTokenRefused: it fails a check.
+    :raises NoKeyFits: none of the keys has signed it.
+    :raises IdTokenRefused: it fails another check.
     """
-    with _refused():
-        claims: dict[str, Any] = jwt.decode(
-            id_token,  # type: ignore[arg-type]  # anything may have come
-            key.key,
-            algorithms=ALGORITHMS,
-            audience=expected.client_id,
-            leeway=LEEWAY_SECONDS,
-            options={"require": ["iss", "aud", "exp", "iat", "sub"]},
-        )
+    required = {"require": ["iss", "aud", "exp", "iat", "sub"]}
+    claims, key = verified(id_token, keys, algorithms, audience=expected.client_id, options=required)
     _Claims(claims, key, issuer, expected).validate()
     return claims
+
+
+def verified(
+    token: object, keys: Sequence[Key], algorithms: Collection[str], **wanted: Any
+) -> tuple[dict[str, Any], Key]:
+    """The claims of a signed token, and the key that has signed it. Where several keys fit, each is tried.
+
+    :param wanted: what else is checked, as PyJWT takes it.
+    :raises NoKeyFits: none of the keys has signed it.
+    :raises IdTokenRefused: it fails another check.
+    """
+    with _refused():
+        header = jwt.get_unverified_header(token)  # type: ignore[arg-type]  # anything may have come
+        if header.get("alg") not in algorithms:
+            raise IdTokenRefused("it is signed in a way that the authority does not announce (alg)")
+        for key in keys:
+            if key.fits(header):
+                with contextlib.suppress(jwt.InvalidSignatureError, jwt.InvalidKeyError):
+                    claims = jwt.decode(
+                        token,  # type: ignore[arg-type]  # anything may have come
+                        key.key,
+                        algorithms=[header["alg"]],
+                        leeway=LEEWAY_SECONDS,
+                        **wanted,
+                    )
+                    return claims, key
+    raise NoKeyFits("it is signed with a key that the authority does not publish (kid)")
 
 
 @contextlib.contextmanager

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import jwt
 import requests
@@ -17,12 +17,14 @@ from flask_entra.clouds import GUID
 from flask_entra.http_client import BoundedSession, json_object, retry_after
 from flask_entra.signin import id_token
 from flask_entra.signin.document import Document
-from flask_entra.signin.errors import IdTokenRefused, TenantUnavailable
+from flask_entra.signin.errors import AnotherIssuer, TenantUnavailable
+from flask_entra.signin.issuer import is_expected
+from flask_entra.signin.provider import Provider
 from flask_entra.urls import split_url
 
 UNKNOWN_KEY_SECONDS = 60
-SHORTEST_KEY_BITS = 2048
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
@@ -30,31 +32,35 @@ class Tenant:
     """One authority, as OpenID Connect Discovery 1.0 describes it. Safe to share among threads.
 
     :param http: the process's one HTTP client.
-    :param config: Flask's; `AUTHORITY` or `OIDC_AUTHORITY`, `CLIENT_ID` and `ALLOWED_TENANTS` of it.
+    :param config: Flask's; `AUTHORITY` or `OIDC_AUTHORITY`, `ENTRA`, `CLIENT_ID` and `ALLOWED_TENANTS` of it.
+    :ivar client_id: the id that this app has there.
     :ivar clock_offset: by how many seconds this machine's clock is ahead, as of the last discovery; None if unknown.
+    :ivar secret_method: how the client secret has been accepted (`Provider.secret_methods`), once it has.
     """
 
     def __init__(self, http: BoundedSession, config: Mapping[str, Any]):
-        self._http = http
+        self._http, self._entra, self.client_id = http, config["ENTRA"], config["CLIENT_ID"]
+        self._authority: str = config["OIDC_AUTHORITY"] or config["AUTHORITY"] or ""
         # Entra has the documents of version 2.0, which this app speaks, under a path of their own.
-        issuer = config["OIDC_AUTHORITY"] or f"{config['AUTHORITY']}/v2.0"
-        self._discovery_url = f"{issuer}/.well-known/openid-configuration"
+        version = "" if config["OIDC_AUTHORITY"] else "/v2.0"
+        self._discovery_url = f"{self._authority}{version}/.well-known/openid-configuration"
         tenant_id = split_url(config["AUTHORITY"]).path.strip("/")
         self._expected = id_token.Expected(
-            config["CLIENT_ID"], tenant_id if GUID.fullmatch(tenant_id) else None, config["ALLOWED_TENANTS"]
+            self.client_id, tenant_id if GUID.fullmatch(tenant_id) else None, config["ALLOWED_TENANTS"]
         )
-        self._metadata = Document(self._fetch_metadata, self.waiting)
+        self._provider = Document(self._fetch_provider, self.waiting)
         self._keys = Document(self._fetch_keys, self.waiting)
-        self._unknown_keys: dict[str, float] = {}
+        self._looked_again: dict[str | None, float] = {}
         self.clock_offset: float | None = None
+        self.secret_method: str | None = None
 
     @property
-    def metadata(self) -> dict[str, Any]:
-        """The discovery document.
+    def provider(self) -> Provider:
+        """What it can do, by its discovery document.
 
-        :raises TenantUnavailable: it is not known yet, and cannot be fetched.
+        :raises TenantUnavailable: that is not known yet, and cannot be fetched.
         """
-        return self._metadata.get()
+        return self._provider.get()
 
     @contextlib.contextmanager
     def waiting(self, person: str | None = None) -> Iterator[None]:
@@ -73,8 +79,35 @@ class Tenant:
         :raises IdTokenRefused: it fails a check.
         :raises TenantUnavailable: the keys are not known yet, and cannot be fetched.
         """
-        key = self._key(id_token.key_id(token))
-        return id_token.validate(token, key, self.metadata["issuer"], self._expected)
+        provider = self.provider
+        return self.with_keys(
+            token,
+            lambda keys: id_token.validate(token, keys, provider.algorithms, provider.issuer, self._expected),
+        )
+
+    def with_keys(self, token: object, check: Callable[[Sequence[id_token.Key]], T]) -> T:
+        """Check a token with the authority's keys; when none of them fits, with the keys as they are now.
+
+        Authorities sign with a new key before the copy here is due, some under the same `kid`. The keys are fetched again
+        once a minute for each `kid`, so that forged tokens do not become a flood of requests.
+
+        :raises NoKeyFits: none of the keys has signed it.
+        :raises TenantUnavailable: the keys cannot be fetched.
+        """
+        try:
+            return check(self._keys.get())
+        except id_token.NoKeyFits:
+            kid, now = id_token.key_id(token), time.monotonic()
+        recent = {other: at for other, at in self._looked_again.items() if now - at < UNKNOWN_KEY_SECONDS}
+        since = recent.setdefault(kid, now)
+        self._looked_again = recent
+        try:
+            checked = check(self._keys.get(since=since))
+        except TenantUnavailable:
+            self._looked_again.pop(kid, None)  # nobody has looked
+            raise
+        self._looked_again.pop(kid, None)
+        return checked
 
     def fetch(self, method: str, url: str, **kwargs: Any) -> requests.Response:
         """Send a request to the authority.
@@ -91,6 +124,9 @@ class Tenant:
             raise TenantUnavailable(f"no answer ({type(error).__name__})") from error
         if response.status_code >= 500 or response.status_code == 429:
             raise TenantUnavailable(f"{url} answered {response.status_code}", retry_after=retry_after(response))
+        if 300 <= response.status_code < 400:
+            where = response.headers.get("Location", "nowhere")[:200]
+            raise TenantUnavailable(f"{url} redirects to {where}, which is not followed")
         return response
 
     @staticmethod
@@ -106,7 +142,7 @@ class Tenant:
 
     # --- Documents --------------------------------------------------------------------------------------------------
 
-    def _fetch_metadata(self) -> dict[str, Any]:
+    def _fetch_provider(self) -> Provider:
         response = self.fetch("GET", self._discovery_url)
         metadata = self.json_object(response)
         if response.status_code != 200:
@@ -119,42 +155,26 @@ class Tenant:
                 raise TenantUnavailable(f"the discovery document has no {name}")
             if name in ("token_endpoint", "jwks_uri") and split_url(metadata[name]).scheme != "https":
                 raise TenantUnavailable(f"the {name} in the discovery document is not https")
-        return metadata
+        if not is_expected(metadata["issuer"], self._authority, self._entra):
+            reason = f"the discovery document of {self._authority} is another issuer's: {metadata['issuer'][:200]}"
+            raise AnotherIssuer(reason, issuer=metadata["issuer"])
+        return Provider(metadata, self._entra)
 
-    def _fetch_keys(self) -> dict[str | None, id_token.Key]:
-        response = self.fetch("GET", self.metadata["jwks_uri"])
+    def _fetch_keys(self) -> list[id_token.Key]:
+        response = self.fetch("GET", self.provider.metadata["jwks_uri"])
         if response.status_code != 200:
             raise TenantUnavailable(f"the keys' endpoint answered {response.status_code}")
-        keys = {}
+        keys = []
         published = self.json_object(response).get("keys")
         for entry in published if isinstance(published, list) else ():
             try:
-                if entry["kty"] == "RSA" and entry.get("use", "sig") == "sig":
-                    key = jwt.PyJWK(entry, algorithm="RS256").key
-                    if key.key_size < SHORTEST_KEY_BITS:  # RFC 7518, 3.3
-                        raise ValueError("too short")
-                    keys[entry.get("kid")] = id_token.Key(key, entry.get("issuer"))
+                keys.append(id_token.Key.read(entry))
             except (jwt.PyJWTError, TypeError, KeyError, AttributeError, ValueError):
                 log.warning("The authority publishes a key that cannot be used")
-        if not keys:
+        usable = [key for key in keys if key]
+        if not usable:
             raise TenantUnavailable("the authority publishes no key that can be used")
-        return keys
-
-    def _key(self, kid: str | None) -> id_token.Key:
-        keys = self._keys.get()
-        if kid is None and len(keys) == 1:  # OpenID Connect Core 10.1: the kid may be left out when there is one key
-            return next(iter(keys.values()))
-        now = time.monotonic()
-        if kid not in keys and now - self._unknown_keys.get(str(kid), -UNKNOWN_KEY_SECONDS) >= UNKNOWN_KEY_SECONDS:
-            # The authority signs with a new key before our copy is due. A key that is not there even now is asked for
-            # again a minute later, so that forged tokens do not become a flood of requests.
-            self._unknown_keys = {k: at for k, at in self._unknown_keys.items() if now - at < UNKNOWN_KEY_SECONDS}
-            self._unknown_keys[str(kid)] = now
-            keys = self._keys.get(renew=True)
-        if kid not in keys:
-            raise IdTokenRefused("it is signed with a key that the authority does not publish (kid)")
-        self._unknown_keys.pop(str(kid), None)
-        return keys[kid]
+        return usable
 
 
 @contextlib.contextmanager

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
+import secrets
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from copy import copy
 from typing import Any, cast
 from urllib.parse import urlencode
@@ -16,28 +15,32 @@ import msal
 import msgspec
 from werkzeug.datastructures import MultiDict
 
-from flask_entra.bearer import merged_claims
+from flask_entra.bearer import InvalidToken, merged_claims
 from flask_entra.clouds import missing_scopes
 from flask_entra.sessions.session import Session
+from flask_entra.signin import userinfo
+from flask_entra.signin.client import Client
 from flask_entra.signin.errors import IdTokenRefused, SignInError, SignInRequired, TenantUnavailable
 from flask_entra.signin.id_token import LEEWAY_SECONDS
 from flask_entra.signin.tenant import Tenant
-from flask_entra.signin.transport import Transport
-from flask_entra.urls import origin, split_url
 
 # Where the session keeps the ID token's claims and MSAL's cache: identity's own names.
 USER = "_logged_in_user"
 TOKEN_CACHE = "_token_cache"  # noqa: S105  a name, not a token
-EXPIRY_MARGIN_SECONDS = 300  # before expiry, from when on a token is renewed
-LAST_SECONDS = 10  # before expiry, from when on a token is not used any more
+# And our own: until when (Unix seconds) the authority has vouched for the person, and the userinfo endpoint, if it has one.
+VOUCHED_UNTIL, USERINFO = "_vouched_until", "_userinfo"
+# The claims that are shown, which many providers tell at the userinfo endpoint only (OpenID Connect Core, 5.4).
+NAMES = ("name", "preferred_username", "email")
+HINT_LENGTH = (
+    2500  # characters of an ID token in an address: the head of an answer has 4 KB in nginx, its cookies included
+)
+# Before expiry, from when on a token is renewed, and from when on it is not used any more: so many seconds at most, and no
+# more than a share of its life. A token that lives for five minutes is not due at once.
+RENEW_SECONDS, LAST_SECONDS, MARGIN_SHARE = 300, 10, 0.1
 SHARED_FAILURE_SECONDS = 60
 # What the token endpoint says when it wants to see the person (OpenID Connect Core, 3.1.2.6; RFC 6749, 5.2).
 # `invalid_scope`: more is asked for than was granted (RFC 6749, 6), which a sign-in can change.
 WANTS_THE_PERSON = {"invalid_grant", "interaction_required", "login_required", "consent_required", "invalid_scope"}
-
-# MSAL recommends form_post to everybody. But a browser sends no SameSite=Lax cookie with another site's POST, and by that
-# cookie this app knows which sign-in it began; the code in the query is bound to it by PKCE, and kept out of the logs.
-warnings.filterwarnings("ignore", "response_mode='form_post' is recommended", UserWarning)
 
 log = logging.getLogger(__name__)
 session = cast(Session, flask.session)
@@ -49,8 +52,8 @@ def get_user() -> dict[str, Any] | None:
 
 
 def is_current(user: dict[str, Any]) -> bool:
-    """Whether an ID token has not expired."""
-    return bool(user["exp"] + LEEWAY_SECONDS >= time.time())
+    """Whether the authority has vouched for the person who makes the present request until now, or longer."""
+    return bool(session.get(VOUCHED_UNTIL, user["exp"]) + LEEWAY_SECONDS >= time.time())
 
 
 class Tokens:
@@ -61,11 +64,7 @@ class Tokens:
     """
 
     def __init__(self, tenant: Tenant, config: Mapping[str, Any]):
-        self._tenant, self._transport = tenant, Transport(tenant)
-        self._client_id, self._credential = config["CLIENT_ID"], config["CLIENT_CREDENTIAL"]
-        self._authority, self._oidc_authority = config["AUTHORITY"], config["OIDC_AUTHORITY"]
-        if self._oidc_authority and not split_url(self._oidc_authority).path:
-            self._oidc_authority += "/."  # MSAL refuses an authority without a path; this one means the same
+        self._tenant, self._client = tenant, Client(tenant, config)
         self._scopes: list[str] = config["SCOPE"]
         # Failed refreshes of the last minute: session, scopes and claims, to the time and the error.
         self._failures: dict[tuple[str, ...], tuple[float, Exception]] = {}
@@ -75,21 +74,8 @@ class Tokens:
     def begin(
         self, redirect_uri: str, *, scopes: list[str] | None, prompt: str | None, claims: str | None
     ) -> dict[str, Any]:
-        """Begin a sign-in.
-
-        :param redirect_uri: where the answer is to come.
-        :param scopes: to ask consent for; None means `SCOPE`.
-        :param prompt: OpenID Connect Core, 3.1.2.1; None lets the authority decide.
-        :param claims: a claims challenge to pass on (JSON).
-        :return: what the answer will be held against; `auth_uri` in it is where the browser goes.
-        :raises TenantUnavailable: the authority's address is not known yet, and it does not answer.
-        """
-        wanted = self._scopes if scopes is None else scopes
-        with _failures_of_msal():
-            flow: dict[str, Any] = self._msal().initiate_auth_code_flow(
-                wanted, redirect_uri=redirect_uri, prompt=prompt, claims_challenge=merged_claims(claims)
-            )
-        return flow
+        """Begin a sign-in; see `Client.begin`. No scopes means those of `SCOPE`."""
+        return self._client.begin(redirect_uri, self._scopes if scopes is None else scopes, prompt, claims)
 
     def finish(self, flow: dict[str, Any], answer: MultiDict[str, str]) -> None:
         """Redeem the code. The session is then a new one, with the ID token's claims and the tokens.
@@ -102,21 +88,38 @@ class Tokens:
         """
         if any(len(answer.getlist(name)) > 1 for name in ("code", "error", "iss")):
             raise SignInError("invalid_request", "a parameter is repeated")  # RFC 6749, 3.1
-        if answer.get("iss", self._tenant.metadata["issuer"]) != self._tenant.metadata["issuer"]:
-            raise SignInError("invalid_request", "another issuer answered")  # RFC 9207
+        provider = self._tenant.provider
+        if answer.get("iss", None if provider.names_itself else provider.issuer) != provider.issuer:
+            raise SignInError("invalid_request", "another issuer answered, or none that says who it is")  # RFC 9207
         if not answer.get("code") and not answer.get("error"):
             raise SignInError("invalid_request", "neither a code nor an error came back")
         cache = msal.SerializableTokenCache()
-        result = self._ask(lambda app: app.acquire_token_by_auth_code_flow(flow, answer.to_dict()), cache)
+        result = self._client.ask(lambda app: app.acquire_token_by_auth_code_flow(flow, answer.to_dict()), cache)
         if "error" in result:
-            raise SignInError(result["error"], result.get("error_description", ""))
+            asked = flow["scope"] if result["error"] == "invalid_scope" else ()
+            raise SignInError(result["error"], result.get("error_description", ""), asked)
         if "id_token_claims" not in result:
             raise IdTokenRefused("there is none")
         if missing := _not_granted(flow["scope"], result):
-            raise SignInError("invalid_scope", f"Ungranted scope(s): {' '.join(sorted(missing))}")
+            raise SignInError("invalid_scope", f"Ungranted scope(s): {' '.join(sorted(missing))}", flow["scope"])
+        names = self._names(result)
         session.clear()
         session.regenerate()
-        self._keep(result, cache)
+        if provider.userinfo_endpoint:
+            session[USERINFO] = provider.userinfo_endpoint
+        self._keep(result, cache, names)
+
+    def _names(self, result: dict[str, Any]) -> dict[str, Any]:
+        """What the ID token does not say of the person's names, if the userinfo endpoint does."""
+        claims, url = result["id_token_claims"], self._tenant.provider.userinfo_endpoint
+        if claims.get("name") or not url:
+            return {}
+        try:
+            told = userinfo.ask(self._tenant, url, result["access_token"], claims["sub"])
+        except (TenantUnavailable, InvalidToken) as error:
+            log.warning("The person's name is not known: %s", error)
+            return {}
+        return {name: told[name] for name in NAMES if isinstance(told.get(name), str)}
 
     def sign_out(self, home: str) -> str:
         """Empty the session, which deletes what is stored of it.
@@ -124,17 +127,21 @@ class Tokens:
         :param home: the address to come back to.
         :return: where to sign out at the authority (OpenID Connect RP-Initiated Logout 1.0); `home` if that is unknown.
         """
-        user = get_user() or {}
+        user, id_token = get_user() or {}, _id_token()
         session.clear()
         try:
-            endpoint = self._tenant.metadata.get("end_session_endpoint")
+            provider = self._tenant.provider
         except TenantUnavailable as error:
             log.warning("Signed out here only: %s", error)
-            endpoint = None
-        if not isinstance(endpoint, str):
             return home
-        query = {"post_logout_redirect_uri": home, "client_id": self._client_id}
-        if hint := user.get("login_hint") or user.get("preferred_username"):
+        if not (endpoint := provider.end_session_endpoint):
+            return home
+        query = {"post_logout_redirect_uri": home, "client_id": self._tenant.client_id}
+        if not provider.entra:
+            query["state"] = secrets.token_urlsafe(16)
+            if id_token and len(id_token) <= HINT_LENGTH:
+                query["id_token_hint"] = id_token
+        elif hint := user.get("login_hint"):  # an optional claim, which is made for this; a UPN is not
             query["logout_hint"] = hint
         return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(query)}"
 
@@ -166,11 +173,21 @@ class Tokens:
             return self.renew(scopes)
         except TenantUnavailable as error:
             # It was to be renewed in good time: until it expires, the present one is as good as any.
-            present = self._cached(scopes, margin=LAST_SECONDS)
+            present = self._cached(scopes, at_most=LAST_SECONDS)
             if not present:
                 raise
             log.warning("The token is used to its end, because it cannot be renewed: %s", error)
             return present
+
+    def userinfo(self, access_token: str) -> dict[str, Any]:
+        """What the authority tells about the person; see `userinfo.ask`."""
+        if not (url := self._tenant.provider.userinfo_endpoint):
+            raise TenantUnavailable("the authority has no userinfo endpoint")
+        return userinfo.ask(self._tenant, url, access_token, session[USER]["sub"])
+
+    def check_credential(self, redirect_uri: str, endpoint: str) -> dict[str, Any]:
+        """Ask the authority whether it accepts the app's credential; see `Client.check_credential`."""
+        return self._client.check_credential(redirect_uri, endpoint)
 
     def renew(self, scopes: list[str] | None = None, claims: str | None = None) -> dict[str, Any]:
         """A new access token, from the refresh token.
@@ -227,28 +244,56 @@ class Tokens:
                 scopes, account=accounts[0], force_refresh=True, claims_challenge=claims
             )
 
-        result = self._ask(refresh, cache) or {"error": "interaction_required"}
+        # A refresh for more than was granted is refused (RFC 6749, 6), and `offline_access` need not have been granted.
+        granted = [entry["target"].split() for entry in _entries(msal.TokenCache.CredentialType.REFRESH_TOKEN)]
+        same_scope = any(not missing_scopes(scopes, each) for each in granted)
+        result = self._client.ask(refresh, cache, same_scope) or {"error": "interaction_required"}
         if "error" in result:
             return result
         if _not_granted(scopes, result):
             return {"error": "consent_required"}
-        if result.get("id_token_claims", user)["sub"] != user["sub"]:
-            raise IdTokenRefused("a refresh brought another person's (sub)")  # OpenID Connect Core, 12.2
-        self._keep(result, cache)
+        if not self._is_about(user["sub"], result):
+            return {"error": "interaction_required"}
+        self._keep(result, cache, {name: user[name] for name in NAMES if name in user})
         return result
 
-    def _keep(self, result: dict[str, Any], cache: msal.SerializableTokenCache) -> None:
-        session[USER] = result.get("id_token_claims") or get_user()
+    def _is_about(self, subject: str, result: dict[str, Any]) -> bool:
+        """Whether a refresh is known to be the person's own: by its ID token, or else by the userinfo endpoint.
+
+        :raises IdTokenRefused: it is another person's (OpenID Connect Core, 12.2).
+        """
+        if "id_token_claims" in result:
+            if result["id_token_claims"]["sub"] != subject:
+                raise IdTokenRefused("a refresh brought another person's (sub)")
+            return True
+        if url := self._tenant.provider.userinfo_endpoint:
+            try:
+                userinfo.ask(self._tenant, url, result["access_token"], subject)
+            except InvalidToken as error:
+                log.warning("A refresh cannot be told to be the person's own: %s", error)
+                return False
+        return True
+
+    def _keep(self, result: dict[str, Any], cache: msal.SerializableTokenCache, names: dict[str, Any]) -> None:
+        claims = result.get("id_token_claims")
+        if claims:
+            session[USER], session[VOUCHED_UNTIL] = {**names, **claims}, claims["exp"]
+        else:  # the authority may leave it out (Core, 12.2); it has vouched for the person once more all the same
+            user = session[USER]
+            session[VOUCHED_UNTIL] = time.time() + max(0, user["exp"] - user["iat"])
         session[TOKEN_CACHE] = cache.serialize()
 
-    def _cached(self, scopes: list[str], margin: int = EXPIRY_MARGIN_SECONDS) -> dict[str, Any] | None:
-        """The newest access token for these scopes that does not expire soon. MSAL would find it, 20 times slower."""
+    def _cached(self, scopes: list[str], at_most: int = RENEW_SECONDS) -> dict[str, Any] | None:
+        """The newest access token for these scopes that does not expire soon. MSAL would find it, 20 times slower.
+
+        :param at_most: how many seconds before its expiry it is not good any more, if it lives long.
+        """
         now = time.time()
-        cache = msgspec.json.decode(session.get(TOKEN_CACHE) or "{}")
         good = [
             entry
-            for entry in cache.get(msal.TokenCache.CredentialType.ACCESS_TOKEN, {}).values()
-            if int(entry["expires_on"]) - margin > now and not missing_scopes(scopes, entry["target"].split())
+            for entry in _entries(msal.TokenCache.CredentialType.ACCESS_TOKEN)
+            if int(entry["expires_on"]) - _margin(entry, at_most) > now
+            and not missing_scopes(scopes, entry["target"].split())
         ]
         if not good:
             return None
@@ -257,53 +302,26 @@ class Tokens:
 
     def granted(self) -> list[tuple[list[str], int]]:
         """The access tokens that the session holds, without the tokens: the scopes of each and when it expires (Unix seconds)."""
-        cache = msgspec.json.decode(session.get(TOKEN_CACHE) or "{}")
-        entries = cache.get(msal.TokenCache.CredentialType.ACCESS_TOKEN, {}).values()
+        entries = _entries(msal.TokenCache.CredentialType.ACCESS_TOKEN)
         return [(entry["target"].split(), int(entry["expires_on"])) for entry in entries]
 
-    # --- MSAL ---------------------------------------------------------------------------------------------------------
 
-    def for_app(self, endpoint: str) -> dict[str, Any]:
-        """Ask for a token that needs no person (RFC 6749, 4.4): the authority accepts the app's credential, or says why not.
-
-        :param endpoint: the URL of the API that the token would be for.
-        :return: the token endpoint's answer.
-        :raises SignInError: the credential cannot be read.
-        :raises TenantUnavailable: the authority cannot be reached.
-        """
-        scopes = [f"{origin(endpoint)}/.default"]
-        return self._ask(lambda app: app.acquire_token_for_client(scopes), msal.SerializableTokenCache())
-
-    def _msal(self, credential: Any = None, cache: Any = None) -> Any:
-        make = msal.ConfidentialClientApplication if credential else msal.PublicClientApplication
-        return make(
-            self._client_id,
-            client_credential=credential,
-            authority=self._authority,
-            oidc_authority=self._oidc_authority,
-            token_cache=cache,
-            http_client=self._transport,
-            instance_discovery=False,
-            client_capabilities=["CP1"],  # this app understands claims challenges
-        )
-
-    def _ask(self, acquire: Callable[[Any], Any], cache: msal.SerializableTokenCache) -> dict[str, Any]:
-        """Let MSAL make one token request. `cache` holds the outcome, which is kept only once it has been checked."""
-        with _failures_of_msal():
-            result: dict[str, Any] = acquire(self._msal(self._credential, cache))
-        return result
+def _entries(kind: str) -> list[dict[str, Any]]:
+    """What MSAL's cache in the session holds of one kind."""
+    cache = msgspec.json.decode(session.get(TOKEN_CACHE) or "{}")
+    return list(cache.get(kind, {}).values())
 
 
-@contextlib.contextmanager
-def _failures_of_msal() -> Iterator[None]:
-    try:
-        yield
-    except (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError) as error:
-        raise TenantUnavailable(f"an answer that MSAL does not understand ({type(error).__name__})") from error
-    except OSError as error:  # the federated token's file; errors of the network are TenantUnavailable already
-        raise SignInError("invalid_client", f"AZURE_FEDERATED_TOKEN_FILE cannot be read: {error.strerror}") from error
-    except RuntimeError as error:  # MSAL says so of a wrong nonce
-        raise IdTokenRefused("its nonce is not the one that was sent") from error
+def _id_token() -> str | None:
+    """The person's newest ID token, as it came."""
+    entries = _entries(msal.TokenCache.CredentialType.ID_TOKEN)
+    return entries[-1]["secret"] if entries else None
+
+
+def _margin(entry: dict[str, Any], at_most: int) -> float:
+    """How many seconds before its expiry an access token is due: at least one, because its times are whole seconds."""
+    lifetime = int(entry["expires_on"]) - int(entry["cached_at"])
+    return max(1.0, min(at_most, lifetime * MARGIN_SHARE))
 
 
 def _not_granted(scopes: list[str], result: dict[str, Any]) -> set[str]:

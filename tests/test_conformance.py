@@ -1,0 +1,686 @@
+"""What OpenID Connect asks of a relying party in the code flow, by the OpenID Foundation's own list of tests.
+
+`docs/evidence.md` has the list, each with the test here that shows it. The provider is one that can be made to do it wrong.
+"""
+
+import base64
+import datetime
+import time
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import parse_qs, unquote_plus, urlsplit
+
+import jwt
+import pytest
+from fake_provider import CLIENT, Browser, SigningKey
+from werkzeug import Response
+
+# MSAL's advice; `signin/client.py` says why not. pytest sets its own filters.
+pytestmark = pytest.mark.filterwarnings("ignore:response_mode='form_post' is recommended")
+REFUSED = "Sign-in refused"
+
+
+def refused(browser, reason=""):
+    page = browser.sign_in()
+    assert page.status_code == 502
+    assert REFUSED in page.text
+    assert reason in page.text
+    assert not browser.signed_in
+
+
+def due(monkeypatch, seconds=3700):
+    """Let time pass, for the app, for PyJWT and for the provider."""
+    now = time.time
+
+    class Later(datetime.datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.datetime.fromtimestamp(time.time(), tz)
+
+    monkeypatch.setattr(time, "time", lambda: now() + seconds)
+    monkeypatch.setattr(jwt.api_jwt, "datetime", Later)
+
+
+# --- Sign-in ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_person_signs_in(visit, provider):
+    browser = visit()
+    query = browser.begin()
+    assert (
+        query.items()
+        >= {"response_type": "code", "client_id": CLIENT["CLIENT_ID"], "code_challenge_method": "S256"}.items()
+    )
+    page = browser.finish(query)
+    assert page.status_code == 302
+    assert page.headers["Location"] == "/"
+    assert 'Hello, <span dir="auto">Alice</span>' in browser.get("/").text
+    (form,) = provider.forms()
+    assert form["grant_type"] == "authorization_code"
+    assert form["redirect_uri"] == query["redirect_uri"]
+
+
+@pytest.mark.parametrize("nonce", ["another", None])
+def test_another_nonce_or_none_is_refused(visit, provider, nonce):
+    provider.claims = {"nonce": nonce}
+    refused(visit(), "nonce")
+
+
+@pytest.mark.parametrize("issuer", ["https://another.example", "", None, "/"])
+def test_an_id_token_of_another_issuer_is_refused(visit, provider, issuer):
+    provider.claims = {"iss": provider.url + "/" if issuer == "/" else issuer}
+    refused(visit(), "iss")
+
+
+@pytest.mark.parametrize("subject", [None, "", 5, ["alice"]])
+def test_an_id_token_without_a_subject_is_refused(visit, provider, subject):
+    provider.claims = {"sub": subject}
+    refused(visit(), "sub" if not subject else "Subject must be a string")
+
+
+@pytest.mark.parametrize("audience", ["another app", None, ["another app", CLIENT["CLIENT_ID"]]])
+def test_an_id_token_for_another_app_is_refused(visit, provider, audience):
+    provider.claims = {"aud": audience}
+    refused(visit(), "azp" if isinstance(audience, list) else "")
+
+
+def test_an_id_token_issued_to_another_app_is_refused(visit, provider):
+    provider.claims = {"azp": "another app"}
+    refused(visit(), "azp")
+
+
+@pytest.mark.parametrize("claims", [{"iat": None}, {"iat": 2**40}, {"exp": None}, {"exp": 1}], ids=str)
+def test_an_id_token_without_its_times_or_outside_of_them_is_refused(visit, provider, claims):
+    provider.claims = claims
+    refused(visit())
+
+
+def test_a_token_response_without_an_id_token_is_refused(visit, provider):
+    provider.token = {"id_token": None}
+    refused(visit(), "there is none")
+
+
+@pytest.mark.parametrize(
+    "answer", [{"iss": "https://another.example"}, {"iss": ""}, {}], ids=["another", "empty", "none"]
+)
+def test_an_answer_that_does_not_say_whose_it_is_is_refused_where_that_is_announced(visit, provider, answer):
+    provider.metadata["authorization_response_iss_parameter_supported"] = True
+    browser = visit()
+    assert browser.sign_in(**answer).status_code == 400
+    assert not browser.signed_in
+    assert browser.sign_in(code=None, error="access_denied", iss=provider.url).status_code == 403
+    assert provider.forms() == []
+    browser.sign_in(iss=provider.url)
+    assert browser.signed_in
+
+
+def test_an_answer_need_not_say_whose_it_is_elsewhere_but_must_not_be_anothers(visit, provider):
+    browser = visit()
+    assert browser.sign_in(iss="https://another.example").status_code == 400
+    browser.sign_in()
+    assert browser.signed_in
+
+
+# --- Signatures and keys ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "RS512", "PS256", "PS384", "ES256", "EdDSA"])
+@pytest.mark.parametrize("kid", ["a", None])
+def test_an_id_token_signed_in_a_way_that_is_announced_signs_in(visit, provider, algorithm, kid):
+    provider.metadata["id_token_signing_alg_values_supported"] = ["RS256", "none", "HS256", algorithm]
+    provider.keys = [SigningKey(algorithm, kid)]
+    browser = visit()
+    browser.sign_in()
+    assert browser.signed_in
+
+
+@pytest.mark.parametrize("announced", [["RS256"], None, "PS256 ES256"])
+@pytest.mark.parametrize("algorithm", ["PS256", "ES256", "RS512"])
+def test_an_id_token_signed_in_a_way_that_is_not_announced_is_refused(visit, provider, announced, algorithm):
+    provider.metadata["id_token_signing_alg_values_supported"] = announced
+    provider.keys = [SigningKey(algorithm, "a")]
+    refused(visit(), "does not announce")
+
+
+@pytest.mark.parametrize("announced", [["none"], ["none", "RS256", "HS256"]])
+def test_an_unsigned_id_token_is_refused_even_where_it_is_announced(visit, provider, announced):
+    provider.metadata["id_token_signing_alg_values_supported"] = announced
+    provider.sign = lambda claims: jwt.encode(claims, None, "none", headers={"kid": "first"})
+    refused(visit(), "alg")
+
+
+def test_an_id_token_signed_with_the_client_secret_is_refused_even_where_it_is_announced(visit, provider):
+    provider.metadata["id_token_signing_alg_values_supported"] = ["RS256", "HS256"]
+    provider.sign = lambda claims: jwt.encode(
+        claims, CLIENT["CLIENT_SECRET"].ljust(32), "HS256", headers={"kid": "first"}
+    )
+    refused(visit(), "alg")
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "PS256", "ES256"])
+def test_an_id_token_signed_with_a_key_that_is_not_published_is_refused(visit, provider, algorithm):
+    provider.metadata["id_token_signing_alg_values_supported"] = ["RS256", algorithm]
+    provider.keys = [SigningKey(algorithm, "first")]
+    provider.sign = SigningKey(algorithm, "first", number=9).sign
+    refused(visit(), "does not publish")
+
+
+def test_a_key_is_used_for_nothing_but_what_it_says_it_is_for(visit, provider):
+    provider.metadata["id_token_signing_alg_values_supported"] = ["RS256", "PS256"]
+    provider.keys = [SigningKey("PS256", "first", alg="RS256")]
+    refused(visit(), "does not publish")
+    provider.keys = [SigningKey("RS256", "second", use="enc"), SigningKey("RS256", "third", number=1)]
+    refused(visit(), "does not publish")
+
+
+def test_a_key_that_nobody_can_read_is_left_out(visit, provider):
+    odd = [
+        {"kty": "AKP", "alg": "ML-DSA-1", "kid": "x"},
+        {"kty": "new"},
+        {"kty": "RSA", "kid": "y"},
+        5,
+        {"kty": "oct", "k": "x"},
+    ]
+    provider.published = {"keys": [*odd, provider.keys[0].jwk]}
+    browser = visit()
+    browser.sign_in()
+    assert browser.signed_in
+
+
+def test_of_several_keys_without_an_id_each_is_tried(visit, provider):
+    provider.keys = [SigningKey(number=0), SigningKey(number=1), SigningKey(number=2)]
+    browser = visit()
+    for key in provider.keys:
+        provider.sign = key.sign
+        browser.sign_in()
+        assert browser.signed_in
+        browser.get("/logout")
+    assert len(provider.headers("/keys")) == 1
+
+
+def test_of_several_keys_with_one_id_each_is_tried(visit, provider):
+    provider.keys = [SigningKey(kid="same", number=0), SigningKey(kid="same", number=1)]
+    browser = visit()
+    provider.sign = provider.keys[1].sign
+    browser.sign_in()
+    assert browser.signed_in
+
+
+@pytest.mark.parametrize("kids", [("a", "b"), ("a", "a"), (None, None), ("a", None)], ids=str)
+def test_a_new_key_is_followed_at_once_whatever_it_is_called(visit, provider, kids):
+    provider.keys = [SigningKey(kid=kids[0], number=0)]
+    browser = visit()
+    browser.sign_in()
+    for number in (1, 2):  # the second time as well
+        provider.keys = [SigningKey(kid=kids[1], number=number)]
+        browser.get("/logout")
+        browser.sign_in()
+        assert browser.signed_in
+    assert len(provider.headers("/keys")) == 3
+
+
+def test_a_new_key_keeps_none_of_several_people_out_who_come_at_once(visit, provider):
+    browser = visit()
+    browser.sign_in()
+    provider.keys = [SigningKey(kid="first", number=1)]
+    people = [Browser(browser.app, provider) for _ in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(Browser.sign_in, people))
+    assert all(person.signed_in for person in people)
+
+
+def test_a_key_that_changes_between_the_code_and_the_token_is_followed(visit, provider):
+    browser = visit()
+    query = browser.begin()
+    provider.keys = [SigningKey(kid="new", number=1)]
+    browser.finish(query)
+    assert browser.signed_in
+
+
+@pytest.mark.parametrize("kid", ["first", None])
+def test_forged_signatures_are_no_flood_of_requests_for_the_keys(visit, provider, kid):
+    provider.keys = [SigningKey(kid=kid)]
+    browser = visit()
+    browser.sign_in()
+    provider.sign = SigningKey(kid=kid, number=9).sign
+    for _ in range(4):
+        browser.get("/logout")
+        refused(browser)
+    assert len(provider.headers("/keys")) == 2
+
+
+# --- Discovery --------------------------------------------------------------------------------------------------------
+
+
+def test_what_the_app_asks_and_where_comes_from_the_discovery_document(visit, provider):
+    assert visit().begin()["client_id"] == CLIENT["CLIENT_ID"]
+    assert [path for path, _, _ in provider.seen] == ["/.well-known/openid-configuration"]
+
+
+@pytest.mark.parametrize(
+    "issuer",
+    ["https://login.microsoftonline.com/common/v2.0", "{url}/realm", "{url}/.", "https://localhost", "{url}:443", ""],
+)
+def test_a_discovery_document_of_another_issuer_signs_nobody_in(visit, provider, issuer):
+    provider.metadata["issuer"] = issuer.replace("{url}", provider.url)
+    page = visit().get("/login")
+    assert page.status_code == 502
+    assert "another issuer" in page.text
+
+
+@pytest.mark.parametrize("configured", ["", "/"])
+@pytest.mark.parametrize("published", ["", "/"])
+def test_an_issuer_may_end_with_a_slash_wherever_it_is_written(visit, provider, configured, published):
+    provider.metadata["issuer"] = provider.url + published
+    browser = visit(OIDC_AUTHORITY=provider.url + configured)
+    browser.sign_in()
+    assert browser.signed_in
+
+
+def test_a_discovery_document_that_moved_is_named_for_what_it_is(visit, provider):
+    provider.metadata = Response("", 308, {"Location": "https://new.example/.well-known/openid-configuration"})
+    page = visit().get("/login")
+    assert page.status_code == 502
+    assert "redirects to https://new.example/" in page.text
+
+
+# --- Userinfo ---------------------------------------------------------------------------------------------------------
+
+
+def test_names_that_stand_only_at_userinfo_are_shown(visit, provider):
+    provider.claims = {"name": None}
+    provider.userinfo = {"sub": "alice", "name": "Alice Liddell", "preferred_username": "alice@example.com", "email": 5}
+    browser = visit()
+    browser.sign_in()
+    page = browser.get("/").text
+    assert "Alice Liddell" in page
+    assert "alice@example.com" in page
+
+
+def test_names_of_the_id_token_are_not_asked_for_again(visit, provider):
+    browser = visit()
+    browser.sign_in()
+    assert provider.headers("/userinfo") == []
+
+
+@pytest.mark.parametrize("told", [{"sub": "mallory", "name": "Mallory"}, {"name": "Mallory"}, {"sub": None}], ids=str)
+def test_userinfo_about_another_person_signs_nobody_in(visit, provider, told):
+    provider.claims, provider.userinfo = {"name": None}, told
+    browser = visit()
+    refused(browser, "another person")
+    assert "Mallory" not in browser.get("/").text
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 500, 302])
+def test_a_userinfo_endpoint_that_fails_keeps_nobody_out(visit, provider, status):
+    provider.claims, provider.userinfo = {"name": None}, Response("", status)
+    browser = visit()
+    browser.sign_in()
+    assert browser.signed_in
+    assert "Welcome" in browser.get("/").text
+
+
+def test_the_access_token_goes_to_userinfo_in_the_header_and_nowhere_else(visit, provider):
+    provider.token = {"access_token": "the-access-token"}
+    browser = visit()
+    browser.sign_in()
+    assert "alice" in browser.get("/call_graph").text
+    (headers,) = provider.headers("/userinfo")
+    assert headers["Authorization"] == "Bearer the-access-token"
+    assert provider.forms("/userinfo") == [{}]
+
+
+def test_the_profile_without_an_api_is_what_userinfo_tells(visit, provider):
+    provider.userinfo = {"sub": "alice", "name": "Alice Liddell", "email": "alice@example.com"}
+    browser = visit()
+    browser.sign_in()
+    home = browser.get("/").text
+    assert "Show your profile" in home
+    assert "Microsoft" not in home
+    page = browser.get("/call_graph").text
+    assert "Alice Liddell" in page
+    assert 'href="mailto:alice@example.com"' in page
+    assert f"GET {provider.url}/userinfo" in page
+    provider.userinfo = {"sub": "mallory", "name": "Mallory"}
+    page = browser.get("/call_graph")
+    assert page.status_code == 502
+    assert "Mallory" not in page.text
+
+
+def test_without_userinfo_there_is_nothing_to_show_and_no_button_for_it(visit, provider):
+    del provider.metadata["userinfo_endpoint"]
+    browser = visit()
+    browser.sign_in()
+    assert "There is no API to call" in browser.get("/").text
+    assert "/call_graph" not in browser.get("/").text
+    assert browser.get("/call_graph").status_code == 404
+    assert browser.get("/photo").status_code == 200
+
+
+def test_a_userinfo_endpoint_that_refuses_the_token_gets_a_new_one_and_then_the_person(visit, provider):
+    browser = visit()
+    browser.sign_in()
+    provider.userinfo = Response("", 401)
+    answer = browser.get("/call_graph")
+    assert answer.status_code == 302
+    assert answer.headers["Location"].startswith(provider.metadata["authorization_endpoint"])
+    assert [form["grant_type"] for form in provider.forms()] == ["authorization_code", "refresh_token"]
+
+
+def signed(key, **claims):
+    return Response(
+        key.sign({"sub": "alice", "name": "Alice Liddell", **claims}), content_type="application/jwt; charset=utf-8"
+    )
+
+
+def test_userinfo_that_is_signed_is_held_to_the_same_keys(visit, provider):
+    browser = visit()
+    browser.sign_in()
+    key, stranger = provider.keys[0], SigningKey(kid="first", number=9)
+    provider.userinfo = signed(key, iss=provider.url, aud=CLIENT["CLIENT_ID"])
+    assert "Alice Liddell" in browser.get("/call_graph").text
+    for forged in (
+        signed(stranger),
+        signed(key, iss="https://another.example"),
+        signed(key, aud="another app"),
+        signed(key, sub="mallory"),
+        Response(jwt.encode({"sub": "alice"}, None, "none"), content_type="application/jwt"),
+        Response("a.b.c.d.e", content_type="application/jwt"),
+    ):
+        provider.userinfo = forged
+        page = browser.get("/call_graph")
+        assert page.status_code == 502
+        assert REFUSED in page.text
+
+
+def test_aggregated_and_distributed_claims_are_shown_as_they_are_and_followed_nowhere(visit, provider):
+    sources = {"one": {"JWT": "a.b.c"}, "two": {"endpoint": f"{provider.url}/elsewhere", "access_token": "x"}}
+    provider.userinfo = {
+        "sub": "alice",
+        "_claim_names": {"address": "one", "phone_number": "two"},
+        "_claim_sources": sources,
+    }
+    browser = visit()
+    browser.sign_in()
+    assert "_claim_sources" in browser.get("/call_graph").text
+    assert provider.headers("/elsewhere") == []
+
+
+# --- Client authentication --------------------------------------------------------------------------------------------
+
+
+def basic(headers):
+    client = base64.b64decode(headers["Authorization"].removeprefix("Basic ")).decode()
+    return dict(zip(("CLIENT_ID", "CLIENT_SECRET"), map(unquote_plus, client.split(":")), strict=True))
+
+
+@pytest.mark.parametrize(
+    "methods", [None, [], ["client_secret_basic"], ["client_secret_post", "client_secret_basic"]], ids=str
+)
+def test_the_client_secret_goes_by_http_basic(visit, provider, methods):
+    provider.metadata["token_endpoint_auth_methods_supported"] = methods
+    browser = visit()
+    browser.sign_in()
+    assert browser.signed_in
+    assert basic(provider.headers()[0]) == CLIENT
+    assert not {"client_id", "client_secret"} & set(provider.forms()[0])
+
+
+def test_the_client_secret_goes_in_the_body_where_that_is_the_only_way(visit, provider):
+    provider.metadata["token_endpoint_auth_methods_supported"] = ["client_secret_post"]
+    visit().sign_in()
+    assert "Authorization" not in provider.headers()[0]
+    assert (
+        provider.forms()[0].items()
+        >= {"client_id": CLIENT["CLIENT_ID"], "client_secret": CLIENT["CLIENT_SECRET"]}.items()
+    )
+
+
+def test_where_the_secret_may_go_two_ways_the_second_is_tried_when_the_first_is_refused(visit, provider):
+    provider.metadata["token_endpoint_auth_methods_supported"] = ["client_secret_basic", "client_secret_post"]
+    browser = visit()
+    query = browser.begin()
+    provider.token = lambda: Response('{"error": "invalid_client"}', 401) if len(provider.forms()) == 1 else {}
+    browser.finish(query)
+    assert browser.signed_in
+    browser.get("/logout")
+    browser.sign_in()
+    ways = ["Authorization" in headers for headers in provider.headers()]
+    assert ways == [True, False, False]  # what has been accepted is remembered
+
+
+def test_a_wrong_secret_is_explained_and_not_tried_for_ever(visit, provider):
+    provider.metadata["token_endpoint_auth_methods_supported"] = ["client_secret_basic", "client_secret_post"]
+    provider.token = Response('{"error": "invalid_client", "error_description": "no such secret"}', 401)
+    page = visit().sign_in()
+    assert page.status_code == 500
+    assert "no such secret" in page.text
+    assert len(provider.forms()) == 2
+
+
+def test_a_public_client_has_no_secret_and_proves_itself_by_pkce(visit, provider):
+    provider.metadata["token_endpoint_auth_methods_supported"] = ["none"]
+    browser = visit(CLIENT_SECRET=None, SECRET_KEY="k" * 32)
+    browser.sign_in()
+    assert browser.signed_in
+    (form,) = provider.forms()
+    assert form["client_id"] == CLIENT["CLIENT_ID"]
+    assert form["code_verifier"]
+    assert "client_secret" not in form
+    assert "Authorization" not in provider.headers()[0]
+
+
+def test_a_certificate_signs_an_assertion(visit, provider, tmp_path):
+    from test_deploy import as_pem, make_certificate
+
+    provider.metadata["token_endpoint_auth_methods_supported"] = ["private_key_jwt"]
+    (tmp_path / "app.pem").write_bytes(as_pem(*make_certificate()))
+    browser = visit(CLIENT_SECRET=None, CLIENT_CERTIFICATE_PATH=str(tmp_path / "app.pem"))
+    browser.sign_in()
+    assert browser.signed_in
+    assertion = jwt.decode(provider.forms()[0]["client_assertion"], options={"verify_signature": False})
+    assert assertion.items() >= {"iss": CLIENT["CLIENT_ID"], "aud": provider.metadata["token_endpoint"]}.items()
+
+
+# --- What is asked for ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("known", "asked"),
+    [
+        (["openid", "profile", "offline_access"], {"openid", "profile", "offline_access"}),
+        (["openid", "profile"], {"openid", "profile"}),
+        (["openid"], {"openid"}),
+        (None, {"openid", "profile"}),
+    ],
+)
+def test_no_scope_is_asked_for_that_the_provider_does_not_have(visit, provider, known, asked):
+    provider.metadata["scopes_supported"] = known
+    assert set(visit().begin()["scope"].split()) == asked
+
+
+def test_a_scope_that_is_refused_is_on_the_page_with_what_was_asked_for(visit, provider):
+    page = visit(SCOPE="email invoices").sign_in(code=None, error="invalid_scope", error_description="not yours")
+    assert page.status_code == 403
+    assert "email invoices offline_access openid profile" in page.text
+    assert "not yours" in page.text
+
+
+def test_nothing_of_entras_own_is_sent(visit, provider):
+    browser = visit()
+    query = browser.begin()
+    browser.finish(query)
+    assert not {"client_info", "claims"} & set(query)
+    assert not {"client_info", "claims"} & set(provider.forms()[0])
+    assert not [name for name in provider.headers()[0] if name.lower().startswith(("x-", "client-request"))]
+
+
+@pytest.mark.parametrize(
+    ("offered", "sent"),
+    [(["none", "login", "select_account"], "select_account"), (["none", "login"], "login"), (None, "login")],
+)
+def test_another_account_is_asked_for_as_the_provider_can(visit, provider, offered, sent):
+    provider.metadata["prompt_values_supported"] = offered
+    assert visit().begin("/login?prompt=select_account")["prompt"] == sent
+
+
+# --- Refresh ----------------------------------------------------------------------------------------------------------
+
+
+def refreshed(browser, provider, monkeypatch):
+    browser.sign_in()
+    provider.seen.clear()
+    due(monkeypatch)
+    return browser.get("/call_graph")
+
+
+def test_a_refresh_names_no_scope_and_is_no_more_than_was_granted(visit, provider, monkeypatch):
+    provider.token = {"scope": "openid profile invoices"}  # offline_access was not granted
+    browser = visit(SCOPE="invoices")
+    assert refreshed(browser, provider, monkeypatch).status_code == 200
+    (form,) = provider.forms()
+    assert form["grant_type"] == "refresh_token"
+    assert "scope" not in form
+
+
+@pytest.mark.parametrize(
+    "claims", [{"iss": "https://another.example"}, {"sub": "mallory"}, {"aud": "x"}, {"azp": "x"}], ids=str
+)
+def test_the_id_token_of_a_refresh_is_held_to_the_same(visit, provider, monkeypatch, claims):
+    browser = visit()
+    browser.sign_in()
+    provider.claims = {**claims, "nonce": None}
+    due(monkeypatch)
+    page = browser.get("/call_graph")
+    assert page.status_code == 502
+    assert REFUSED in page.text
+    provider.claims = {}
+    assert browser.get("/call_graph").status_code == 200
+
+
+def test_a_refresh_without_an_id_token_is_asked_whose_it_is_and_lasts(visit, provider, monkeypatch):
+    browser = visit()
+    browser.sign_in()
+    provider.token = {"id_token": None}
+    due(monkeypatch)
+    assert browser.get("/call_graph").status_code == 200
+    assert [path for path, _, _ in provider.seen].count("/token") == 2
+    for _ in range(3):  # the ID token has expired, and the provider has vouched for the person since
+        assert browser.get("/call_graph").status_code == 200
+    assert [path for path, _, _ in provider.seen].count("/token") == 2
+
+
+@pytest.mark.parametrize("told", [{"sub": "mallory"}, Response("", 500)], ids=["another person", "no answer"])
+def test_a_refresh_that_is_another_persons_is_not_kept(visit, provider, monkeypatch, told):
+    browser = visit()
+    browser.sign_in()
+    provider.token, provider.userinfo = {"id_token": None, "access_token": "mallorys"}, told
+    due(monkeypatch)
+    assert browser.get("/call_graph").status_code == 502
+    provider.userinfo = {"sub": "alice"}
+    provider.token = {"id_token": None, "access_token": "alices"}
+    assert browser.get("/call_graph").status_code == 200
+    assert provider.headers("/userinfo")[-1]["Authorization"] == "Bearer alices"
+
+
+def test_the_names_outlast_a_refresh_that_does_not_tell_them(visit, provider, monkeypatch):
+    browser = visit()
+    browser.sign_in()
+    provider.claims = {"name": None}
+    due(monkeypatch)
+    assert browser.get("/call_graph").status_code == 200
+    assert 'Hello, <span dir="auto">Alice</span>' in browser.get("/").text
+
+
+@pytest.mark.parametrize("seconds", [30, 60, 300, 3600])
+@pytest.mark.parametrize("refresh_token", [None, "r"])
+def test_a_token_just_issued_is_used_and_not_at_once_renewed(visit, provider, seconds, refresh_token):
+    provider.token = {"expires_in": seconds, "refresh_token": refresh_token}
+    browser = visit()
+    browser.sign_in()
+    for _ in range(3):
+        assert browser.get("/call_graph").status_code == 200
+    assert len(provider.forms()) == 1
+
+
+@pytest.mark.parametrize(
+    ("lives", "after", "renewed"), [(60, 50, False), (60, 55, True), (4000, 3600, False), (4000, 3710, True)]
+)
+def test_a_token_is_renewed_before_it_expires_by_a_share_of_its_life(
+    visit, provider, monkeypatch, lives, after, renewed
+):
+    provider.token = {"expires_in": lives}
+    browser = visit()
+    browser.sign_in()
+    provider.seen.clear()
+    provider.claims = {"exp": int(time.time()) + 9000}
+    due(monkeypatch, after)
+    browser.get("/call_graph")
+    assert bool(provider.forms()) == renewed
+
+
+@pytest.mark.parametrize(("after", "status"), [(3800, 200), (3995, 503)])
+def test_a_token_that_is_still_good_is_used_while_the_provider_cannot_renew_it(
+    visit, provider, monkeypatch, after, status
+):
+    provider.token, provider.claims = {"expires_in": 4000}, {"exp": int(time.time()) + 9000}
+    browser = visit()
+    browser.sign_in()
+    due(monkeypatch, after)
+    provider.token = Response("", 503, {"Retry-After": "3600"})
+    page = browser.get("/call_graph")
+    assert page.status_code == status
+    assert page.headers.get("Retry-After") == (None if status == 200 else "3600")
+
+
+@pytest.mark.parametrize("error", ["invalid_grant", "invalid_scope", "interaction_required"])
+def test_a_refresh_that_is_refused_leads_to_a_sign_in(visit, provider, monkeypatch, error):
+    browser = visit()
+    browser.sign_in()
+    provider.token = Response(f'{{"error": "{error}"}}', 400, content_type="application/json")
+    due(monkeypatch)
+    answer = browser.get("/call_graph")
+    assert answer.status_code == 302
+    assert answer.headers["Location"].startswith(provider.metadata["authorization_endpoint"])
+
+
+# --- Sign-out ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_sign_out_names_the_session_and_where_to_come_back_to(visit, provider):
+    browser = visit()
+    browser.sign_in()
+    location = urlsplit(browser.get("/logout").headers["Location"])
+    assert location.geturl().startswith(provider.metadata["end_session_endpoint"])
+    query = parse_qs(location.query)
+    assert set(query) == {"post_logout_redirect_uri", "client_id", "state", "id_token_hint"}
+    assert query["post_logout_redirect_uri"] == ["http://localhost:5000/"]
+    hint = jwt.decode(query["id_token_hint"][0], options={"verify_signature": False})
+    assert hint["sub"] == "alice"
+    assert not browser.signed_in
+
+
+@pytest.mark.parametrize("state", ["", "?state=another", "?state="])
+def test_home_is_home_whatever_comes_back_from_a_sign_out(visit, provider, state):
+    browser = visit()
+    browser.sign_in()
+    browser.get("/logout")
+    assert browser.get(f"/{state}").status_code == 200
+    assert not browser.signed_in
+
+
+def test_an_id_token_too_long_for_an_address_is_left_out_of_the_sign_out(visit, provider):
+    provider.claims = {"groups": ["a-group-with-a-long-name"] * 200}
+    browser = visit()
+    browser.sign_in()
+    query = parse_qs(urlsplit(browser.get("/logout").headers["Location"]).query)
+    assert "id_token_hint" not in query
+    assert query["client_id"] == [CLIENT["CLIENT_ID"]]
+
+
+@pytest.mark.parametrize("endpoint", [None, "javascript:alert(1)", 5])
+def test_without_an_end_session_endpoint_a_sign_out_is_the_apps_own(visit, provider, endpoint):
+    provider.metadata["end_session_endpoint"] = endpoint
+    browser = visit()
+    browser.sign_in()
+    assert browser.get("/logout").headers["Location"] == "http://localhost:5000/"
+    assert not browser.signed_in
