@@ -288,6 +288,15 @@ def test_no_trace_holds_the_authorization_code(serve, box):
         assert parse_qs(urlsplit(answer).query)[secret][0] not in app.log()
 
 
+def test_a_redirect_uri_may_have_letters_of_any_language(serve):
+    port = free_port()
+    app = serve(REDIRECT_URI=f"http://localhost:{port}/réponse", port=port)
+    state = "x" * 20
+    answer = requests.get(app.url + f"/r%C3%A9ponse?code=c&state={state}", timeout=9)
+    assert answer.status_code == 400
+    assert state not in app.log()
+
+
 # --- Health -----------------------------------------------------------------------------------------------------------
 
 

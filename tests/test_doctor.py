@@ -279,6 +279,23 @@ def test_a_redis_that_cannot_be_reached_is_found_and_its_password_not_shown(run_
     assert "opensesame" not in printed
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:opensesame@{0},{0}/0",
+        "redis://{0}/0?password=opensesame",
+        "redis://:opensesame#1@{0}/0",
+        "redis+sentinel://:opensesame@{0}/master?sentinel_password=opensesame",
+        "redis://:opensesame@{0}/0?nothing=1",
+    ],
+)
+def test_no_part_of_a_redis_address_that_may_be_secret_is_shown(run_doctor, url):
+    printed = run_doctor(REDIS_URL=url.format(f"localhost:{free_port()}"))[1]
+    assert "REDIS_URL" in printed
+    assert "opensesame" not in printed
+    assert "Traceback" not in printed
+
+
 def test_a_redis_that_may_delete_live_sessions_is_worth_a_look(run_doctor, redis_server):
     redis_server.client().config_set("maxmemory", "100mb")
     redis_server.client().config_set("maxmemory-policy", "allkeys-lru")

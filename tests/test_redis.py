@@ -243,6 +243,18 @@ def test_the_machines_managed_identity_signs_in_to_redis_by_entra_id(serve, azur
     assert TOKEN not in app.log()
 
 
+def test_an_option_that_redis_py_does_not_know_is_a_page_and_no_secret_reaches_the_log(serve):
+    for url in (
+        "redis://:s3cret@localhost:1/0?nothing=1",
+        "redis+sentinel://:s3cret@localhost:1/m?sentinel_password=s3cret",
+    ):
+        app = serve(REDIS_URL=url)
+        assert requests.get(app.url + "/readyz", timeout=9).status_code == 503
+        assert Visitor(app.url).sign_in().status_code == 503
+        assert "s3cret" not in app.log()
+        assert "Traceback" not in app.log()
+
+
 def test_entra_id_without_its_package_is_said(serve, tmp_path):
     (tmp_path / "redis_entraid.py").write_text("raise ImportError")  # as if it were not installed
     app = serve(REDIS_URL=f"rediss+entraid://localhost:{free_port()}", PYTHONPATH=str(tmp_path))

@@ -61,11 +61,8 @@ def _shape(settings: Settings, name: str) -> str | _:
     value, kind = settings[name], settings.table[name].kind
     if kind == "secret":
         return _("is set (%(count)s characters)", count=len(value))
-    if kind == "url":  # it may hold a password
-        parts = split_url(value)
-        if not (parts.username or parts.password):
-            return f"= {value}"
-        return f"= {parts.scheme}://…@{parts.hostname or parts.path}"
+    if kind == "url" and set(value) & set("@?#"):  # it may hold a password
+        return f"= {value.partition('://')[0]}://…@{split_url(value).hostname or '…'}"
     return f"= {value}"
 
 

@@ -40,10 +40,11 @@ class RedisStore:
     """
 
     def __init__(self, url: str, threads: int):
-        import redis  # here, because a worker without Redis has no use for its 6 MB
+        import redis.sentinel  # here, because a worker without Redis has no use for its 6 MB
 
         self._errors = (redis.RedisError, redis.exceptions.RedisClusterException)
         self._unreachable = (redis.ConnectionError, redis.TimeoutError)
+        self._no_master = redis.sentinel.MasterNotFoundError
         self._bulkhead, self._servers = Bulkhead(threads), {"": _Server()}
         self._client: redis.Redis | None = None
         self._address: RedisAddress | None = None
@@ -70,10 +71,13 @@ class RedisStore:
                 server.failing = False
             except Busy as error:
                 raise StoreUnavailable(str(error)) from error
+            except self._no_master as error:  # redis-py's own words may hold the password of Sentinel
+                server.failing = True
+                raise StoreUnavailable("Sentinel does not answer, or knows no such master that does") from error
             except self._errors as error:
                 server.failing = isinstance(error, self._unreachable)
                 raise unavailable(error) from error
-            except ValueError as error:  # an option that redis-py does not know
+            except (ValueError, TypeError) as error:  # an option that redis-py does not know
                 raise StoreUnavailable("REDIS_URL has an option that redis-py does not take") from error
 
     def _server_of(self, client: redis.Redis, name: str) -> _Server:

@@ -78,8 +78,9 @@ def _master(address: RedisAddress, options: dict[str, Any]) -> redis.Redis:
     given = redis.connection.parse_url(address.urls[0])
     for name in ("host", "port", "connection_class"):
         given.pop(name, None)
-    own = {name: value for name, value in options.items() if name.startswith("socket_")}
-    own |= {"password": given.pop("sentinel_password", None), "ssl": address.tls}
+    password = given.pop("sentinel_password", None)
+    own = {name: each for name, each in {**options, **given}.items() if name.startswith(("socket_", "ssl_"))}
+    own |= {"password": password, "ssl": address.tls}
     sentinel = redis.sentinel.Sentinel(address.hosts, sentinel_kwargs=own, **{**options, **given})
     return cast("redis.Redis", sentinel.master_for(address.master, ssl=address.tls))
 

@@ -21,7 +21,8 @@ _URLS = ("RAW_URI", "REQUEST_URI")  # where servers put the whole URL
 
 def init_app(app: Flask) -> None:
     """Take the answer out of the URL of each request for the redirect URI."""
-    wsgi_app, path = app.wsgi_app, route_of(app.config["REDIRECT_URI"])
+    wsgi_app = app.wsgi_app
+    path = route_of(app.config["REDIRECT_URI"]).encode().decode("latin-1")  # as WSGI spells it (PEP 3333)
 
     def take(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         if environ.get("PATH_INFO") == path:
