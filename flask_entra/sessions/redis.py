@@ -77,6 +77,8 @@ class RedisStore:
             except self._errors as error:
                 server.failing = isinstance(error, self._unreachable)
                 raise unavailable(error) from error
+            except AttributeError as error:  # redis-py ends connections that other threads use when a cluster changes
+                raise StoreUnavailable("a connection to Redis was closed") from error
             except (ValueError, TypeError) as error:  # an option that redis-py does not know
                 raise StoreUnavailable("REDIS_URL has an option that redis-py does not take") from error
 
