@@ -157,7 +157,19 @@ ROOMS = [
     {"signin"},
     {"sessions", "graph"},
     {"http_client"},
-    {"bulkhead", "bearer", "certificates", "clouds", "cookies", "deadlines", "logs", "settings", "urls"},
+    {
+        "bulkhead",
+        "bearer",
+        "certificates",
+        "clouds",
+        "commands",
+        "cookies",
+        "deadlines",
+        "environment",
+        "logs",
+        "settings",
+        "urls",
+    },
 ]
 
 

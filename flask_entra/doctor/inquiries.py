@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
-import os
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 
 import requests
-from dotenv.parser import parse_stream
 from flask import Flask
 
 from flask_entra.bulkhead import Busy
+from flask_entra.clouds import GUID
+from flask_entra.commands import Command, relative
+from flask_entra.doctor import store_errors
+from flask_entra.doctor.addresses import without_own_tenant
 from flask_entra.doctor.checks import check_settings
-from flask_entra.doctor.findings import Finding
+from flask_entra.doctor.findings import AUTHORITIES, Finding, odd, wrong
 from flask_entra.http_client import BoundedSession
+from flask_entra.pages.explanations import ENTRA_ERRORS
 from flask_entra.pages.languages import Text as _
 from flask_entra.pages.problems import explain, sign_in_details
 from flask_entra.sessions.store import StoreUnavailable
@@ -23,7 +26,19 @@ from flask_entra.settings import Settings
 from flask_entra.signin.auth import Auth
 from flask_entra.signin.errors import SignInError, TenantUnavailable
 from flask_entra.signin.id_token import LEEWAY_SECONDS
-from flask_entra.urls import is_loopback, split_url
+from flask_entra.urls import is_loopback, origin, split_url
+
+# The setting that an error code of Entra is about, if it is not the credential.
+_BLAMED = {
+    "AADSTS700016": "CLIENT_ID",
+    "AADSTS7000112": "CLIENT_ID",
+    "AADSTS7000229": "CLIENT_ID",
+    "AADSTS90002": "AUTHORITY",
+    "AADSTS900023": "AUTHORITY",
+    "AADSTS50194": "AUTHORITY",
+    "AADSTS9002331": "AUTHORITY",
+}
+_NETWORK = _("Check the address, this machine's network, and HTTPS_PROXY if there is a proxy.")
 
 
 def taken_paths(app: Flask) -> frozenset[str]:
@@ -39,19 +54,32 @@ def examine(app: Flask, auth: Auth, port: int) -> list[Finding]:
         the authority and the API are asked only when nothing is wrong so far.
     """
     settings: Settings = app.config["SETTINGS"]
-    findings = check_settings(settings, taken_paths(app))
-    findings += [*_check_git(settings), *_check_names(settings), *_check_port(settings, port)]
-    found = {name for finding in findings for name in str(finding.setting).split(" + ")}
-    sound = not any(finding.level == "wrong" for finding in findings)
-    findings += [
-        Finding(name, "right", _shape(settings, name))
-        for name, value in settings.items()
-        if value and name not in found
-    ]
-    findings += _ask_store(app)
-    if sound:
-        findings += [*_ask_authority(app, auth), _ask_endpoint(app, auth.http)]
-    return findings
+    findings = [*check_settings(settings, taken_paths(app)), *_check_git(settings), *_check_port(settings, port)]
+    asked = _ask_store(app)
+    if not any(finding.level == "wrong" for finding in findings):
+        asked += [*_ask_authority(app, auth), *_ask_tenants(app, auth), _ask_endpoint(app, auth.http)]
+    blamed = {name for finding in asked if finding.level == "wrong" for name in finding.names()}
+    findings = [each for each in findings if each.level == "wrong" or not each.names() & blamed]
+    troubles = [finding for finding in findings + asked if finding.level in ("odd", "wrong")]
+    doubtful = {name for finding in troubles for name in finding.names(mentioned=True)}
+    right = [Finding(name, "right", _shape(settings, name)) for name, value in settings.items() if value]
+    right += _leave_unchecked(settings, {name for finding in troubles for name in finding.names()})
+    asked_right = [finding for finding in asked if finding.level == "right"]
+    sound = [each for each in (*right, *asked_right) if each.level == "unchecked" or not each.names() & doubtful]
+    sound = [each for each in sound if each.level != "right" or each.setting != "REDIRECT_URI"]
+    told = [*findings, *(finding for finding in asked if finding.level != "right"), *sound]
+    return [each if each.source else replace(each, source=settings.source(str(each.setting))) for each in told]
+
+
+def _leave_unchecked(settings: Settings, blamed: set[str]) -> Iterator[Finding]:
+    """What only the person who registers the app can compare."""
+    if split_url(settings["REDIRECT_URI"]).hostname and split_url(settings["REDIRECT_URI"]).path:
+        match = (
+            _("Not checked: must match what is registered at the provider, character for character")
+            if settings["OIDC_AUTHORITY"]
+            else _("Not checked: must match Authentication › Web character for character")
+        )
+        yield Finding("REDIRECT_URI", "unchecked", _shape(settings, "REDIRECT_URI"), match)
 
 
 def _shape(settings: Settings, name: str) -> str | _:
@@ -74,32 +102,25 @@ def _check_port(settings: Settings, port: int) -> Iterator[Finding]:
             "odd",
             _("has another port than the one served, %(port)s", port=port),
             _(
-                "Run the app on that port (flask run --port %(wanted)s), or correct it here and in the registration.",
-                wanted=redirect_uri.port or 80,
+                "Run the app on that port (%(command)s), or correct it here and in the registration.",
+                command=Command("flask", "run", "--port", str(redirect_uri.port or 80)),
             ),
         )
 
 
 def _check_git(settings: Settings) -> Iterator[Finding]:
-    dotenv = settings.dotenv
-    if not dotenv.exists():
-        return
-    if os.environ.get("FLASK_SKIP_DOTENV"):
-        found = _("is there, but FLASK_SKIP_DOTENV keeps it from being read")
-        yield Finding(".env", "odd", found, _("Unset that."))
+    dotenv = settings.dotenv.path
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):  # no git, no history
         tracked = ["git", "ls-files", "--error-unmatch", dotenv.name]
-        if subprocess.run(tracked, cwd=dotenv.parent, capture_output=True, timeout=10).returncode == 0:  # noqa: S603
-            mend = _("Run git rm --cached .env, and make a new secret: the old one stays in the history.")
-            yield Finding(".env", "wrong", _("is tracked by git, with the secret in it"), mend)
-
-
-def _check_names(settings: Settings) -> Iterator[Finding]:
-    with contextlib.suppress(OSError, UnicodeDecodeError), settings.dotenv.open(encoding="utf-8") as file:
-        for name in [binding.key for binding in parse_stream(file) if binding.key]:
-            meant = difflib.get_close_matches(name, settings, 1, 0.7)
-            if name not in settings and meant:
-                yield Finding(name, "odd", _("is no setting of this app"), _("Is %(meant)s meant?", meant=meant[0]))
+        if (
+            dotenv.exists()
+            and subprocess.run(tracked, cwd=dotenv.parent, capture_output=True, timeout=10).returncode == 0  # noqa: S603
+        ):
+            mend = _(
+                "Run git rm --cached %(file)s, and make a new secret: the old one stays in the history.",
+                file=relative(dotenv),
+            )
+            yield wrong(".env", _("is tracked by git, with the secret in it"), mend)
 
 
 def _ask_store(app: Flask) -> list[Finding]:
@@ -107,27 +128,22 @@ def _ask_store(app: Flask) -> list[Finding]:
     try:
         app.extensions["session_store"].ping()
     except StoreUnavailable as error:
-        mend = (
-            _("Check the address, and that Redis runs.")
-            if app.config["REDIS_URL"]
-            else _("Check the path and its owner.")
-        )
-        return [Finding(name, "wrong", _("cannot be used: %(error)s", error=error), mend)]
+        reason, mend = store_errors.explained(error, with_redis=name == "REDIS_URL")
+        return [wrong(name, _("cannot be used: %(reason)s", reason=reason), mend)]
     return [Finding(name, "right", _("can be used"))]
 
 
 def _ask_authority(app: Flask, auth: Auth) -> Iterator[Finding]:
-    authorities = ("AUTHORITY", "OIDC_AUTHORITY", "B2C_TENANT_NAME")
-    name = next(name for name in authorities if app.config["SETTINGS"][name])
+    name = next(name for name in AUTHORITIES if app.config["SETTINGS"][name])
     try:
         metadata = auth.tenant.metadata
     except TenantUnavailable as error:
-        yield _unreachable(name, error)
+        yield _unreachable(app, auth, name, error)
         return
     yield Finding(name, "right", _("answers, as %(issuer)s", issuer=metadata["issuer"]))
     yield from _check_clock(auth.tenant.clock_offset)
-    if "{tenantid}" in metadata["issuer"] or name != "AUTHORITY":
-        return  # a token that needs no person is given by one Entra tenant only
+    if name != "AUTHORITY":
+        return  # a token that needs no person is Entra's to give
     credential = next(
         (each for each in ("CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE") if app.config["SETTINGS"][each]),
         "CLIENT_SECRET",
@@ -137,44 +153,95 @@ def _ask_authority(app: Flask, auth: Auth) -> Iterator[Finding]:
     except SignInError as error:
         answer = {"error": error.error, "error_description": error.description}
     except TenantUnavailable as error:
-        yield _unreachable(name, error)
+        yield _unreachable(app, auth, name, error)
         return
     if "error" not in answer:
         yield Finding(credential, "right", _("is accepted by the tenant"))
     else:
         problem = explain(SignInError(answer["error"], answer.get("error_description", "")))
         code = sign_in_details(answer.get("error_description", "")).get("code", answer["error"])
-        blamed = {"AADSTS700016": "CLIENT_ID", "AADSTS90002": name, "AADSTS900023": name}.get(code, credential)
+        if "{tenantid}" in metadata["issuer"] and code not in ENTRA_ERRORS:
+            return  # common and organizations are no tenant of which a token could be had
+        blamed = _BLAMED.get(code, credential)
         found = _("is not accepted by the tenant (%(code)s)", code=code)
         yield Finding(blamed, "wrong", found, f"{problem.explanation.text} {problem.advice}")
 
 
+def _ask_tenants(app: Flask, auth: Auth) -> Iterator[Finding]:
+    """Whether `ALLOWED_TENANTS` has the tenant that the authority's domain name stands for."""
+    with contextlib.suppress(TenantUnavailable):
+        tenant = GUID.search(split_url(auth.tenant.metadata["issuer"]).path)
+        allowed = app.config["ALLOWED_TENANTS"]
+        if app.config["SETTINGS"]["AUTHORITY"] and allowed and tenant and tenant[0].lower() not in allowed:
+            yield without_own_tenant(tenant[0])
+
+
 def _ask_endpoint(app: Flask, http: BoundedSession) -> Finding:
-    if not app.config["ENDPOINT"]:
+    name, url = "ENDPOINT", app.config["ENDPOINT"]
+    if not url:
         found = _("is not set, so there is no API to call: the provider's token is not for Microsoft Graph")
-        return Finding("ENDPOINT", "odd", found, _("Set it to the address of the API that the token is for."))
+        return odd(name, found, _("Set it to the address of the API that the token is for."))
     try:
-        http.fetch("GET", app.config["ENDPOINT"])  # whatever it answers to somebody without a token
+        status = http.fetch("GET", url).status_code  # without a token, which an API asks for by 401 (RFC 6750, 3)
+    except requests.exceptions.ProxyError:
+        return _refusing_proxy(app.config["SETTINGS"])
     except (requests.RequestException, Busy) as error:
-        found = _("cannot be reached: %(error)s", error=type(error).__name__)
-        mend = _("Check the address, this machine's network, and HTTPS_PROXY if there is a proxy.")
-        return Finding("ENDPOINT", "wrong", found, mend)
-    return Finding("ENDPOINT", "right", _("answers"))
+        return wrong(name, _("cannot be reached: %(error)s", error=type(error).__name__), _NETWORK)
+    if status in (401, 403):
+        return Finding(name, "right", _("answers, and asks for a token (%(status)s)", status=status))
+    if status in (404, 410):
+        found = _("answers %(status)s: there is nothing at this address", status=status)
+        return wrong(name, found, _("Compare it with the documentation of the API."))
+    if 300 <= status < 400:
+        found = _("answers %(status)s, which leads to another address", status=status)
+        return odd(name, found, _("Set it to the address of the API itself, not of a page."))
+    if status < 300:
+        found = _("answers %(status)s without asking for a token", status=status)
+        return odd(name, found, _("See whether it is the API that SCOPE is for."))
+    found = _("answers %(status)s, where an API asks for a token (401)", status=status)
+    return odd(name, found, _("Try again later, or compare it with the documentation of the API."))
 
 
-def _unreachable(name: str, error: TenantUnavailable) -> Finding:
+def _refusing_proxy(settings: Settings) -> Finding:
+    given = (name for proxy in ("HTTPS_PROXY", "ALL_PROXY") for name in (proxy.lower(), proxy))
+    name = next((name for name in given if settings.environ.get(name)), "HTTPS_PROXY")
+    found = _("names a proxy that cannot be reached, or refuses")
+    return wrong(name, found, _("Correct it, or name the hosts that need no proxy in NO_PROXY."))
+
+
+def _unreachable(app: Flask, auth: Auth, name: str, error: TenantUnavailable) -> Finding:
     kind = type(error.__cause__).__name__
-    mend = {
-        "ProxyError": _("The proxy refuses: check HTTPS_PROXY and NO_PROXY."),
-        "SSLError": _("Its certificate is not trusted: set REQUESTS_CA_BUNDLE to your organization's certificates."),
-    }.get(kind, _("Check the address, this machine's network, and HTTPS_PROXY if there is a proxy."))
+    if kind == "ProxyError":
+        return _refusing_proxy(app.config["SETTINGS"])
+    if kind == "SSLError":
+        mend = _("Set REQUESTS_CA_BUNDLE to the certificates of your organization (PEM).")
+        return wrong(name, _("has a certificate that is not trusted here"), mend)
     if "discovery answered 4" in str(error):
-        found = _("is no tenant that exists there (%(error)s)", error=error)
+        if name == "AUTHORITY" and _is_a_tenant(app, auth):
+            mend = _(
+                "CLIENT_ID is the ID of a tenant, and AUTHORITY ends with another: write each in the other's place."
+            )
+            return wrong("CLIENT_ID + AUTHORITY", _("may be swapped"), mend)
         mend = _(
             "Copy the Directory (tenant) ID from the Overview of the app registration. Is CLIENT_ID the other one?"
         )
-        return Finding(name, "wrong", found, mend)
-    return Finding(name, "wrong", _("cannot be reached: %(error)s", error=error), mend)
+        return wrong(name, _("is no tenant that exists there"), mend)
+    if error.timeout:
+        return wrong(name, _("cannot be reached: there is no answer in time"), _NETWORK)
+    if isinstance(error.__cause__, requests.RequestException):
+        return wrong(name, _("cannot be reached: nothing answers there"), _NETWORK)
+    found = _("does not answer as an authority does (%(error)s)", error=error)
+    return wrong(name, found, _("Compare the address with what your provider publishes, or try again later."))
+
+
+def _is_a_tenant(app: Flask, auth: Auth) -> bool:
+    """Whether the authority has a tenant whose id is the one in `CLIENT_ID`."""
+    client_id = app.config["CLIENT_ID"]
+    url = f"{origin(app.config['AUTHORITY'])}/{client_id}/v2.0/.well-known/openid-configuration"
+    try:
+        return bool(GUID.fullmatch(client_id)) and auth.tenant.fetch("GET", url).status_code == 200
+    except TenantUnavailable:
+        return False
 
 
 def _check_clock(offset: float | None) -> Iterator[Finding]:

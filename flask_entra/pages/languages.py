@@ -74,6 +74,14 @@ class Day(Text):
         return str(format_date(self._day, "long", language()))
 
 
+def speak(code: str) -> None:
+    """Choose the language of a command's output; that of an answer is chosen for each request.
+
+    :param code: of `LANGUAGES`.
+    """
+    _language.set(code)
+
+
 def language() -> str:
     """The code of the language of the answer."""
     return _language.get()

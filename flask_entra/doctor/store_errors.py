@@ -1,0 +1,82 @@
+"""Why the session store cannot be used, in words of our own: those of Redis and of operating systems are English, or any."""
+
+from __future__ import annotations
+
+import ssl
+
+from flask_entra.doctor.findings import unreadable
+from flask_entra.pages.languages import Text
+from flask_entra.pages.languages import Text as _
+
+_RUNS = _("Check the address, and that Redis runs.")
+# What an error of Redis says, in lower case, to what that means and the mend. The first that fits counts.
+_REDIS = (
+    (
+        ("noauth", "authentication required"),
+        _("Redis wants a password"),
+        _("Write it into the address: redis://:<password>@host:6379/0, percent-encoded."),
+    ),
+    (
+        ("wrongpass", "invalid password", "invalid username-password", "wrong number of arguments for 'auth'"),
+        _("Redis does not accept the password"),
+        _("Correct the password in the address; a name before the colon is that of a Redis user."),
+    ),
+    (
+        ("without any password configured", "no password is set"),
+        _("a password is given, and Redis has none"),
+        _("Remove the password from the address."),
+    ),
+    (
+        ("noperm",),
+        _("the Redis user lacks a permission"),
+        _("Allow it to read and write the keys session:* and lock:*."),
+    ),
+    (
+        ("certificate verify failed", "certificate_verify_failed"),
+        _("the certificate of Redis is not trusted"),
+        _("Add ?ssl_ca_certs=<PEM file> to the address."),
+    ),
+    (
+        ("wrong_version_number", "wrong version number", "record layer failure", "record_layer_failure"),
+        _("Redis does not use TLS at this port"),
+        _("Write redis:// instead of rediss://, or the port that has TLS."),
+    ),
+    (
+        ("connection closed by server", "connection reset", "errno 104", "error 104"),
+        _("Redis closes the connection"),
+        _("If it wants TLS, write rediss:// instead of redis://."),
+    ),
+    (
+        ("db index is out of range", "invalid db index"),
+        _("Redis has no database of this number"),
+        _("Correct the number at the end of the address."),
+    ),
+    (("timeout", "timed out"), _("Redis does not answer in time"), _RUNS),
+    (("refused", "errno 111", "error 111"), _("nothing answers at this address and port"), _RUNS),
+    (
+        ("name or service", "getaddrinfo", "nodename", "name resolution", "no address"),
+        _("there is no such host"),
+        _RUNS,
+    ),
+    (("readonly",), _("it is a replica, which cannot be written"), _("Write the address of the primary.")),
+    (("oom",), _("Redis has no memory left"), _("Give it more, or a maxmemory-policy that evicts.")),
+)
+
+
+def explained(error: Exception, with_redis: bool) -> tuple[Text, Text]:
+    """What keeps the store from being used, to be read after `cannot be used:`, and the mend.
+
+    :param error: the store's, caused by the library's own.
+    :param with_redis: whether the store is Redis.
+    """
+    cause = error.__cause__
+    if not with_redis:
+        reason = unreadable(cause) if isinstance(cause, OSError) else _("it does not belong to this app alone")
+        return reason, _("Check the path, its owner and its permissions.")
+    said = f"{error} {cause}".lower()
+    if isinstance(cause, ssl.SSLError) and "version" in said:
+        said = "wrong_version_number"
+    for signs, reason, mend in _REDIS:
+        if any(sign in said for sign in signs):
+            return reason, mend
+    return _("Redis does not answer as it should (%(kind)s)", kind=type(cause or error).__name__), _RUNS
