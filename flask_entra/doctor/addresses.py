@@ -168,7 +168,7 @@ def check_redirect_uri(settings: Settings) -> Iterator[Finding]:
     name, default = "REDIRECT_URI", settings.table["REDIRECT_URI"].default
     parts = split_url(settings[name])
     match = _("It must match Authentication › Web character for character.")
-    if parts.scheme not in ("http", "https") or not parts.hostname or set(parts.path) & set("<>*"):
+    if parts.scheme not in ("http", "https") or not parts.hostname or set(settings[name]) & set("<>*"):
         mend = _("Write it as it stands in the app registration, for example %(uri)s.", uri=default)
         yield wrong(name, _("is not a URL with a path"), mend)
     elif parts.query or parts.fragment:

@@ -68,7 +68,10 @@ def examine(app: Flask, auth: Auth, port: int) -> list[Finding]:
     sound = [each for each in (*right, *asked_right) if each.level == "unchecked" or not each.names() & doubtful]
     sound = [each for each in sound if each.level != "right" or each.setting != "REDIRECT_URI"]
     told = [*findings, *(finding for finding in asked if finding.level != "right"), *sound]
-    return [each if each.source else replace(each, source=settings.source(str(each.setting))) for each in told]
+    return [
+        each if each.source or each in asked_right else replace(each, source=settings.source(str(each.setting)))
+        for each in told
+    ]
 
 
 def _leave_unchecked(settings: Settings, blamed: set[str]) -> Iterator[Finding]:
@@ -164,7 +167,14 @@ def _ask_authority(app: Flask, auth: Auth) -> Iterator[Finding]:
             return  # common and organizations are no tenant of which a token could be had
         blamed = _BLAMED.get(code, credential)
         found = _("is not accepted by the tenant (%(code)s)", code=code)
-        yield Finding(blamed, "wrong", found, f"{problem.explanation.text} {problem.advice}")
+        # Without words for the code, those for the error would send people to this command.
+        known = code in ENTRA_ERRORS
+        mend = (
+            f"{problem.explanation.text} {problem.advice}"
+            if known
+            else answer.get("error_description", "").partition(" Trace ID")[0]
+        )
+        yield Finding(blamed, "wrong", found, mend)
 
 
 def _ask_tenants(app: Flask, auth: Auth) -> Iterator[Finding]:

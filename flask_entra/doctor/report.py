@@ -51,8 +51,9 @@ def spelled(text: str, encoding: str) -> str:
 def line(finding: Finding) -> str:
     """A finding as one line of text."""
     place = f" ({finding.place})" if finding.place else ""
-    mend = str(finding.mend).rstrip(".")
-    return f"{SIGNS[finding.level]} {finding.subject} {finding.found}{place}.{f' {mend}.' if mend else ''}"
+    mend = str(finding.mend)
+    end = "" if not mend or mend[-1] in ".?" else "."
+    return f"{SIGNS[finding.level]} {finding.subject} {finding.found}{place}. {mend}{end}".rstrip()
 
 
 def as_json(findings: Sequence[Finding]) -> str:

@@ -25,7 +25,7 @@ def check_spelling(settings: Settings) -> Iterator[Finding]:
 
 
 def _stands_for_another(settings: Settings, name: str, value: str) -> Finding | None:
-    """What was to be replaced, and was not."""
+    """What was to be replaced by the value, and was not."""
     what = REQUIRED.get(name)
     if unset := _unset_variable(settings, name):
         return wrong(
@@ -41,6 +41,8 @@ def _stands_for_another(settings: Settings, name: str, value: str) -> Finding | 
         )
     if settings.table[name].kind == "secret" and not what:  # any other text may be meant
         return None
+    if value.startswith(f"{name}="):
+        return wrong(name, _("has its own name in its value"), _("Write NAME=value once."))
     if _UNRESOLVED.search(value):
         return wrong(
             name, _("holds the name of a variable that nothing has replaced"), _("Write the value itself, or set it.")
@@ -68,8 +70,6 @@ def _spelled(settings: Settings, name: str, value: str) -> Finding | None:
         return None
     if kind == "path" and "-----BEGIN" in value:
         return wrong(name, _("holds the certificate itself"), _("Save it in a file, and write the file's path here."))
-    if value.startswith(f"{name}="):
-        return wrong(name, _("has its own name in its value"), _("Write NAME=value once."))
     if quotes := _quotes(value, kind):
         return wrong(name, quotes, _("Remove the quotes."))
     if re.search(r"[\r\n]", value):
