@@ -89,7 +89,7 @@ VALUES = [
     ("AUTHORITY", f"https://entra.microsoft.com/{TENANT}", "wrong", "a page of the portal", HOST),
     ("AUTHORITY", f"https://login.microsoftonline.de/{TENANT}", "wrong", "closed in 2021", "another cloud"),
     ("AUTHORITY", f"https://sts.windows.net/{TENANT}", "wrong", "is not where Entra signs people in", HOST),
-    ("AUTHORITY", f"{GRAPH}/{TENANT}", "wrong", "belongs into ENDPOINT", HOST),
+    ("AUTHORITY", f"{GRAPH}/{TENANT}", "wrong", "belongs in ENDPOINT", HOST),
     ("AUTHORITY", f"https://login.microsoftonlin.com/{TENANT}", "wrong", "nearly right", "login.microsoftonline.com"),
     ("AUTHORITY", f"{HOST}/{TENANT}?p=b2c", "wrong", "a ? or a #", "Leave out"),
     ("AUTHORITY", f"{HOST}/{TENANT}/contoso", "wrong", "more after the host name", HOST),
@@ -132,7 +132,7 @@ VALUES = [
     # The API
     ("ENDPOINT", "https://graph.windows.net/me", "wrong", "retired", f"{GRAPH}/v1.0/me"),
     ("ENDPOINT", "https://graph.microsoft.de/v1.0/me", "wrong", "closed in 2021", "another cloud"),
-    ("ENDPOINT", f"{HOST}/v1.0/me", "wrong", "belongs into AUTHORITY", f"{GRAPH}/v1.0/me"),
+    ("ENDPOINT", f"{HOST}/v1.0/me", "wrong", "belongs in AUTHORITY", f"{GRAPH}/v1.0/me"),
     ("ENDPOINT", "https://developer.microsoft.com/graph/graph-explorer", "wrong", "a page", f"{GRAPH}/v1.0/me"),
     ("ENDPOINT", "https://graph.microsft.com/v1.0/me", "wrong", "nearly right", "graph.microsoft.com"),
     ("ENDPOINT", f"{GRAPH}/me", "wrong", "no version", f"{GRAPH}/v1.0/me"),

@@ -94,7 +94,7 @@ def _check_entra_authority(value: str) -> Iterator[Finding]:
     close = difflib.get_close_matches(host, WELL_KNOWN_AUTHORITY_HOSTS, 1, 0.85)
     shared = difflib.get_close_matches(tenant.lower(), _SHARED, 1, 0.7)
     if host in GRAPH_CLOUDS:
-        yield wrong("AUTHORITY", _("is the address of Microsoft Graph, which belongs into ENDPOINT"), _TENANT)
+        yield wrong("AUTHORITY", _("is the address of Microsoft Graph, which belongs in ENDPOINT"), _TENANT)
     elif host in ("sts.windows.net", "login.live.com", "account.microsoft.com"):
         yield wrong("AUTHORITY", _("is not where Entra signs people in"), _TENANT)
     elif close and host not in WELL_KNOWN_AUTHORITY_HOSTS:
@@ -187,7 +187,7 @@ def check_redirect_uri(settings: Settings) -> Iterator[Finding]:
             _("Entra accepts http for localhost only: write localhost, or use https, in the registration too."),
         )
     elif parts.scheme == "https" and is_loopback(parts.hostname):
-        mend = _("flask run answers http: write http://localhost, in the registration too, unless a proxy has TLS.")
+        mend = _("The development server has no TLS: write http://localhost, in the registration too, unless a proxy has it.")
         yield odd(name, _("uses https on this machine"), mend)
     elif parts.path.endswith("/"):
         yield odd(name, _("ends with a slash"), match)
@@ -212,7 +212,7 @@ def check_endpoint(settings: Settings) -> Iterator[Finding]:
     if parts.scheme != "https" or not host:
         yield wrong(name, _("is not a URL that begins with https://"), _("The token may travel by https only."))
     elif host in WELL_KNOWN_AUTHORITY_HOSTS:
-        yield wrong(name, _("is where people sign in, which belongs into AUTHORITY"), _right_address(name))
+        yield wrong(name, _("is where people sign in, which belongs in AUTHORITY"), _right_address(name))
     elif close and host not in GRAPH_CLOUDS:
         yield wrong(name, _("has a host name that is nearly right"), _("Is %(host)s meant?", host=close[0]))
     elif host in GRAPH_CLOUDS and _differ(GRAPH_CLOUDS[host], authority):
@@ -241,7 +241,7 @@ def check_redis(settings: Settings) -> Iterator[Finding]:
     if not value:
         return
     if re.search(r"[,;]\s*(password|ssl|abortConnect)=", value, re.IGNORECASE):
-        mend = _("Write it as rediss://:<access key>@<host>:6380/0, with the key percent-encoded.")
+        mend = _("Write it as rediss://default:KEY@host:6380/0, with the key percent-encoded.")
         yield wrong(name, _("is a connection string for .NET"), mend)
     elif value.startswith(("redis://", "rediss://")) and not parts.hostname:
         yield wrong(

@@ -83,7 +83,7 @@ _FILE_ERRORS: dict[type[Exception], Text] = {
     FileNotFoundError: _("there is no such file"),
     NotADirectoryError: _("a part of the path is a file, not a folder"),
     IsADirectoryError: _("it is a folder"),
-    PermissionError: _("the app is not allowed to"),
+    PermissionError: _("the app has no permission to use it"),
     FileExistsError: _("there is a file where the folder should be"),
 }
 _OTHER_FILE_ERROR = _("the path or the disk does not allow it")

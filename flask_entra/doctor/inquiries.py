@@ -58,6 +58,7 @@ def examine(app: Flask, auth: Auth, port: int) -> list[Finding]:
     asked = _ask_store(app)
     if not any(finding.level == "wrong" for finding in findings):
         asked += [*_ask_authority(app, auth), *_ask_tenants(app, auth), _ask_endpoint(app, auth.http)]
+    asked = [*{(str(each.setting), str(each.found)): each for each in asked}.values()]  # two may fail by one cause
     blamed = {name for finding in asked if finding.level == "wrong" for name in finding.names()}
     findings = [each for each in findings if each.level == "wrong" or not each.names() & blamed]
     troubles = [finding for finding in findings + asked if finding.level in ("odd", "wrong")]
@@ -169,11 +170,13 @@ def _ask_authority(app: Flask, auth: Auth) -> Iterator[Finding]:
         found = _("is not accepted by the tenant (%(code)s)", code=code)
         # Without words for the code, those for the error would send people to this command.
         known = code in ENTRA_ERRORS
-        mend = (
+        mend: str | _ = (
             f"{problem.explanation.text} {problem.advice}"
             if known
             else answer.get("error_description", "").partition(" Trace ID")[0]
         )
+        if code == "AADSTS7000229":
+            mend = _("Make a service principal: az ad sp create --id %(client_id)s", client_id=app.config["CLIENT_ID"])
         yield Finding(blamed, "wrong", found, mend)
 
 

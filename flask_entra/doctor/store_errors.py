@@ -14,7 +14,7 @@ _REDIS = (
     (
         ("noauth", "authentication required"),
         _("Redis wants a password"),
-        _("Write it into the address: redis://:<password>@host:6379/0, percent-encoded."),
+        _("Write it into the address: redis://default:PASSWORD@host:6379/0, percent-encoded."),
     ),
     (
         ("wrongpass", "invalid password", "invalid username-password", "wrong number of arguments for 'auth'"),
@@ -34,7 +34,7 @@ _REDIS = (
     (
         ("certificate verify failed", "certificate_verify_failed"),
         _("the certificate of Redis is not trusted"),
-        _("Add ?ssl_ca_certs=<PEM file> to the address."),
+        _("Add ?ssl_ca_certs= and the path of a PEM file to the address."),
     ),
     (
         ("wrong_version_number", "wrong version number", "record layer failure", "record_layer_failure"),

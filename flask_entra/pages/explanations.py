@@ -179,7 +179,7 @@ ENTRA_ERRORS: dict[str, Explanation] = {
     "AADSTS7000229": Explanation(
         500,
         _("The app is registered, but the tenant has no service principal (enterprise application) of it."),
-        _("Make one: az ad sp create --id, followed by the Application (client) ID."),
+        _("Make one: the README has the command, az ad sp create."),
     ),
     "AADSTS90002": Explanation(
         500,
