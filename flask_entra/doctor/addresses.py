@@ -187,7 +187,9 @@ def check_redirect_uri(settings: Settings) -> Iterator[Finding]:
             _("Entra accepts http for localhost only: write localhost, or use https, in the registration too."),
         )
     elif parts.scheme == "https" and is_loopback(parts.hostname):
-        mend = _("The development server has no TLS: write http://localhost, in the registration too, unless a proxy has it.")
+        mend = _(
+            "The development server has no TLS: write http://localhost, in the registration too, unless a proxy has it."
+        )
         yield odd(name, _("uses https on this machine"), mend)
     elif parts.path.endswith("/"):
         yield odd(name, _("ends with a slash"), match)

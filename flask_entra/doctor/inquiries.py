@@ -132,7 +132,7 @@ def _ask_store(app: Flask) -> list[Finding]:
     try:
         app.extensions["session_store"].ping()
     except StoreUnavailable as error:
-        reason, mend = store_errors.explained(error, with_redis=name == "REDIS_URL")
+        reason, mend = store_errors.explained(error, str(app.config["REDIS_URL"]))
         return [wrong(name, _("cannot be used: %(reason)s", reason=reason), mend)]
     return [Finding(name, "right", _("can be used"))]
 

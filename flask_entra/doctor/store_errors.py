@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
-
 from flask_entra.doctor.findings import unreadable
 from flask_entra.pages.languages import Text
 from flask_entra.pages.languages import Text as _
@@ -12,7 +10,7 @@ _RUNS = _("Check the address, and that Redis runs.")
 # What an error of Redis says, in lower case, to what that means and the mend. The first that fits counts.
 _REDIS = (
     (
-        ("noauth", "authentication required"),
+        ("noauth", "authentication required", "hello must be called"),
         _("Redis wants a password"),
         _("Write it into the address: redis://default:PASSWORD@host:6379/0, percent-encoded."),
     ),
@@ -38,7 +36,7 @@ _REDIS = (
     ),
     (
         ("wrong_version_number", "wrong version number", "record layer failure", "record_layer_failure"),
-        _("Redis does not use TLS at this port"),
+        _("Redis does not answer by TLS at this port"),
         _("Write redis:// instead of rediss://, or the port that has TLS."),
     ),
     (
@@ -63,18 +61,18 @@ _REDIS = (
 )
 
 
-def explained(error: Exception, with_redis: bool) -> tuple[Text, Text]:
+def explained(error: Exception, redis_url: str) -> tuple[Text, Text]:
     """What keeps the store from being used, to be read after `cannot be used:`, and the mend.
 
     :param error: the store's, caused by the library's own.
-    :param with_redis: whether the store is Redis.
+    :param redis_url: the setting; empty for a store of files.
     """
     cause = error.__cause__
-    if not with_redis:
+    if not redis_url:
         reason = unreadable(cause) if isinstance(cause, OSError) else _("it does not belong to this app alone")
         return reason, _("Check the path, its owner and its permissions.")
     said = f"{error} {cause}".lower()
-    if isinstance(cause, ssl.SSLError) and "version" in said:
+    if redis_url.startswith("rediss:") and "time" in said:  # a Redis without TLS waits for the rest of a command
         said = "wrong_version_number"
     for signs, reason, mend in _REDIS:
         if any(sign in said for sign in signs):

@@ -1,0 +1,283 @@
+"""`flask doctor` as a command: what it asks the tenant, the API and Redis; its languages, its JSON, and what it never shows."""
+
+import json
+import subprocess
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import pytest
+from conftest import free_port
+from test_deploy import as_pem, make_certificate
+from test_doctor import run_doctor  # noqa: F401  a fixture
+from test_sessions import redis_server  # noqa: F401  a fixture
+from test_settings import copy  # noqa: F401  a fixture
+from visitor import Visitor
+
+from flask_entra import commands
+from flask_entra.doctor import report
+from sandbox.faults import Answer
+
+KEY = "k7Q-long-enough-and-random-0123456789"
+
+
+def about(name, printed):
+    """The lines that are about a setting."""
+    return [line for line in printed.splitlines() if name in line.partition(".")[0]]
+
+
+# --- What it asks -------------------------------------------------------------------------------------------------------
+
+
+def test_swapped_ids_are_named_together(run_doctor, box):  # noqa: F811
+    status, printed = run_doctor(CLIENT_ID=box.tenant_id, AUTHORITY=f"{box.back_url}/{box.client_id}")
+    assert status == 1
+    assert "✗ CLIENT_ID and AUTHORITY may be swapped." in printed
+    assert "✓ CLIENT_ID" not in printed
+    assert "✓ AUTHORITY" not in printed
+
+
+def test_common_with_an_app_of_one_tenant_is_found(run_doctor, box):  # noqa: F811
+    box.single_tenant = True
+    status, printed = run_doctor(AUTHORITY=f"{box.back_url}/common")
+    assert status == 1
+    assert [line[:55] for line in about("AUTHORITY", printed)] == [
+        "✗ AUTHORITY is not accepted by the tenant (AADSTS50194)"
+    ]
+    assert "Put your Directory (tenant) ID into AUTHORITY" in printed
+    box.single_tenant = False
+    assert run_doctor(AUTHORITY=f"{box.back_url}/common")[0] == 0
+
+
+def test_the_page_of_a_sign_in_says_the_same_of_common(serve, box):
+    box.single_tenant = True
+    page = Visitor(serve(AUTHORITY=f"{box.back_url}/common").url).get("/login")
+    assert "AADSTS50194" in page.text
+
+
+def test_a_missing_service_principal_is_explained_with_a_command(run_doctor, box):  # noqa: F811
+    box.service_principal = False
+    status, printed = run_doctor()
+    assert status == 1
+    assert "✗ CLIENT_ID is not accepted by the tenant (AADSTS7000229)" in printed
+    assert f"az ad sp create --id {box.client_id}" in printed
+    assert "flask doctor" not in printed
+
+
+def test_tenants_without_the_one_of_the_domain_name_are_found(run_doctor, box):  # noqa: F811
+    other = "11111111-2222-3333-4444-555555555555"
+    status, printed = run_doctor(AUTHORITY=box.authority("contoso.onmicrosoft.com"), ALLOWED_TENANTS=other)
+    assert status == 1
+    assert f"Add {box.tenant_id}, or remove the setting." in printed
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (Answer(404, b"{}"), "✗ ENDPOINT answers 404"),
+        (Answer(302, b"", {"Location": "/"}), "! ENDPOINT answers 302"),
+        (Answer(200, b"<html>"), "! ENDPOINT answers 200 without asking"),
+        (Answer(503, b""), "! ENDPOINT answers 503"),
+    ],
+)
+def test_the_status_of_the_endpoint_counts(run_doctor, box, answer, says):  # noqa: F811
+    box.misbehave("me", answer, times=None)
+    printed = run_doctor()[1]
+    assert says in printed
+    assert "✓ ENDPOINT" not in printed
+
+
+def test_a_proxy_is_blamed_for_itself_and_once(run_doctor):  # noqa: F811
+    status, printed = run_doctor(HTTPS_PROXY=f"http://me:opensesame@localhost:{free_port()}")
+    assert status == 1
+    assert len(about("HTTPS_PROXY", printed)) == 1
+    assert printed.startswith("✗ HTTPS_PROXY names a proxy that cannot be reached, or refuses")
+    assert "✗ AUTHORITY" not in printed
+    assert "opensesame" not in printed
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("redis://{place}", "Redis wants a password"),
+        ("redis://:wrong@{place}", "Redis does not accept the password"),
+        ("rediss://:opensesame@{place}", "Redis does not answer by TLS at this port"),
+        ("redis://:opensesame@localhost:1/0", "nothing answers at this address and port"),
+        ("redis://:opensesame@nowhere.invalid/0", "there is no such host"),
+        ("redis://:opensesame@{place}99", "Redis has no database of this number"),
+    ],
+)
+def test_what_redis_says_is_explained(run_doctor, redis_server, address, says):  # noqa: F811
+    import redis
+
+    redis.Redis.from_url(redis_server.url).config_set("requirepass", "opensesame")
+    url = address.format(place=redis_server.url.removeprefix("redis://"))
+    status, printed = run_doctor(REDIS_URL=url, SECRET_KEY=KEY)
+    assert status == 1
+    assert [line.split(" (")[0] for line in about("REDIS_URL", printed)] == [f"✗ REDIS_URL cannot be used: {says}"]
+    assert "opensesame" not in printed
+
+
+def test_what_cannot_be_asked_is_said(run_doctor):  # noqa: F811
+    printed = run_doctor()[1]
+    assert (
+        "? REDIRECT_URI = http://localhost:5000/getAToken (default). "
+        "Not checked: must match Authentication › Web character for character.\n" in printed
+    )
+    assert "✓ REDIRECT_URI" not in printed
+
+
+# --- How it is told -----------------------------------------------------------------------------------------------------
+
+
+def test_it_says_where_each_value_came_from(run_doctor, copy, box):  # noqa: F811
+    (copy / ".env").write_text(f"\n# the app\nCLIENT_ID={box.client_id}\nSCOPE=User.Read\n")
+    unset = {"FLASK_SKIP_DOTENV": "", "CLIENT_ID": None}
+    printed = run_doctor(cwd=copy, **unset, SCOPE="User.Read Mail.Read")[1]
+    assert f"✓ CLIENT_ID = {box.client_id} (.env line 3)." in printed
+    assert "✓ CLIENT_SECRET is set (40 characters) (environment)." in printed
+    assert "✓ THREADS = 64 (default)." in printed
+    assert "! SCOPE has another value in the environment than in .env line 4" in printed
+
+
+@pytest.mark.parametrize(
+    ("environ", "encoding", "language"),
+    [
+        ({}, "utf-8", "en"),
+        ({"LANG": "fr_FR.UTF-8"}, "utf-8", "fr"),
+        ({"LANG": "fr_CA"}, "utf-8", "fr"),
+        ({"LANG": "fr"}, "cp1252", "fr"),
+        ({"LANG": "fr_FR.UTF-8"}, "cp850", "fr"),
+        ({"LANG": "fr_FR.UTF-8"}, "ascii", "en"),
+        ({"LANG": "fr_FR.UTF-8", "LC_ALL": "en_GB.UTF-8"}, "utf-8", "en"),
+        ({"LANG": "en_GB.UTF-8", "LC_ALL": "fr_FR.UTF-8"}, "utf-8", "fr"),
+        ({"LANG": "en_GB.UTF-8", "LC_MESSAGES": "fr_FR.UTF-8"}, "utf-8", "fr"),
+        ({"LANG": "fr_FR.UTF-8", "LC_ALL": ""}, "utf-8", "fr"),
+        ({"LANG": "fr_FR.UTF-8", "LC_ALL": "C"}, "utf-8", "en"),
+        ({"LANG": "fr_FR.UTF-8", "LC_ALL": "C.UTF-8"}, "utf-8", "en"),
+        ({"LANG": "fr_FR.UTF-8", "LC_ALL": "POSIX"}, "utf-8", "en"),
+        ({"LANG": "de_DE.UTF-8"}, "utf-8", "en"),
+        ({"LANG": "de_DE.UTF-8", "LANGUAGE": "de:fr:en"}, "utf-8", "fr"),
+        ({"LANG": "C", "LANGUAGE": "fr"}, "utf-8", "en"),
+    ],
+)
+def test_the_language_is_the_terminals(environ, encoding, language):
+    assert report.terminal_language(environ, encoding) == language
+
+
+def test_it_speaks_french_with_the_terminal_of_libraries_too(run_doctor, tmp_path):  # noqa: F811
+    (tmp_path / "app.pem").write_bytes(as_pem(*make_certificate(), b"secret"))
+    status, printed = run_doctor(
+        CLIENT_SECRET=None,
+        CLIENT_CERTIFICATE_PATH=str(tmp_path / "app.pem"),
+        REDIS_URL=f"redis://localhost:{free_port()}/0",
+        SECRET_KEY=KEY,
+        LC_ALL="fr_FR.UTF-8",
+        PYTHONIOENCODING="utf-8",
+    )
+    assert status == 1
+    assert "✗ CLIENT_CERTIFICATE_PASSWORD est absent, et la clé privée est inutilisable sans lui." in printed
+    assert (
+        "✗ REDIS_URL est inutilisable\u00a0: rien ne répond à cette adresse et sur ce port (environnement)." in printed
+    )
+    assert "(par défaut)" in printed
+    for english in (" is ", " the ", " cannot ", "refused"):
+        assert english not in printed
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "cp850", "utf-8"])
+def test_any_value_can_be_printed_in_any_encoding(encoding):
+    text = report.spelled("✗ CLIENT_ID “ … Authentication › Web \u200b é", encoding)
+    assert text.encode(encoding)
+    assert text[0] == ("✗" if encoding == "utf-8" else "x")
+
+
+def test_json_is_one_stable_document(run_doctor, box):  # noqa: F811
+    status, printed = run_doctor("--json")
+    document = json.loads(printed)
+    assert status == 0
+    assert printed.isascii()
+    assert list(document) == ["version", "ok", "findings"]
+    assert (document["version"], document["ok"]) == (1, True)
+    first = document["findings"][0]
+    assert first == {
+        "setting": "CLIENT_ID",
+        "level": "right",
+        "found": f"= {box.client_id}",
+        "mend": "",
+        "source": {"from": "environment", "file": None, "line": None},
+    }
+    assert {each["level"] for each in document["findings"]} == {"right", "unchecked"}
+    status, printed = run_doctor("--json", CLIENT_ID=None)
+    document = json.loads(printed)
+    assert (status, document["ok"]) == (1, False)
+    assert ["CLIENT_ID", "wrong"] in [[each["setting"], each["level"]] for each in document["findings"]]
+
+
+def test_the_exit_status_is_documented(run_doctor):  # noqa: F811
+    status, printed = run_doctor("--help")
+    assert status == 0
+    for line in ("Exit status:", "0  nothing is wrong", "1  something is wrong", "2  the command was called"):
+        assert line in printed
+    assert run_doctor("--no-such-option")[0] == 2
+
+
+SECRETS = {
+    "CLIENT_SECRET": "Zq1secret~first half.second half",
+    "CLIENT_CERTIFICATE_PASSWORD": "Zq2password",
+    "SECRET_KEY": "Zq3key",
+    "SECRET_KEY_FALLBACKS": "Zq4former Zq5former",
+    "REDIS_URL": "redis://Zq6user:Zq7word@localhost:1/0",
+    "ENDPOINT": "https://Zq8user:Zq9word@localhost:1/me",
+    "OIDC_AUTHORITY": "https://ZqAuser:ZqBword@localhost:1/realm",
+    "HTTPS_PROXY": "http://ZqCuser:ZqDword@localhost:1",
+    "HTTP_PROXY": "ZqEuser:ZqFword@localhost:1",
+}
+
+
+@pytest.mark.parametrize("wrong", [True, False], ids=["with slips", "without"])
+def test_no_part_of_a_secret_is_shown(run_doctor, serve, copy, wrong):  # noqa: F811
+    secrets = dict(SECRETS)
+    if wrong:
+        secrets |= {"CLIENT_ID": "<your id>", "REDIS_URL": "localhost:1,password=ZqGword,ssl=True"}
+    else:
+        secrets |= {"SECRET_KEY": "Zq3key-long-enough-and-random-01234", "AUTHORITY": None, "HTTP_PROXY": None}
+    (copy / ".env").write_text("CLIENT_SECRET=ZqHother\nSECRET_KEY=ZqIother${ZqJ}\n")
+    for options in ((), ("--json",)):
+        printed = run_doctor(*options, cwd=copy, **secrets, FLASK_SKIP_DOTENV="")[1]
+        assert "CLIENT_SECRET" in printed
+        assert "Zq" not in printed
+    app = serve(**{"CLIENT_ID": None, **secrets})
+    assert "Zq" not in Visitor(app.url).get("/").text
+    assert "Zq" not in app.log()
+
+
+# --- Its commands -------------------------------------------------------------------------------------------------------
+
+
+def test_the_commands_that_are_shown_can_be_pasted(serve, tmp_path):
+    page = Visitor(serve(CLIENT_ID=None).url).get("/").text
+    assert f"<code>{commands.DOCTOR}</code>" in page
+    assert f"<code>{commands.SANDBOX}</code>" in page
+    # A shell in which nothing is activated.
+    for command in (commands.DOCTOR, commands.SANDBOX):
+        done = subprocess.run(
+            ["/bin/sh", "-c", f"{command} --help"], env={"PATH": "/nowhere"}, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        assert "Usage" in done.stdout or "usage" in done.stdout
+
+
+def test_a_command_is_written_for_its_platform_and_folder():
+    posix, windows = PurePosixPath, PureWindowsPath
+    for program, folder, written in (
+        (posix("/app/.venv/bin/flask"), posix("/app"), ".venv/bin/flask doctor"),
+        (posix("/else/my env/bin/flask"), posix("/app"), "'/else/my env/bin/flask' doctor"),
+        (windows(r"C:\app\.venv\Scripts\flask.exe"), windows(r"C:\app"), r".venv\Scripts\flask doctor"),
+        (windows(r"C:\my env\flask.exe"), windows(r"C:\app"), r'& "C:\my env\flask" doctor'),
+    ):
+        assert commands.line(program, ("doctor",), folder) == written
+
+
+def test_the_sample_shows_the_doctor_for_both_platforms():
+    sample = (Path(__file__).parent.parent / ".env.sample").read_text()
+    assert ".venv/bin/flask doctor" in sample
+    assert r".venv\Scripts\flask doctor" in sample
