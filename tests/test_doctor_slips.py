@@ -142,6 +142,8 @@ VALUES = [
     ("REDIS_URL", "x.redis.cache.windows.net:6380,password=s3cr3t=,ssl=True", "wrong", "for .NET", "rediss://"),
     ("REDIS_URL", "redis://localhost:6379/sessions", "wrong", "number of a database", "6379/0"),
     ("REDIS_URL", "redis://localhost:port/0", "wrong", "cannot be read", "Percent-encode"),
+    ("REDIS_URL", "redis://localhost:6379/0?foo=bar", "wrong", "an option", "remove"),
+    ("REDIS_URL", "redis://localhost:6379/0?db=x", "wrong", "an option", "remove"),
     ("REDIS_URL", "redis://:k@x.redis.cache.windows.net:6380/0", "wrong", "needs TLS", "rediss://"),
     ("HTTPS_PROXY", "proxy.example:8080", "wrong", "is not the address of a proxy", "http://host:port"),
     ("https_proxy", "http//proxy.example:8080", "wrong", "is not the address of a proxy", "http://host:port"),

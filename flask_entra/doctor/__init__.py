@@ -43,7 +43,7 @@ def init_app(app: Flask, auth: Auth) -> None:
         return page, 200 if request.path == "/" else 503
 
     @app.cli.command("doctor")
-    @click.option("--port", type=int, default=int(os.environ.get("FLASK_RUN_PORT", "5000")), help="The port served.")
+    @click.option("--port", type=int, default=5000, envvar="FLASK_RUN_PORT", help="The port served.")
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, for pipelines.")
     def doctor(port: int, as_json: bool) -> None:
         """Check the settings, and ask the authority, the API and the session store about them.

@@ -259,9 +259,24 @@ def check_redis(settings: Settings) -> Iterator[Finding]:
         yield wrong(name, _("has something other than the number of a database after the host name"), mend)
     elif parts.scheme == "redis" and parts.port in (6380, 10000) and "windows.net" in str(parts.hostname):
         yield wrong(name, _("needs TLS at this port"), _("Write rediss:// instead of redis://."))
+    elif not _is_known_to_the_client(value):
+        mend = _("Compare it with the documentation of redis-py, or remove what follows the question mark.")
+        yield wrong(name, _("has an option that the Redis client does not take"), mend)
     elif not settings["SECRET_KEY"] and not settings["AZURE_FEDERATED_TOKEN_FILE"]:
         found = _("is missing, so it changes with the client secret, and sign-ins that are under way then fail")
         yield odd("SECRET_KEY", found, SECRET_KEY_MEND)
+
+
+def _is_known_to_the_client(url: str) -> bool:
+    """Whether a connection can be made of an address; none is opened."""
+    import redis  # here, because an app without Redis has no use for its 6 MB
+
+    try:
+        pool = redis.ConnectionPool.from_url(url)
+        pool.connection_class(**pool.connection_kwargs)
+    except (TypeError, ValueError, redis.RedisError):
+        return False
+    return True
 
 
 def check_network(settings: Settings) -> Iterator[Finding]:

@@ -55,7 +55,8 @@ def examine(app: Flask, auth: Auth, port: int) -> list[Finding]:
     """
     settings: Settings = app.config["SETTINGS"]
     findings = [*check_settings(settings, taken_paths(app)), *_check_git(settings), *_check_port(settings, port)]
-    asked = _ask_store(app)
+    wrongly_set = {name for finding in findings if finding.level == "wrong" for name in finding.names()}
+    asked = [] if "REDIS_URL" in wrongly_set else _ask_store(app)
     if not any(finding.level == "wrong" for finding in findings):
         asked += [*_ask_authority(app, auth), *_ask_tenants(app, auth), _ask_endpoint(app, auth.http)]
     asked = [*{(str(each.setting), str(each.found)): each for each in asked}.values()]  # two may fail by one cause
@@ -64,26 +65,24 @@ def examine(app: Flask, auth: Auth, port: int) -> list[Finding]:
     troubles = [finding for finding in findings + asked if finding.level in ("odd", "wrong")]
     doubtful = {name for finding in troubles for name in finding.names(mentioned=True)}
     right = [Finding(name, "right", _shape(settings, name)) for name, value in settings.items() if value]
-    right += _leave_unchecked(settings, {name for finding in troubles for name in finding.names()})
     asked_right = [finding for finding in asked if finding.level == "right"]
-    sound = [each for each in (*right, *asked_right) if each.level == "unchecked" or not each.names() & doubtful]
-    sound = [each for each in sound if each.level != "right" or each.setting != "REDIRECT_URI"]
-    told = [*findings, *(finding for finding in asked if finding.level != "right"), *sound]
+    sound = [each for each in (*right, *asked_right) if not each.names() & {*doubtful, "REDIRECT_URI"}]
+    unchecked = [] if "REDIRECT_URI" in wrongly_set else [_unchecked(settings)]
+    told = [*findings, *(each for each in asked if each.level != "right"), *sound, *unchecked]
     return [
         each if each.source or each in asked_right else replace(each, source=settings.source(str(each.setting)))
         for each in told
     ]
 
 
-def _leave_unchecked(settings: Settings, blamed: set[str]) -> Iterator[Finding]:
+def _unchecked(settings: Settings) -> Finding:
     """What only the person who registers the app can compare."""
-    if split_url(settings["REDIRECT_URI"]).hostname and split_url(settings["REDIRECT_URI"]).path:
-        match = (
-            _("Not checked: must match what is registered at the provider, character for character")
-            if settings["OIDC_AUTHORITY"]
-            else _("Not checked: must match Authentication › Web character for character")
-        )
-        yield Finding("REDIRECT_URI", "unchecked", _shape(settings, "REDIRECT_URI"), match)
+    match = (
+        _("Not checked: must match what is registered at the provider, character for character")
+        if settings["OIDC_AUTHORITY"]
+        else _("Not checked: must match Authentication › Web character for character")
+    )
+    return Finding("REDIRECT_URI", "unchecked", _shape(settings, "REDIRECT_URI"), match)
 
 
 def _shape(settings: Settings, name: str) -> str | _:
@@ -196,10 +195,8 @@ def _ask_endpoint(app: Flask, http: BoundedSession) -> Finding:
         return odd(name, found, _("Set it to the address of the API that the token is for."))
     try:
         status = http.fetch("GET", url).status_code  # without a token, which an API asks for by 401 (RFC 6750, 3)
-    except requests.exceptions.ProxyError:
-        return _refusing_proxy(app.config["SETTINGS"])
     except (requests.RequestException, Busy) as error:
-        return wrong(name, _("cannot be reached: %(error)s", error=type(error).__name__), _NETWORK)
+        return _unanswered(app.config["SETTINGS"], name, error)
     if status in (401, 403):
         return Finding(name, "right", _("answers, and asks for a token (%(status)s)", status=status))
     if status in (404, 410):
@@ -215,20 +212,24 @@ def _ask_endpoint(app: Flask, http: BoundedSession) -> Finding:
     return odd(name, found, _("Try again later, or compare it with the documentation of the API."))
 
 
-def _refusing_proxy(settings: Settings) -> Finding:
-    given = (name for proxy in ("HTTPS_PROXY", "ALL_PROXY") for name in (proxy.lower(), proxy))
-    name = next((name for name in given if settings.environ.get(name)), "HTTPS_PROXY")
-    found = _("names a proxy that cannot be reached, or refuses")
-    return wrong(name, found, _("Correct it, or name the hosts that need no proxy in NO_PROXY."))
+def _unanswered(settings: Settings, name: str, error: Exception) -> Finding:
+    """Why there is no answer from the address in a setting, in our words: the library's are English."""
+    if isinstance(error, requests.exceptions.ProxyError):
+        given = (each for proxy in ("HTTPS_PROXY", "ALL_PROXY") for each in (proxy.lower(), proxy))
+        proxy = next((each for each in given if settings.environ.get(each)), "HTTPS_PROXY")
+        found = _("names a proxy that cannot be reached, or refuses")
+        return wrong(proxy, found, _("Correct it, or name the hosts that need no proxy in NO_PROXY."))
+    if isinstance(error, requests.exceptions.SSLError):
+        mend = _("Set REQUESTS_CA_BUNDLE to the certificates of your organization (PEM).")
+        return wrong(name, _("has a certificate that is not trusted here"), mend)
+    if isinstance(error, requests.Timeout):
+        return wrong(name, _("cannot be reached: there is no answer in time"), _NETWORK)
+    return wrong(name, _("cannot be reached: nothing answers there"), _NETWORK)
 
 
 def _unreachable(app: Flask, auth: Auth, name: str, error: TenantUnavailable) -> Finding:
-    kind = type(error.__cause__).__name__
-    if kind == "ProxyError":
-        return _refusing_proxy(app.config["SETTINGS"])
-    if kind == "SSLError":
-        mend = _("Set REQUESTS_CA_BUNDLE to the certificates of your organization (PEM).")
-        return wrong(name, _("has a certificate that is not trusted here"), mend)
+    if isinstance(error.__cause__, (requests.RequestException, Busy)):
+        return _unanswered(app.config["SETTINGS"], name, error.__cause__)
     if "discovery answered 4" in str(error):
         if name == "AUTHORITY" and _is_a_tenant(app, auth):
             mend = _(
@@ -239,10 +240,6 @@ def _unreachable(app: Flask, auth: Auth, name: str, error: TenantUnavailable) ->
             "Copy the Directory (tenant) ID from the Overview of the app registration. Is CLIENT_ID the other one?"
         )
         return wrong(name, _("is no tenant that exists there"), mend)
-    if error.timeout:
-        return wrong(name, _("cannot be reached: there is no answer in time"), _NETWORK)
-    if isinstance(error.__cause__, requests.RequestException):
-        return wrong(name, _("cannot be reached: nothing answers there"), _NETWORK)
     found = _("does not answer as an authority does (%(error)s)", error=error)
     return wrong(name, found, _("Compare the address with what your provider publishes, or try again later."))
 
