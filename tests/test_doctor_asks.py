@@ -1,19 +1,23 @@
 """`flask doctor` as a command: what it asks the tenant, the API and Redis; its languages, its JSON, and what it never shows."""
 
 import json
+import re
 import subprocess
+import sys
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pytest
-from conftest import free_port
+from conftest import ROOT, bare_environment, free_port
 from test_deploy import as_pem, make_certificate
 from test_doctor import run_doctor  # noqa: F401  a fixture
 from test_sessions import redis_server  # noqa: F401  a fixture
 from test_settings import copy  # noqa: F401  a fixture
-from visitor import Visitor
+from visitor import Page, Visitor
 
 from flask_entra import commands
 from flask_entra.doctor import report
+from flask_entra.doctor.findings import Finding
+from flask_entra.environment import Source
 from sandbox.faults import Answer
 
 KEY = "k7Q-long-enough-and-random-0123456789"
@@ -136,6 +140,34 @@ def test_it_says_where_each_value_came_from(run_doctor, copy, box):  # noqa: F81
     assert "✓ CLIENT_SECRET is set (40 characters) (environment)." in printed
     assert "✓ THREADS = 64 (default)." in printed
     assert "! SCOPE has another value in the environment than in .env line 4" in printed
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_the_app_starts_with_a_dotenv_in_any_encoding(copy, encoding):  # noqa: F811
+    (copy / ".env").write_bytes("CLIENT_ID=my-app\nCLIENT_SECRET=été\n".encode(encoding))
+    start = "import app; print(app.app.test_client().get('/').text)"
+    environ = {name: value for name, value in bare_environment().items() if name != "FLASK_SKIP_DOTENV"}
+    done = subprocess.run(
+        [sys.executable, "-c", start], cwd=copy, env=environ, capture_output=True, text=True, encoding="utf-8"
+    )
+    assert done.returncode == 0, done.stderr
+    text = Page(done.stdout).text
+    assert "AUTHORITY is missing" in text
+    assert "CLIENT_ID is missing" not in text
+    assert "UTF-8" in text
+
+
+def test_the_document_has_the_fields_of_json():
+    for name in ("doctor.md", "doctor.fr.md"):
+        text = (ROOT / "docs" / name).read_text()
+        (example,) = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
+        source = Source("file", Path("/srv/app/.env"), 3)
+        found = Finding("CLIENT_ID", "wrong", "is not a GUID", "Copy it.", source)
+        written, printed = json.loads(example), json.loads(report.as_json([found]))
+        assert written["findings"][0]["source"] == printed["findings"][0]["source"]
+        assert (written["version"], written["ok"]) == (printed["version"], printed["ok"])
+        assert [*written, *written["findings"][0]] == [*printed, *printed["findings"][0]]
+        assert all(f"`{level}`" in text for level in report.SIGNS)
 
 
 @pytest.mark.parametrize(
@@ -278,6 +310,6 @@ def test_a_command_is_written_for_its_platform_and_folder():
 
 
 def test_the_sample_shows_the_doctor_for_both_platforms():
-    sample = (Path(__file__).parent.parent / ".env.sample").read_text()
+    sample = (ROOT / ".env.sample").read_text()
     assert ".venv/bin/flask doctor" in sample
     assert r".venv\Scripts\flask doctor" in sample

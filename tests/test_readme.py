@@ -19,7 +19,14 @@ import app_config
 from flask_entra.certificates import read_certificate
 
 READMES = [ROOT / "README.md", ROOT / "README.fr.md"]
-DOCUMENTS = [*READMES, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", ROOT / "CHANGELOG.md"]
+DOCUMENTS = [
+    *READMES,
+    ROOT / "docs" / "doctor.md",
+    ROOT / "docs" / "doctor.fr.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "SECURITY.md",
+    ROOT / "CHANGELOG.md",
+]
 COMMANDS = dict(re.findall(r"<!-- command: (\w+) -->\n```sh\n(.*?)```", READMES[0].read_text(), re.DOTALL))
 posix = pytest.mark.skipif(sys.platform == "win32", reason="these are the commands for macOS and Linux")
 
@@ -88,7 +95,7 @@ def test_no_link_is_dead(document):
         if link.startswith("#"):
             assert link[1:] in anchors, link
         elif not link.startswith("http"):
-            assert (ROOT / link).exists(), link
+            assert (document.parent / link).exists(), link
 
 
 def test_both_languages_have_the_same_commands_and_every_command_has_a_test():
