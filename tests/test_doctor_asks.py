@@ -258,7 +258,7 @@ SECRETS = {
     "SECRET_KEY": "Zq3key",
     "SECRET_KEY_FALLBACKS": "Zq4former Zq5former",
     "REDIS_URL": "redis://Zq6user:Zq7word@localhost:1/0",
-    "ENDPOINT": "https://Zq8user:Zq9word@localhost:1/me",
+    "ENDPOINT": "https://Zq8user:Zq9word@localhost:1/me?key=ZqLkey",
     "OIDC_AUTHORITY": "https://ZqAuser:ZqBword@localhost:1/realm",
     "HTTPS_PROXY": "http://ZqCuser:ZqDword@localhost:1",
     "HTTP_PROXY": "ZqEuser:ZqFword@localhost:1",
@@ -272,7 +272,7 @@ def test_no_part_of_a_secret_is_shown(run_doctor, serve, copy, wrong):  # noqa: 
         secrets |= {"CLIENT_ID": "<your id>", "REDIS_URL": "localhost:1,password=ZqGword,ssl=True"}
     else:
         secrets |= {"SECRET_KEY": "Zq3key-long-enough-and-random-01234", "AUTHORITY": None, "HTTP_PROXY": None}
-    (copy / ".env").write_text("CLIENT_SECRET=ZqHother\nSECRET_KEY=ZqIother${ZqJ}\n")
+    (copy / ".env").write_text("CLIENT_SECRET=ZqHother\nSECRET_KEY=ZqIother${ZqJ}\nCLIENT_SECRET:ZqMabc=\n")
     for options in ((), ("--json",)):
         printed = run_doctor(*options, cwd=copy, **secrets, FLASK_SKIP_DOTENV="")[1]
         assert "CLIENT_SECRET" in printed

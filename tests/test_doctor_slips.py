@@ -79,11 +79,11 @@ VALUES = [
     ("CLIENT_ID", f"api://{CLIENT}", "wrong", "Application ID URI", "Remove api://"),
     ("CLIENT_ID", CLIENT[:-1], "wrong", "is not a GUID", "Overview"),
     ("CLIENT_ID", CLIENT.replace("-", ""), "wrong", "is not a GUID", "Overview"),
-    ("CLIENT_SECRET", "abc8Q~some SecretValue", "wrong", "space", "Remove"),
+    ("CLIENT_SECRET", "abc8Q~some SecretValue", "odd", "space", "Remove"),
     ("CLIENT_SECRET", "abc******************", "wrong", "asterisks", "Value"),
     ("CLIENT_SECRET", CLIENT, "wrong", "the same as CLIENT_ID", "Value"),
     ("CLIENT_SECRET", "A" * 10 + "0" * 30, "odd", "thumbprint", "Value"),
-    ("CLIENT_SECRET", "abc8Q~", "wrong", "shorter", "Value"),
+    ("CLIENT_SECRET", "abc8Q~", "odd", "shorter", "Value"),
     # The authority
     ("AUTHORITY", "https://portal.azure.com/#view/Microsoft_AAD_RegisteredApps", "wrong", "a page of the portal", HOST),
     ("AUTHORITY", f"https://entra.microsoft.com/{TENANT}", "wrong", "a page of the portal", HOST),
@@ -227,6 +227,13 @@ FILES = {
     "a line that is none": (TEXT.encode() + b"this is 'no setting\n", ".env", "wrong", "line 5", "NAME=value"),
     "a line like YAML": (TEXT.encode() + b"THREADS: 5\n", ".env", "wrong", "line 5", "NAME=value"),
     "a quote that is not closed": (TEXT.encode() + b'\n\nSCOPE="User.Read\n', ".env", "wrong", "line 7", "NAME=value"),
+    "a colon, and an equals sign of the value": (
+        TEXT.encode() + b"SECRET_KEY:c2VjcmV0=\n",
+        ".env",
+        "wrong",
+        "line 5",
+        "NAME=value",
+    ),
     "no equals sign": (TEXT.encode() + b"THREADS\n", ".env", "wrong", "line 5", "NAME=value"),
     "a duplicate": (f"THREADS=5\n{TEXT}THREADS=6\n".encode(), "THREADS", "odd", "2 times", "line 6"),
     "lower case": (TEXT.encode() + b"threads=5\n", "threads", "odd", "capitals", "THREADS"),
@@ -295,6 +302,33 @@ def test_what_other_editors_and_shells_write_is_no_slip(tmp_path):
     ):
         (tmp_path / ".env").write_bytes(data)
         assert examined(SOUND if not data else {}, Dotenv.read(tmp_path / ".env")) == []
+
+
+def test_what_is_right_is_no_slip(tmp_path):
+    for given in (
+        {"CLIENT_SECRET": "Ab$(9}{x]%YY%*[=.?@:-_+/<q1"},  # Entra's of before 2021
+        {"SCOPE": "User.Read Mail.Send Calendars.Read offline_access"},
+        {"SCOPE": f"{GRAPH}/User.Read Mail.Read openid"},
+        {"SCOPE": f"{GRAPH}/.default"},
+        {"SCOPE": "api://x/read api://x/write", "ENDPOINT": "https://api.example/v1/me"},
+        {"AUTHORITY": "", "OIDC_AUTHORITY": "https://id.example/realm", "SCOPE": ""},
+        {
+            "AUTHORITY": "",
+            "OIDC_AUTHORITY": "https://id.example/",
+            "SCOPE": "openid https://a.example/x https://b.example/y",
+        },
+        {"AUTHORITY": f"{HOST}/contoso.onmicrosoft.com"},
+        {"AUTHORITY": "https://contoso.b2clogin.com/contoso.onmicrosoft.com/B2C_1_in", "SCOPE": f"{GRAPH}/User.Read"},
+        {"AUTHORITY": "https://contoso.ciamlogin.com/contoso.onmicrosoft.com"},
+        {"AUTHORITY": f"{HOST}/organizations", "ALLOWED_TENANTS": TENANT.upper()},
+        {"ALLOWED_TENANTS": f"{TENANT}, {CLIENT.replace('d', 'e')}"},
+        {"REDIRECT_URI": "https://bücher.example/auth/callback"},
+        {"REDIS_URL": "rediss://default:p%2Fw@redis.example:6380/2", "SECRET_KEY": "k7Q-long-enough-and-random-01234"},
+        {"REDIS_URL": "unix:///run/redis.sock?db=1", "SECRET_KEY": "k7Q-long-enough-and-random-01234"},
+        {"HTTPS_PROXY": "http://me:pw@proxy.example:8080", "NO_PROXY": "localhost,.example"},
+        {"SECRET_KEY": "“any” text ${of} 32 or more characters <at> {all}"},
+    ):
+        assert examined(SOUND | given, Dotenv(tmp_path / ".env")) == [], given
 
 
 def test_a_value_lost_by_the_encoding_is_read(tmp_path):

@@ -59,7 +59,7 @@ def check_credential(settings: Settings) -> Iterator[Finding]:
     elif re.fullmatch(r"[0-9A-Fa-f]{40}|[0-9A-F]{64}", secret):
         yield odd("CLIENT_SECRET", _("looks like the thumbprint of a certificate"), _COPY_THE_VALUE)
     elif secret and _is_microsoft(split_url(settings["AUTHORITY"]).hostname) and len(secret) < 16:
-        yield wrong("CLIENT_SECRET", _("is shorter than any secret that Entra makes"), _COPY_THE_VALUE)
+        yield odd("CLIENT_SECRET", _("is shorter than any secret that Entra makes"), _COPY_THE_VALUE)
     key = settings["SECRET_KEY"]
     if key and len(key) < 16:
         yield wrong("SECRET_KEY", _("is short enough to be guessed"), _("Use 32 or more random characters."))

@@ -31,6 +31,8 @@ _ELSEWHERE_CALLED = {
     "GRAPH_ENDPOINT": "ENDPOINT",
     "FLASK_SECRET_KEY": "SECRET_KEY",
 }
+# A name that may be shown. Any other may have a part of a secret in it: `CLIENT_SECRET:abc=`.
+_NAME = re.compile(r"(\W?env:)?[A-Za-z][A-Za-z0-9]*([_-][A-Za-z0-9]+)*", re.IGNORECASE)
 _ENCODINGS = {"utf-16": "UTF-16", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16", "utf-32": "UTF-32"}
 
 
@@ -47,7 +49,7 @@ def check_file(settings: Settings) -> Iterator[Finding]:
         yield odd(name, _("is not UTF-8, so letters with accents may have been read wrong"), save)
     mend = _("Write each setting on a line of its own as NAME=value.")
     for line in dotenv.lines:
-        if line.name is None:
+        if line.name is None or (not _NAME.fullmatch(line.name) and _begins_as_a_setting(line.name, settings)):
             yield wrong(name, _("line %(line)s cannot be understood", line=line.number), mend)
         elif line.value is None and _meant(line.name, settings):
             yield wrong(name, _("line %(line)s has no equals sign", line=line.number), mend)
@@ -117,6 +119,10 @@ def check_reading(settings: Settings) -> Iterator[Finding]:
             )
 
 
+def _begins_as_a_setting(name: str, settings: Settings) -> bool:
+    return any(name.upper().lstrip("'\"\ufeff").startswith(each) for each in settings)
+
+
 def _near(name: str, settings: Settings) -> Line | None:
     """A line that is nearly the one that is missing."""
     return next(
@@ -131,6 +137,8 @@ def _near(name: str, settings: Settings) -> Line | None:
 
 def _meant(written: str, settings: Settings) -> str | None:
     """The setting that a name stands for, if it is one that somebody may have misspelled."""
+    if not _NAME.fullmatch(written):
+        return None
     name = re.sub(r"^\W*(ENV|EXPORT|SET)\W+", "", written.upper()).replace("-", "_").strip("\ufeff\u200b:\"' ")
     if name in settings:
         return name

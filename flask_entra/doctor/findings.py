@@ -98,7 +98,7 @@ SECRET_KEY_MEND = _("Set it to 32 or more random characters, the same on every m
 AUTHORITIES = ("AUTHORITY", "OIDC_AUTHORITY", "B2C_TENANT_NAME")
 CREDENTIALS = ("CLIENT_SECRET", "CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE")
 PLACEHOLDER = re.compile(
-    r"<[^>]*>|\{[a-z][\w -]*\}|\b(enter|your|paste|insert)[ _-]|_here\b|tenant_guid|tenant_id|client_id|client_secret"
+    r"<[^>]*>|\b(enter|your|paste|insert)[ _-]|_here\b|tenant_guid|tenant_id|client_id|client_secret"
     r"|change_?me|^x+$|^[.…]+$|^\W*(todo|tbd)\W*$|0{8}-(0{4}-){3}0{12}",
     re.IGNORECASE,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -50,8 +51,8 @@ def examine(app: Flask, auth: Auth, port: int) -> list[Finding]:
     """All that can be told, the authority and the session store having been asked.
 
     :param port: where the app is, or will be, served.
-    :return: first what is wrong or odd with the settings as they are written, then what is right, then what was asked;
-        the authority and the API are asked only when nothing is wrong so far.
+    :return: first what is wrong or odd, then what is right, then what cannot be asked. The authority and the API are asked
+        only when nothing is wrong with the settings as they are written. No setting is right that another finding doubts.
     """
     settings: Settings = app.config["SETTINGS"]
     findings = [*check_settings(settings, taken_paths(app)), *_check_git(settings), *_check_port(settings, port)]
@@ -89,12 +90,12 @@ def _shape(settings: Settings, name: str) -> str | _:
     value, kind = settings[name], settings.table[name].kind
     if kind == "secret":
         return _("is set (%(count)s characters)", count=len(value))
-    if kind == "url":  # it may hold a password
-        parts = split_url(value)
-        if not (parts.username or parts.password):
-            return f"= {value}"
-        return f"= {parts.scheme}://…@{parts.hostname or parts.path}"
-    return f"= {value}"
+    return f"= {_without_secrets(value) if kind == 'url' else value}"
+
+
+def _without_secrets(text: str) -> str:
+    """A text without the passwords and the queries of the URLs in it."""
+    return re.sub(r"\?\S*", "?…", re.sub(r"//\S*@", "//…@", text))
 
 
 def _check_port(settings: Settings, port: int) -> Iterator[Finding]:
@@ -240,7 +241,7 @@ def _unreachable(app: Flask, auth: Auth, name: str, error: TenantUnavailable) ->
             "Copy the Directory (tenant) ID from the Overview of the app registration. Is CLIENT_ID the other one?"
         )
         return wrong(name, _("is no tenant that exists there"), mend)
-    found = _("does not answer as an authority does (%(error)s)", error=error)
+    found = _("does not answer as an authority does (%(error)s)", error=_without_secrets(str(error)))
     return wrong(name, found, _("Compare the address with what your provider publishes, or try again later."))
 
 

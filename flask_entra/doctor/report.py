@@ -67,7 +67,7 @@ def as_json(findings: Sequence[Finding]) -> str:
         "ok": not any(finding.level == "wrong" for finding in findings),
         "findings": [
             {
-                "setting": str(finding.setting),
+                "setting": finding.setting if isinstance(finding.setting, str) else "clock",
                 "level": finding.level,
                 "found": str(finding.found),
                 "mend": str(finding.mend),

@@ -59,16 +59,15 @@ def check_scope(settings: Settings) -> Iterator[Finding]:
     names = settings["SCOPE"].split()
     asked = [name for name in names if name not in _OPENID]
     calls_graph = split_url(settings["ENDPOINT"]).hostname in GRAPH_CLOUDS
-    other_provider = bool(settings["OIDC_AUTHORITY"]) and "ENDPOINT" not in settings.environ
     resources = {_resource(name) for name in asked}
     spaces = _("Separate the permissions by spaces.")
+    if settings["OIDC_AUTHORITY"]:  # another provider's scopes are of its own kind, and it may have no API to call
+        return
     if re.search(r"[,;|]", settings["SCOPE"]):
         yield wrong("SCOPE", _("has commas or semicolons between the permissions"), spaces)
     elif re.search(r"[\[\]()]", settings["SCOPE"]):
         yield wrong("SCOPE", _("has brackets in it"), spaces)
     elif not asked:
-        if other_provider:  # it may have no API to call
-            return
         found = _("asks for no permission of an API") if names else _("is empty")
         yield odd("SCOPE", found, _("Remove it to ask for User.Read, which Call Graph needs."))
     elif len(asked) > 1 and any(name.endswith("/.default") or name == ".default" for name in asked):

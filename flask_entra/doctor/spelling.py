@@ -43,7 +43,8 @@ def _stands_for_another(settings: Settings, name: str, value: str) -> Finding | 
         return None
     if value.startswith(f"{name}="):
         return wrong(name, _("has its own name in its value"), _("Write NAME=value once."))
-    if _UNRESOLVED.search(value):
+    looked_for = _UNRESOLVED.fullmatch if name == "CLIENT_SECRET" else _UNRESOLVED.search
+    if looked_for(value):
         return wrong(
             name, _("holds the name of a variable that nothing has replaced"), _("Write the value itself, or set it.")
         )
@@ -53,8 +54,9 @@ def _stands_for_another(settings: Settings, name: str, value: str) -> Finding | 
         return wrong(name, _("has { and } around its value"), _("Remove them."))
     if what and PLACEHOLDER.search(value):
         return wrong(name, _("still holds a placeholder"), _("Set it to %(what)s.", what=what))
-    if not what and re.search(r"<[^<>]+>|\{[^{}]+\}", value):
-        return wrong(name, _("still holds a placeholder"), _("Put the real value in its place."))
+    if name != "CLIENT_SECRET" and re.search(r"<[^<>]+>|\{[^{}]+\}", value):
+        mend = _("Set it to %(what)s.", what=what) if what else _("Put the real value in its place.")
+        return wrong(name, _("still holds a placeholder"), mend)
     return None
 
 
@@ -79,7 +81,9 @@ def _spelled(settings: Settings, name: str, value: str) -> Finding | None:
     several = re.search(r"[\s,;]+\S+://", value)  # the check of the addresses has words for them
     if _is_one_word(settings, name) and not several:
         if re.search(r"\s", value):
-            return wrong(name, _("has a space in its value"), _("Remove the space."))
+            return Finding(
+                name, "odd" if is_client_secret else "wrong", _("has a space in its value"), _("Remove the space.")
+            )
         if kind in ("id", "url") and value[-1] in ",;":
             return wrong(name, _("ends with a comma or a semicolon"), _("Remove it."))
     return None
