@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import codecs
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from dotenv import dotenv_values
+from dotenv.main import resolve_variables
 from dotenv.parser import Binding, parse_stream
 
 # The longer marks first: that of UTF-32 begins with that of UTF-16.
@@ -22,18 +23,23 @@ _MARKS = {
 }
 
 
+_FIRST_WORD = re.compile(r"\W*(?:export\s+|set\s+|\$env:)?(\w*).*", re.IGNORECASE | re.DOTALL)
+
+
 @dataclass(frozen=True)
 class Line:
     """One setting of a `.env` file, or a line that is none.
 
     :ivar number: where it begins; the first line is 1.
-    :ivar name: None for a line that cannot be understood.
+    :ivar name: what stands before the equals sign; for a line that cannot be understood, the word that it begins with.
     :ivar value: as it is written; None when there is no equals sign.
+    :ivar broken: whether the line cannot be understood.
     """
 
     number: int
-    name: str | None
+    name: str
     value: str | None
+    broken: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,10 +73,11 @@ class Dotenv:
             return cls(path, error=error)
         encoding = _encoding(data)
         text = data.decode(encoding, "replace")
-        found = dotenv_values(stream=io.StringIO(text)).items()
+        lines = list(_lines(text))
+        found = resolve_variables([(line.name, line.value) for line in lines if not line.broken], override=True).items()
         # No variable of the environment can hold a null character, or have an empty name.
         values = {name: value.replace("\0", "") for name, value in found if name.strip("=\0") and value is not None}
-        return cls(path, list(_lines(text)), values, encoding)
+        return cls(path, lines, values, encoding)
 
     def last(self, name: str) -> Line | None:
         """The line that counts for a name: the last of those that have a value."""
@@ -109,7 +116,9 @@ def _encoding(data: bytes) -> str:
 
 def _lines(text: str) -> Iterator[Line]:
     for binding in parse_stream(io.StringIO(text)):
-        if binding.key is not None or binding.error:
+        if binding.error:
+            yield Line(_number(binding), _FIRST_WORD.sub(r"\1", binding.original.string), None, broken=True)
+        elif binding.key is not None:
             yield Line(_number(binding), binding.key, binding.value)
 
 

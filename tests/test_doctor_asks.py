@@ -139,7 +139,8 @@ def test_it_says_where_each_value_came_from(run_doctor, copy, box):  # noqa: F81
     assert f"✓ CLIENT_ID = {box.client_id} (.env line 3)." in printed
     assert "✓ CLIENT_SECRET is set (40 characters) (environment)." in printed
     assert "✓ THREADS = 64 (default)." in printed
-    assert "! SCOPE has another value in the environment than in .env line 4" in printed
+    assert "! SCOPE has another value in the environment than in .env, " in printed
+    assert "(environment, instead of .env line 4)." in printed
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])

@@ -225,8 +225,15 @@ FILES = {
     "UTF-16 without a mark, the other order": (TEXT.encode("utf-16-be"), ".env", "odd", "UTF-16", "UTF-8"),
     "Latin-1": (TEXT.encode("latin-1"), ".env", "odd", "not UTF-8", "UTF-8"),
     "a line that is none": (TEXT.encode() + b"this is 'no setting\n", ".env", "wrong", "line 5", "NAME=value"),
-    "a line like YAML": (TEXT.encode() + b"THREADS: 5\n", ".env", "wrong", "line 5", "NAME=value"),
-    "a quote that is not closed": (TEXT.encode() + b'\n\nSCOPE="User.Read\n', ".env", "wrong", "line 7", "NAME=value"),
+    "a line like YAML": (TEXT.encode() + b"THREADS: 5\n", "THREADS", "wrong", "line 5", "NAME=value"),
+    "all like YAML": (
+        f"CLIENT_ID: {CLIENT}\n{TEXT.partition(chr(10))[2]}".encode(),
+        "CLIENT_ID",
+        "wrong",
+        "line 1",
+        "NAME=value",
+    ),
+    "a quote that is not closed": (TEXT.encode() + b'\n\nSCOPE="User.Read\n', "SCOPE", "wrong", "line 7", "NAME=value"),
     "a colon, and an equals sign of the value": (
         TEXT.encode() + b"SECRET_KEY:c2VjcmV0=\n",
         ".env",
@@ -234,7 +241,7 @@ FILES = {
         "line 5",
         "NAME=value",
     ),
-    "no equals sign": (TEXT.encode() + b"THREADS\n", ".env", "wrong", "line 5", "NAME=value"),
+    "no equals sign": (TEXT.encode() + b"THREADS\n", "THREADS", "wrong", "line 5", "NAME=value"),
     "a duplicate": (f"THREADS=5\n{TEXT}THREADS=6\n".encode(), "THREADS", "odd", "2 times", "line 6"),
     "lower case": (TEXT.encode() + b"threads=5\n", "threads", "odd", "capitals", "THREADS"),
     "a misspelled name": (
@@ -250,14 +257,14 @@ FILES = {
         "CLIENT_ID",
         "wrong",
         "line 1 of .env says client_id",
-        "Application (client) ID",
+        "Write CLIENT_ID=",
     ),
     "misspelled, and missing": (
         TEXT.replace("CLIENT_SECRET", "CLIENT_SECRT").encode(),
         "CLIENT_SECRET",
         "wrong",
         "line 2 of .env says CLIENT_SECRT",
-        "client secret",
+        "Write CLIENT_SECRET=",
     ),
     "another sample's name": (
         f"TENANT_ID={TENANT}\n".encode() + "\n".join(LINES[:2]).encode(),
@@ -271,7 +278,7 @@ FILES = {
         "CLIENT_ID",
         "wrong",
         "line 1 of .env says $env:CLIENT_ID",
-        "Application (client) ID",
+        "Write CLIENT_ID=",
     ),
     "a secret with ${…} in it": (
         TEXT.replace(SECRET, "abc8Q~some${Secret}ValueOfForty").encode(),
@@ -356,7 +363,7 @@ def test_a_variable_left_over_in_the_shell_is_named_with_both_places(tmp_path, m
     dotenv = Dotenv.read(tmp_path / ".env")
     other = {"CLIENT_SECRET": "another-secret-of-some-length"}
     found = examined(other, dotenv)
-    only(found, "CLIENT_SECRET", "odd", "in the environment than in .env line 2", "Unset")
+    only(found, "CLIENT_SECRET", "odd", "in the environment than in .env", "Unset")
     assert found[0].place == "environment, instead of .env line 2"
     assert not any(secret in told(found[0]) for secret in (SECRET, *other.values()))
     only(examined({"CLIENT_ID": "<your id>"}, dotenv), "CLIENT_ID", "wrong", "placeholder", "Application")

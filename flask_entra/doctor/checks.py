@@ -15,23 +15,23 @@ from flask_entra.urls import split_url
 def check_settings(settings: Settings, taken: frozenset[str] = frozenset()) -> list[Finding]:
     """What can be told of the settings without asking anybody.
 
-    A setting that is wrong has one finding: whatever else would be said of it is said of a wrong value.
+    A setting has one finding, the first that is wrong or else the first that is odd: what else would be said of it is said of
+    a value that has to change anyway.
 
     :param settings: as they were written.
     :param taken: the paths of the app's own pages, which the redirect URI must not have.
     """
-    findings: list[Finding] = []
-    blamed: set[str] = set()
-    for check in _CHECKS:
-        for finding in check(settings):
-            names = finding.names()
-            if not names or names - blamed:
-                findings.append(replace(finding, source=settings.source(str(finding.setting))))
-            if finding.level == "wrong":
-                blamed |= names
-    if split_url(settings["REDIRECT_URI"]).path in taken - {"", "/"} and "REDIRECT_URI" not in blamed:
-        findings.append(replace(addresses.no_path_of_its_own(), source=settings.source("REDIRECT_URI")))
-    return findings
+    findings = [finding for check in _CHECKS for finding in check(settings)]
+    if split_url(settings["REDIRECT_URI"]).path in taken - {"", "/"}:
+        findings.append(addresses.no_path_of_its_own())
+    findings.sort(key=lambda finding: finding.level != "wrong")  # those that are wrong first
+    told, blamed = [], set[str]()
+    for finding in findings:
+        names = finding.names()
+        if not names or names - blamed:
+            told.append(replace(finding, source=settings.source(str(finding.setting))))
+        blamed |= names
+    return told
 
 
 def _check_alternatives(settings: Settings) -> Iterator[Finding]:
@@ -54,6 +54,7 @@ def _check_rest(settings: Settings) -> Iterator[Finding]:
 _CHECKS = (
     dotenv_file.check_file,
     dotenv_file.check_required,
+    dotenv_file.check_reading,
     spelling.check_spelling,
     addresses.check_any_address,
     credentials.check_client_id,
@@ -71,5 +72,4 @@ _CHECKS = (
     _check_alternatives,
     _check_rest,
     dotenv_file.check_names,
-    dotenv_file.check_reading,
 )

@@ -134,7 +134,7 @@ def check_certificate(settings: Settings) -> Iterator[Finding]:
             reason, mend = _FILES[error.trouble]
             yield wrong(name, _("cannot be used: %(reason)s", reason=reason), mend)
         else:
-            found = _("cannot be used: %(reason)s", reason=unreadable(error.__cause__))  # type: ignore[arg-type]
+            found = _("cannot be used: %(reason)s", reason=unreadable(error.__cause__))
             yield wrong(name, found, _("Check the path, and that the app may read the file."))
         return
     now, begin, end = datetime.now(timezone.utc), certificate.not_valid_before_utc, certificate.not_valid_after_utc

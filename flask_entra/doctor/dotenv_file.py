@@ -49,10 +49,13 @@ def check_file(settings: Settings) -> Iterator[Finding]:
         yield odd(name, _("is not UTF-8, so letters with accents may have been read wrong"), save)
     mend = _("Write each setting on a line of its own as NAME=value.")
     for line in dotenv.lines:
-        if line.name is None or (not _NAME.fullmatch(line.name) and _begins_as_a_setting(line.name, settings)):
-            yield wrong(name, _("line %(line)s cannot be understood", line=line.number), mend)
-        elif line.value is None and _meant(line.name, settings):
-            yield wrong(name, _("line %(line)s has no equals sign", line=line.number), mend)
+        unclear = not _NAME.fullmatch(line.name) and any(line.name.upper().startswith(each) for each in settings)
+        if line.broken or unclear:
+            # The setting that the line was to be is not missing besides.
+            subject = line.name if line.name in settings and not settings.environ.get(line.name) else name
+            yield wrong(subject, _("cannot be read: line %(line)s cannot be understood", line=line.number), mend)
+        elif line.value is None and (meant := _meant(line.name, settings)):
+            yield wrong(meant, _("cannot be read: line %(line)s has no equals sign", line=line.number), mend)
 
 
 def check_required(settings: Settings) -> Iterator[Finding]:
@@ -71,6 +74,8 @@ def check_required(settings: Settings) -> Iterator[Finding]:
         near = _near(name, settings)
         found = _("is missing")
         mend = _("Set it to %(what)s.", what=REQUIRED[name])
+        if near and near.name not in _ELSEWHERE_CALLED:
+            mend = _("Write %(meant)s.", meant=f"{name}=…")
         if near:
             found = _("is missing: line %(line)s of .env says %(name)s", line=near.number, name=near.name)
         yield wrong(name, found, mend)
@@ -80,7 +85,7 @@ def check_names(settings: Settings) -> Iterator[Finding]:
     """Names that are nearly a setting's, and settings that stand in the file more than once."""
     lines: dict[str, list[int]] = {}
     for line in settings.dotenv.lines:
-        if line.name and line.value is not None:
+        if line.value is not None:
             lines.setdefault(line.name, []).append(line.number)
     for name, numbers in lines.items():
         if name in settings and len(numbers) > 1:
@@ -111,16 +116,12 @@ def check_reading(settings: Settings) -> Iterator[Finding]:
     for name in settings:
         source = settings.source(name)
         if source and source.instead_of and source.instead_of.file:
-            place = f"{relative(source.instead_of.file)} line {source.instead_of.line}"
+            found = _("has another value in the environment than in .env, and the environment's counts")
             yield odd(
                 name,
-                _("has another value in the environment than in %(place)s, and the environment's counts", place=place),
+                found,
                 _("Unset the variable in your shell, or start the app again if you have just edited the file."),
             )
-
-
-def _begins_as_a_setting(name: str, settings: Settings) -> bool:
-    return any(name.upper().lstrip("'\"\ufeff").startswith(each) for each in settings)
 
 
 def _near(name: str, settings: Settings) -> Line | None:
@@ -129,7 +130,7 @@ def _near(name: str, settings: Settings) -> Line | None:
         (
             line
             for line in settings.dotenv.lines
-            if line.name not in {None, name} and _meant(str(line.name), settings) == name
+            if line.name != name and not line.broken and _meant(line.name, settings) == name
         ),
         None,
     )

@@ -71,7 +71,7 @@ def _place(source: Source) -> Text:
     return _("environment")
 
 
-def unreadable(error: Exception | None) -> Text:
+def unreadable(error: BaseException | None) -> Text:
     """Why a file cannot be read, to be read after `cannot be used:`.
 
     :param error: the exception; an operating system's own words are in a language of its own choice.

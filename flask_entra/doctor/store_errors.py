@@ -61,6 +61,15 @@ _REDIS = (
 )
 
 
+# What the store of files says of a folder that it refuses.
+_FOLDERS = {
+    "others may write to": _("others may write to the folder"),
+    "belongs to another user": _("the folder belongs to another user"),
+    "is a link": _("the folder for sessions in it is a link"),
+    "was not made by this app": _("the folder for sessions in it was not made by this app"),
+}
+
+
 def explained(error: Exception, redis_url: str) -> tuple[Text, Text]:
     """What keeps the store from being used, to be read after `cannot be used:`, and the mend.
 
@@ -69,8 +78,10 @@ def explained(error: Exception, redis_url: str) -> tuple[Text, Text]:
     """
     cause = error.__cause__
     if not redis_url:
-        reason = unreadable(cause) if isinstance(cause, OSError) else _("it does not belong to this app alone")
-        return reason, _("Check the path, its owner and its permissions.")
+        refused = next((reason for sign, reason in _FOLDERS.items() if sign in str(error)), None)
+        return refused or unreadable(cause if isinstance(cause, OSError) else None), _(
+            "Check the path, its owner and its permissions, or choose another folder."
+        )
     said = f"{error} {cause}".lower()
     if redis_url.startswith("rediss:") and "time" in said:  # a Redis without TLS waits for the rest of a command
         said = "wrong_version_number"
