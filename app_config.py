@@ -19,7 +19,7 @@ from dotenv import find_dotenv
 
 from flask_entra.certificates import read_certificate
 from flask_entra.clouds import qualified_scopes
-from flask_entra.environment import Dotenv
+from flask_entra.environment import Dotenv, is_skipped
 from flask_entra.settings import Setting, Settings, number
 from flask_entra.urls import is_loopback, origin, split_url
 
@@ -90,7 +90,7 @@ def load(environ: Mapping[str, str] | None = None) -> dict[str, object]:
 def _from_this_process() -> Settings:
     """The settings of this process: of its environment, and of `.env`. A variable of the environment wins."""
     dotenv, elsewhere = Dotenv.read(ROOT / ".env"), None
-    if os.environ.get("FLASK_SKIP_DOTENV", "").lower() not in ("", "0", "false", "no"):  # as Flask reads it
+    if is_skipped(os.environ):
         dotenv = replace(dotenv, values={})
     elif "FLASK_RUN_FROM_CLI" in os.environ:  # the command `flask` has read the nearest .env, seen from where it runs
         nearest = Path(find_dotenv(usecwd=True) or dotenv.path)

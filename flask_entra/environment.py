@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -82,6 +82,14 @@ class Dotenv:
     def last(self, name: str) -> Line | None:
         """The line that counts for a name: the last of those that have a value."""
         return next((line for line in reversed(self.lines) if line.name == name and line.value is not None), None)
+
+
+def is_skipped(environ: Mapping[str, str]) -> bool:
+    """Whether no `.env` is to be read, as Flask understands `FLASK_SKIP_DOTENV`.
+
+    :param environ: the environment.
+    """
+    return environ.get("FLASK_SKIP_DOTENV", "").lower() not in ("", "0", "false", "no")
 
 
 @dataclass(frozen=True)

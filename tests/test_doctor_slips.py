@@ -257,14 +257,14 @@ FILES = {
         "CLIENT_ID",
         "wrong",
         "line 1 of .env says client_id",
-        "Write CLIENT_ID=",
+        "Write CLIENT_ID.",
     ),
     "misspelled, and missing": (
         TEXT.replace("CLIENT_SECRET", "CLIENT_SECRT").encode(),
         "CLIENT_SECRET",
         "wrong",
         "line 2 of .env says CLIENT_SECRT",
-        "Write CLIENT_SECRET=",
+        "Write CLIENT_SECRET.",
     ),
     "another sample's name": (
         f"TENANT_ID={TENANT}\n".encode() + "\n".join(LINES[:2]).encode(),
@@ -278,7 +278,7 @@ FILES = {
         "CLIENT_ID",
         "wrong",
         "line 1 of .env says $env:CLIENT_ID",
-        "Write CLIENT_ID=",
+        "Write CLIENT_ID.",
     ),
     "a secret with ${…} in it": (
         TEXT.replace(SECRET, "abc8Q~some${Secret}ValueOfForty").encode(),
@@ -368,6 +368,14 @@ def test_a_variable_left_over_in_the_shell_is_named_with_both_places(tmp_path, m
     assert not any(secret in told(found[0]) for secret in (SECRET, *other.values()))
     only(examined({"CLIENT_ID": "<your id>"}, dotenv), "CLIENT_ID", "wrong", "placeholder", "Application")
     assert examined({"CLIENT_ID": "<your id>"}, dotenv)[0].place == "environment, instead of .env line 1"
+
+
+def test_a_dotenv_that_is_not_to_be_read_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text(TEXT)
+    skipped = Dotenv(tmp_path / ".env")
+    only(examined(SOUND | {"FLASK_SKIP_DOTENV": "1"}, skipped), ".env", "odd", "FLASK_SKIP_DOTENV", "Unset")
+    assert examined(SOUND | {"FLASK_SKIP_DOTENV": "0"}, skipped) == []
 
 
 def test_a_dotenv_of_another_folder_is_named(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from flask_entra.commands import relative
 from flask_entra.doctor.findings import AUTHORITIES, CREDENTIALS, PLACEHOLDER, REQUIRED, Finding, odd, unreadable, wrong
-from flask_entra.environment import Dotenv, Line
+from flask_entra.environment import Dotenv, Line, is_skipped
 from flask_entra.pages.languages import Text as _
 from flask_entra.settings import Settings
 
@@ -75,7 +75,7 @@ def check_required(settings: Settings) -> Iterator[Finding]:
         found = _("is missing")
         mend = _("Set it to %(what)s.", what=REQUIRED[name])
         if near and near.name not in _ELSEWHERE_CALLED:
-            mend = _("Write %(meant)s.", meant=f"{name}=…")
+            mend = _("Write %(meant)s.", meant=name)
         if near:
             found = _("is missing: line %(line)s of .env says %(name)s", line=near.number, name=near.name)
         yield wrong(name, found, mend)
@@ -108,7 +108,7 @@ def check_names(settings: Settings) -> Iterator[Finding]:
 def check_reading(settings: Settings) -> Iterator[Finding]:
     """Whether the file is read at all, and what counts instead of it."""
     own = relative(settings.dotenv.path)
-    if settings.environ.get("FLASK_SKIP_DOTENV") and settings.dotenv.path.exists():
+    if is_skipped(settings.environ) and settings.dotenv.path.exists():
         yield odd(own, _("is there, but FLASK_SKIP_DOTENV keeps it from being read"), _("Unset that."))
     if settings.elsewhere:
         found = _("was read, because it is the nearest to the folder where the command runs; gunicorn does not read it")
