@@ -2,11 +2,15 @@
 
 import json
 import re
+import shutil
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pytest
+import trustme
 from conftest import ROOT, bare_environment, free_port
 from test_deploy import as_pem, make_certificate
 from test_doctor import run_doctor  # noqa: F401  a fixture
@@ -17,7 +21,10 @@ from visitor import Page, Visitor
 from flask_entra import commands
 from flask_entra.doctor import report
 from flask_entra.doctor.findings import Finding
+from flask_entra.doctor.store_errors import explained
 from flask_entra.environment import Source
+from flask_entra.sessions.redis import RedisStore
+from flask_entra.sessions.store import StoreUnavailable
 from sandbox.faults import Answer
 
 KEY = "k7Q-long-enough-and-random-0123456789"
@@ -118,6 +125,53 @@ def test_what_redis_says_is_explained(run_doctor, redis_server, address, says): 
     assert status == 1
     assert [line.split(" (")[0] for line in about("REDIS_URL", printed)] == [f"✗ REDIS_URL cannot be used: {says}"]
     assert "opensesame" not in printed
+
+
+@pytest.fixture
+def redis_with_tls(tmp_path):
+    """A real redis-server that speaks TLS alone, with a certificate for localhost; its port."""
+    if not shutil.which("redis-server"):
+        pytest.skip("redis-server is not installed (Debian: apt-get install redis-server)")
+    authority, port = trustme.CA(), free_port()
+    own = authority.issue_cert("localhost")
+    own.private_key_and_cert_chain_pem.write_to_path(tmp_path / "redis.pem")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    files = {"cert-file": "redis.pem", "key-file": "redis.pem", "ca-cert-file": "ca.pem"}
+    options = [part for name, file in files.items() for part in (f"--tls-{name}", str(tmp_path / file))]
+    command = [
+        "redis-server",
+        "--port",
+        "0",
+        "--tls-port",
+        str(port),
+        *options,
+        "--tls-auth-clients",
+        "no",
+        "--save",
+        "",
+    ]
+    server = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL)
+    for _ in range(200):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.05)
+    yield port
+    server.terminate()
+    server.wait(10)
+
+
+def test_what_the_tls_of_redis_lacks_is_explained(redis_with_tls, tmp_path):
+    for address, says in (
+        ("redis://localhost:{port}/0", "closes the connection"),
+        ("rediss://localhost:{port}/0", "is not trusted"),
+        ("rediss://127.0.0.1:{port}/0?ssl_ca_certs={ca}", "another host name"),
+    ):
+        url = address.format(port=redis_with_tls, ca=tmp_path / "ca.pem")
+        with pytest.raises(StoreUnavailable) as error:
+            RedisStore(url, threads=8).ping()
+        assert says in str(explained(error.value, url)[0])
+    RedisStore(f"rediss://localhost:{redis_with_tls}/0?ssl_ca_certs={tmp_path / 'ca.pem'}", threads=8).ping()
 
 
 def test_what_cannot_be_asked_is_said(run_doctor):  # noqa: F811

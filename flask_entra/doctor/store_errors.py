@@ -30,6 +30,11 @@ _REDIS = (
         _("Allow it to read and write the keys session:* and lock:*."),
     ),
     (
+        ("hostname mismatch", "ip address mismatch"),
+        _("the certificate of Redis is for another host name"),
+        _("Write the name that the certificate has into the address."),
+    ),
+    (
         ("certificate verify failed", "certificate_verify_failed"),
         _("the certificate of Redis is not trusted"),
         _("Add ?ssl_ca_certs= and the path of a PEM file to the address."),
