@@ -288,6 +288,16 @@ def test_no_trace_holds_the_authorization_code(serve, box):
         assert parse_qs(urlsplit(answer).query)[secret][0] not in app.log()
 
 
+@posix
+@pytest.mark.parametrize("path", ["//getAToken", "/getAToken//", "/./getAToken"])
+def test_no_spelling_of_the_redirect_uri_is_a_500(gunicorn, path):
+    app = gunicorn()
+    with socket.create_connection(("127.0.0.1", app.port)) as sock:
+        sock.sendall(f"GET {path}?code=c&state=s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        assert int(sock.recv(65536).split()[1]) < 500
+    assert "Traceback" not in app.log()
+
+
 def test_a_redirect_uri_may_have_letters_of_any_language(serve):
     port = free_port()
     app = serve(REDIRECT_URI=f"http://localhost:{port}/réponse", port=port)

@@ -6,6 +6,7 @@ request, so the answer is taken out of the request before Flask, or what is wrap
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 from urllib.parse import parse_qsl
@@ -16,6 +17,7 @@ from werkzeug.datastructures import MultiDict
 from flask_entra.urls import route_of
 
 _ENVIRON = "flask_entra.answer"
+_SLASHES = re.compile("/+")
 _URLS = ("RAW_URI", "REQUEST_URI")  # where servers put the whole URL
 
 
@@ -25,7 +27,8 @@ def init_app(app: Flask) -> None:
     path = route_of(app.config["REDIRECT_URI"]).encode().decode("latin-1")  # as WSGI spells it (PEP 3333)
 
     def take(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if environ.get("PATH_INFO") == path:
+        # Flask takes several slashes for one.
+        if _SLASHES.sub("/", environ.get("PATH_INFO", "")) == _SLASHES.sub("/", path):
             environ[_ENVIRON] = _Secret(environ.get("QUERY_STRING", ""))
             environ["QUERY_STRING"] = ""
             for name in _URLS:
@@ -38,7 +41,9 @@ def init_app(app: Flask) -> None:
 
 def parameters() -> MultiDict[str, str]:
     """The parameters of the authority's answer to which the present request belongs (RFC 6749, 4.1.2)."""
-    query = cast(_Secret, request.environ[_ENVIRON]).query.encode("latin-1").decode("utf-8", "replace")  # PEP 3333
+    query = (
+        cast(_Secret, request.environ.get(_ENVIRON, _Secret(""))).query.encode("latin-1").decode("utf-8", "replace")
+    )  # PEP 3333
     return MultiDict(parse_qsl(query, keep_blank_values=True, errors="werkzeug.url_quote"))  # as `request.args`
 
 
