@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from msal.authority import WELL_KNOWN_AUTHORITY_HOSTS, WELL_KNOWN_B2C_HOSTS
-
 from flask_entra.urls import is_loopback, origin, split_url
 
 GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -30,6 +28,9 @@ _ALWAYS_ASKED = {"openid", "profile", "offline_access"}
 
 def is_microsoft(host: str | None) -> bool:
     """Whether a host is one where Microsoft signs people in."""
+    # Here, because the settings are read by gunicorn's master too, which has no use for MSAL.
+    from msal.authority import WELL_KNOWN_AUTHORITY_HOSTS, WELL_KNOWN_B2C_HOSTS
+
     return host in WELL_KNOWN_AUTHORITY_HOSTS or bool(
         host and host.endswith(tuple(f".{each}" for each in WELL_KNOWN_B2C_HOSTS))
     )

@@ -4,6 +4,7 @@
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -89,6 +90,11 @@ class Served:
     def session_folder(self):
         """The folder that the store made for the stored sessions."""
         return self.folder / "sessions" / "sealed-sessions"
+
+    def break_store(self):
+        """Make the store of files unusable."""
+        shutil.rmtree(self.session_folder)
+        self.session_folder.write_text("in the way")
 
     @property
     def sessions(self):

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import copy
 import difflib
 import os
 import random
@@ -175,7 +174,8 @@ class Copies:
                 if (ROOT / name).is_file():
                     (self._mine.root / name).parent.mkdir(parents=True, exist_ok=True)
                     shutil.copy2(ROOT / name, self._mine.root / name)
-        return copy.copy(self._mine.root)
+        root: Path = self._mine.root
+        return root
 
 
 def noticed(fault: Fault, root: Path) -> str | None:

@@ -19,13 +19,11 @@ import requests
 from conftest import Served
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.utils import to_base64url_uint
-from programs import free_port, needs
+from programs import free_port, gunicorn_command, needs, posix
 from redis_servers import Redis
 from visitor import Visitor, cookies_of
 
 from sandbox.faults import Answer, Challenge, Delay, Fault, Silence, _send
-
-posix = pytest.mark.skipif(sys.platform == "win32", reason="gunicorn does not run on Windows")
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +32,7 @@ def deployed(shared_box, tmp_path_factory):
     needs("redis-server")
     folder, port = tmp_path_factory.mktemp("deployed"), free_port()
     server = Redis(folder / "redis", "--save", "")
-    command = [sys.executable, "-m", "gunicorn", "app:app", "--bind", f"127.0.0.1:{port}", "--workers", "1"]
+    command = gunicorn_command(port, "--workers", "1")
     app = Served({**shared_box.settings, "REDIS_URL": server.url}, folder, command, port)
     yield app
     app.stop()
@@ -247,8 +245,7 @@ def test_a_page_for_a_broken_store_is_as_safe_as_any(serve):
     app = serve()
     person = Visitor(app.url)
     person.sign_in()
-    shutil.rmtree(app.session_folder)
-    app.session_folder.write_text("in the way")
+    app.break_store()
     page = person.get("/logout", follow=False)
     assert page.status_code == 503
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]

@@ -1,28 +1,24 @@
 """While an upstream hangs, the rest of the app answers: gunicorn with its threads, and many requests at once."""
 
 import statistics
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
-from programs import free_port
+from programs import free_port, gunicorn_command, posix
 from visitor import Visitor, cookies_of
 
 from flask_entra.bulkhead import PATIENCE_SECONDS, Bulkhead, Busy
 from sandbox.faults import Delay, Silence
-
-posix = pytest.mark.skipif(sys.platform == "win32", reason="gunicorn does not run on Windows")
 
 
 @pytest.fixture
 def small(serve):
     """The app under gunicorn: one process of 16 threads, of which 10 may wait for an upstream, 4 of them for one person."""
     port = free_port()
-    command = [sys.executable, "-m", "gunicorn", "app:app", "--bind", f"127.0.0.1:{port}", "--workers", "1"]
-    return serve(command=command, port=port, THREADS="16")
+    return serve(command=gunicorn_command(port, "--workers", "1"), port=port, THREADS="16")
 
 
 class Crowd:

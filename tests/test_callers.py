@@ -3,7 +3,6 @@
 import base64
 import json
 import re
-import shutil
 import time
 from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
@@ -274,8 +273,7 @@ def test_a_store_that_fails(serve, box):
     app = serve()
     person = Visitor(app.url)
     person.sign_in()
-    shutil.rmtree(app.session_folder)
-    app.session_folder.write_text("in the way")
+    app.break_store()
     answer = person.get("/call_graph", headers=FETCH)
     problem(answer, 503)
     assert answer.headers["Retry-After"]

@@ -26,13 +26,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
-from programs import free_port, needs
+from programs import free_port, gunicorn_command, needs, posix
 from visitor import Page, Visitor
 
 from sandbox.faults import Answer, Delay
-
-GUNICORN = [sys.executable, "-m", "gunicorn", "app:app"]
-posix = pytest.mark.skipif(sys.platform == "win32", reason="gunicorn does not run on Windows")
 
 
 @pytest.fixture
@@ -41,7 +38,7 @@ def gunicorn(serve):
 
     def start(**settings):
         port = settings.pop("port", None) or free_port()
-        return serve(command=[*GUNICORN, "--bind", f"127.0.0.1:{port}"], port=port, **settings)
+        return serve(command=gunicorn_command(port), port=port, **settings)
 
     return start
 

@@ -1,7 +1,6 @@
 """Redis as it is sold and run: a cluster, Sentinel, Entra ID, Valkey's name; and what happens when one of its servers dies."""
 
 import json
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +10,7 @@ import jwt
 import pytest
 import requests
 import trustme
-from programs import free_port, needs
+from programs import free_port, gunicorn_command, needs
 from redis_servers import HOST, Cluster, Redis, Watched
 from visitor import Visitor
 
@@ -60,11 +59,7 @@ def test_every_method_of_the_store_works(servers):
 def test_a_failover_under_load_signs_nobody_out(serve, servers):
     """What is asked while there is no master may be a 503; nobody is ever signed out, and afterwards all is well."""
     port = free_port()
-    app = serve(
-        REDIS_URL=servers.url,
-        port=port,
-        command=[sys.executable, "-m", "gunicorn", "app:app", "--bind", f"{HOST}:{port}", "--workers", "1"],
-    )
+    app = serve(REDIS_URL=servers.url, port=port, command=gunicorn_command(port, "--workers", "1"))
     people = [Visitor(app.url) for _ in range(6)]
     for person in people:
         assert person.sign_in().status_code == 200, app.log()

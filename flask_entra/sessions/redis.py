@@ -148,7 +148,7 @@ class RedisStore:
         with self._reaching("") as client:
             answers = [node.info("memory") for node in servers(client)]
         policies = {each["maxmemory_policy"] for each in answers if each.get("maxmemory")}
-        return next(iter(sorted(policies - {"noeviction"})), None)
+        return min(policies - {"noeviction"}, default=None)
 
     def prune(self, spare: float) -> int:
         return 0  # Redis has done it already

@@ -24,11 +24,11 @@ _URLS = ("RAW_URI", "REQUEST_URI")  # where servers put the whole URL
 def init_app(app: Flask) -> None:
     """Take the answer out of the URL of each request for the redirect URI."""
     wsgi_app = app.wsgi_app
-    path = route_of(app.config["REDIRECT_URI"]).encode().decode("latin-1")  # as WSGI spells it (PEP 3333)
+    # As WSGI spells it (PEP 3333). Flask takes several slashes for one.
+    path = _SLASHES.sub("/", route_of(app.config["REDIRECT_URI"]).encode().decode("latin-1"))
 
     def take(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        # Flask takes several slashes for one.
-        if _SLASHES.sub("/", environ.get("PATH_INFO", "")) == _SLASHES.sub("/", path):
+        if _SLASHES.sub("/", environ.get("PATH_INFO", "")) == path:
             environ[_ENVIRON] = _Secret(environ.get("QUERY_STRING", ""))
             environ["QUERY_STRING"] = ""
             for name in _URLS:

@@ -297,9 +297,8 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
             self._tokens.finish(flow, answer)
         except SignInError as error:
             self._used_up(flow)
-            if g.setdefault(
-                "user", self.user
-            ):  # who has refused to consent to more: the rest of the app goes on working
+            # A person who is signed in and refuses to consent to more still has the rest of the app.
+            if g.setdefault("user", self.user):
                 error.more_scopes = [scope for scope in flow["scope"] if comparable_scopes([scope])]
             raise
         after_this_request(pending.count_finished)

@@ -31,9 +31,8 @@ TOKEN_CACHE = "_token_cache"  # noqa: S105  a name, not a token
 VOUCHED_UNTIL, USERINFO = "_vouched_until", "_userinfo"
 # The claims that are shown, which many providers tell at the userinfo endpoint only (OpenID Connect Core, 5.4).
 NAMES = ("name", "preferred_username", "email")
-HINT_LENGTH = (
-    2500  # characters of an ID token in an address: the head of an answer has 4 KB in nginx, its cookies included
-)
+# Characters of an ID token in an address: the head of an answer has 4 KB in nginx, its cookies included.
+HINT_LENGTH = 2500
 # Before expiry, from when on a token is renewed, and from when on it is not used any more: so many seconds at most, and no
 # more than a share of its life. A token that lives for five minutes is not due at once.
 RENEW_SECONDS, LAST_SECONDS, MARGIN_SHARE = 300, 10, 0.1
