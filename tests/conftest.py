@@ -72,6 +72,7 @@ class Served:
         for _ in range(300):
             try:
                 requests.get(f"http://127.0.0.1:{self.port}/healthz", timeout=5)
+                assert self.process.poll() is None, f"another process listens at {self.port}\n{self.log()}"
                 return
             except requests.ConnectionError:
                 assert self.process.poll() is None, self.log()

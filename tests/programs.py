@@ -1,5 +1,8 @@
 """What tests ask of the machine: free ports, and programs that are installed."""
 
+import itertools
+import os
+import random
 import shutil
 import socket
 import sys
@@ -9,10 +12,22 @@ import pytest
 posix = pytest.mark.skipif(sys.platform == "win32", reason="gunicorn does not run on Windows")
 
 
+# Below the ports that systems give to outgoing connections, and a thousand for each of pytest-xdist's workers: between the
+# moment when a port is found free and the moment when a server listens there, nobody else takes it.
+_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_ports = itertools.cycle(range(10_000 + 1000 * _worker, 11_000 + 1000 * _worker))
+_ports = itertools.islice(_ports, random.randrange(1000), None)  # two runs side by side begin elsewhere
+
+
 def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+    """A port of 127.0.0.1 at which nobody listens, and which nobody else in this test run is given."""
+    for port in _ports:
+        with socket.socket() as sock:
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def gunicorn_command(port, *options):

@@ -25,6 +25,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
+from programs import free_port
 
 from sandbox import Sandbox
 from sandbox.entra.keys import SigningKey
@@ -931,12 +932,6 @@ def run_command(*arguments, **options):
         text=True,
         **options,
     )
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def test_the_command_says_when_the_port_is_in_use():
