@@ -46,6 +46,7 @@ class Redis:
 
     def stop(self, how=signal.SIGTERM):
         self._process.send_signal(how)
+        self.go_on()
         self._process.wait(10)
 
 

@@ -14,11 +14,12 @@ from flask_entra.bulkhead import PATIENCE_SECONDS, Bulkhead, Busy
 from sandbox.faults import Delay, Silence
 
 
-@pytest.fixture
-def small(serve):
+@pytest.fixture(params=["files", "redis"])
+def small(serve, request):
     """The app under gunicorn: one process of 16 threads, of which 10 may wait for an upstream, 4 of them for one person."""
+    url = request.getfixturevalue("redis_server").url if request.param == "redis" else None
     port = free_port()
-    return serve(command=gunicorn_command(port, "--workers", "1"), port=port, THREADS="16")
+    return serve(command=gunicorn_command(port, "--workers", "1"), port=port, THREADS="16", REDIS_URL=url)
 
 
 class Crowd:
@@ -98,7 +99,7 @@ def test_while_graph_hangs_for_everybody_other_pages_are_served(small, box):
 
 @posix
 def test_while_discovery_hangs_strangers_who_sign_in_hold_up_nobody(small, box):
-    box.misbehave("discovery", Silence(8), times=None)
+    box.misbehave("discovery", Silence(3), times=None)
     crowd = Crowd(small.url + "/login", 60, [{}])
     time.sleep(2 * PATIENCE_SECONDS)
     others_are_served(small.url)

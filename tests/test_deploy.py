@@ -204,6 +204,16 @@ def test_nginx_does_not_ask_again_for_what_has_failed(behind_nginx, box):
 
 
 @posix
+def test_everybody_signs_in_while_one_of_two_processes_is_down(behind_nginx, box):
+    url, apps, vouches = behind_nginx
+    apps[0].stop()
+    for _ in range(4):
+        assert visitor(url, vouches).sign_in(path="/login").status_code == 200
+    codes = [each.form["code"] for each in box.seen("token")]
+    assert len(codes) == len(set(codes)) == 4
+
+
+@posix
 def test_nginx_writes_no_code_anywhere_and_redeems_none_twice(behind_nginx, box, tmp_path):
     url, apps, vouches = behind_nginx
     person = visitor(url, vouches)

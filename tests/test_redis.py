@@ -1,6 +1,7 @@
 """Redis as it is sold and run: a cluster, Sentinel, Entra ID, Valkey's name; and what happens when one of its servers dies."""
 
 import json
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import jwt
 import pytest
+import redis
 import requests
 import trustme
 from programs import free_port, gunicorn_command, needs
@@ -176,6 +178,76 @@ def test_a_user_who_may_only_use_keys_is_enough(redis_server):
     store.add(KEY, b"0", 100)
     store.update(KEY, lambda value: b"1", 100)
     assert store.get(KEY) == b"1"
+
+
+def restrict(server, *commands):
+    """Make a user who may run these commands only, and use any key."""
+    server.client().execute_command("ACL", "SETUSER", "app", "on", ">pw", "~*", *commands)
+
+
+@pytest.mark.parametrize("servers", [Cluster], indirect=True)
+@pytest.mark.parametrize("commands", [("+@all", "-info"), ("+@all", "-@dangerous", "+cluster|slots")])
+def test_a_cluster_is_found_out_by_a_user_who_may_not_run_info(servers, commands):
+    for node in servers.nodes:
+        restrict(node, *commands)
+    store = RedisStore(servers.url.replace("//", "//app:pw@"), threads=8)
+    for number in range(12):
+        store.add(f"{number:064x}", b"value", 100)
+        assert store.get(f"{number:064x}") == b"value"
+
+
+@pytest.mark.parametrize("servers", [Cluster], indirect=True)
+def test_a_user_who_may_not_ask_a_cluster_where_its_keys_are_is_told_so(servers):
+    for node in servers.nodes:
+        restrict(node, "+@all", "-cluster")
+    store = RedisStore(servers.url.replace("//", "//app:pw@"), threads=8)
+    with pytest.raises(StoreUnavailable, match="may not run CLUSTER SLOTS"):
+        store.ping()
+
+
+def test_several_servers_that_are_no_cluster_are_refused(redis_server):
+    store = RedisStore(f"{redis_server.url[:-2]},127.0.0.1:{redis_server.port}/0", threads=8)
+    with pytest.raises(StoreUnavailable, match="they are no cluster"):
+        store.ping()
+
+
+def test_hosts_that_do_not_answer_have_one_deadline_together():
+    silent = [socket.create_server((HOST, 0)) for _ in range(6)]
+    hosts = ",".join(f"{HOST}:{each.getsockname()[1]}" for each in silent)
+    began = time.monotonic()
+    with pytest.raises(StoreUnavailable):
+        RedisStore(f"redis://{hosts}", threads=8).get(KEY)
+    assert time.monotonic() - began < 4
+    for each in silent:
+        each.close()
+
+
+@pytest.mark.parametrize("mistake", [TypeError, ValueError, AttributeError, KeyError])
+def test_a_mistake_in_what_is_stored_is_not_blamed_on_redis(redis_server, mistake):
+    store = RedisStore(redis_server.url, threads=8)
+    store.add(KEY, b"value", 100)
+
+    def change(_):
+        raise mistake("a view's own")
+
+    with pytest.raises(mistake, match="a view's own"):
+        store.update(KEY, change, 100)
+    assert store.get(KEY) == b"value"
+
+
+def test_sentinel_has_a_user_of_its_own(tmp_path):
+    needs("redis-server")
+    watched = Watched(tmp_path)
+    try:
+        sentinel = redis.Redis(HOST, int(watched.url.split(":")[2].split("/")[0]))
+        sentinel.execute_command("ACL", "SETUSER", "watcher", "on", ">p/w", "+@all")
+        sentinel.execute_command("ACL", "SETUSER", "default", "off")
+        store = RedisStore(f"{watched.url}?sentinel_username=watcher&sentinel_password=p%2Fw", threads=8)
+        store.ping()
+        with pytest.raises(StoreUnavailable, match="Sentinel"):
+            RedisStore(watched.url, threads=8).ping()
+    finally:
+        watched.stop()
 
 
 # --- Entra ID ---------------------------------------------------------------------------------------------------------

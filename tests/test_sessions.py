@@ -21,7 +21,7 @@ from visitor import Visitor, cookies_of
 from flask_entra import deadlines
 from flask_entra.sessions.files import FileStore
 from flask_entra.sessions.interface import SealedSessionInterface
-from flask_entra.sessions.redis import LEASE_SECONDS, RedisStore
+from flask_entra.sessions.redis import LEASE_SECONDS, REFUSED_SECONDS, RedisStore
 from flask_entra.sessions.seal import Seal
 from flask_entra.sessions.session import Session
 from flask_entra.sessions.store import StoreUnavailable
@@ -443,11 +443,11 @@ def test_expired_sessions_are_removed_when_somebody_signs_in_and_by_a_command(se
     assert set(app.sessions) == {live, recent}
 
     expired.write_bytes(b"x")
-    os.utime(expired, (0, time.time() - 1))
+    os.utime(expired, (0, time.time() - 49 * 3600))
     done = flask_command(app, "sessions", "prune")
     assert done.returncode == 0, done.stderr
-    assert "2 expired sessions removed" in done.stdout
-    assert app.sessions == [live]
+    assert "1 expired sessions removed" in done.stdout
+    assert set(app.sessions) == {live, recent}
     assert person.signed_in
 
 
@@ -481,7 +481,7 @@ def test_only_one_command_removes_sessions(serve):
     Visitor(app.url).sign_in()
     expired = app.sessions[0].with_name("0" * 64)
     expired.write_bytes(b"x")
-    os.utime(expired, (0, time.time() - 1))
+    os.utime(expired, (0, 1))
     for command in (["routes"], ["doctor"], ["--help"]):
         flask_command(app, *command)
     time.sleep(0.2)
@@ -651,6 +651,7 @@ def test_while_redis_is_stopped_public_pages_work_and_nobody_is_signed_out(two_a
     assert time.monotonic() - began < 6
     assert Visitor(app.url).sign_in().status_code == 503
     redis_server.start()
+    time.sleep(REFUSED_SECONDS)
     assert person.signed_in
     assert "Retail Manager" in person.get("/call_graph").text
 
@@ -667,7 +668,7 @@ def test_a_redis_that_does_not_answer_is_given_up_after_a_few_seconds(serve, box
         assert time.monotonic() - began < 6
 
 
-def test_while_redis_hangs_one_request_at_a_time_waits_for_it(two_apps, redis_server):
+def test_while_redis_hangs_one_request_a_second_waits_for_it(two_apps, redis_server):
     app = two_apps[0]
     person = Visitor(app.url)
     person.sign_in()
@@ -680,9 +681,13 @@ def test_while_redis_hangs_one_request_at_a_time_waits_for_it(two_apps, redis_se
         return time.monotonic() - began
 
     with ThreadPoolExecutor(12) as pool:
+        assert max(pool.map(look, range(12))) < 0.9  # a server that did not answer just now is not asked at all
+    time.sleep(REFUSED_SECONDS)
+    with ThreadPoolExecutor(12) as pool:
         took = sorted(pool.map(look, range(12)))
-    assert took[-2] < 1
+    assert took[-2] < 0.9 < took[-1] < 3
     redis_server.go_on()
+    time.sleep(REFUSED_SECONDS)
     assert person.signed_in
 
 

@@ -13,7 +13,7 @@ import click
 from flask import Flask
 from flask.cli import AppGroup
 
-from flask_entra.sessions.interface import SealedSessionInterface
+from flask_entra.sessions.interface import SPARE_SECONDS, SealedSessionInterface
 from flask_entra.sessions.store import Store
 
 __all__ = ["init_app"]
@@ -29,8 +29,8 @@ def init_app(app: Flask) -> None:
 
     @commands.command("prune")
     def prune() -> None:
-        """Remove the sessions that have expired."""
-        click.echo(f"{store.prune(0)} expired sessions removed.")
+        """Remove the sessions that expired two days ago or earlier."""
+        click.echo(f"{store.prune(SPARE_SECONDS)} expired sessions removed.")
 
 
 def _store(app: Flask) -> Store:

@@ -20,20 +20,55 @@ if TYPE_CHECKING:
     import redis.lock
 
 POLL_SECONDS = 0.02
+REFUSED_SECONDS = 1  # after a server has not answered
 LEASE_SECONDS = 4  # that a lock outlives a process that dies; it is renewed while it is held
 
 
 class _Server:
-    """One server: while it does not answer, one request at a time finds out whether it does again."""
+    """One server: whether it answers, and when it is asked again (circuit breaker).
+
+    https://learn.microsoft.com/azure/architecture/patterns/circuit-breaker
+    """
 
     def __init__(self) -> None:
-        self.failing, self.trying = False, threading.Lock()
+        self._refused_until: float | None = None  # None while it answers
+        self._trying = threading.Lock()
+
+    @contextlib.contextmanager
+    def asked(self) -> Iterator[None]:
+        """Ask it, in the block.
+
+        :raises StoreUnavailable: it did not answer a moment ago, or another request is finding out whether it does again.
+        """
+        refused_until = self._refused_until
+        if refused_until is None:
+            yield
+        elif time.monotonic() < refused_until or not self._trying.acquire(blocking=False):
+            raise StoreUnavailable("Redis did not answer just now")
+        else:
+            try:
+                yield
+            finally:
+                self._trying.release()
+
+    def note(self, answers: bool) -> None:
+        """Note whether it answers."""
+        self._refused_until = None if answers else time.monotonic() + REFUSED_SECONDS
+
+
+class _OfTheChange(Exception):
+    """What the function that changes a value has raised: redis-py is not to blame for it."""
+
+    def __init__(self, error: Exception):
+        super().__init__()
+        self.error = error
 
 
 class RedisStore:
     """A Redis key a session, which Redis itself expires.
 
-    While a server does not answer, one request at a time finds out whether it does again; the others are refused at once.
+    While a server does not answer, all requests for its keys are refused at once, but for one now and then that finds out
+    whether it answers again.
 
     :param url: as `redis_address` says.
     :param threads: how many threads the process answers requests with; a share of them may wait for Redis.
@@ -57,30 +92,23 @@ class RedisStore:
         if self._address is None:
             raise StoreUnavailable("REDIS_URL cannot be read as an address")
         server = self._servers[""]
-        with contextlib.ExitStack() as stack:
-            try:
-                if self._client:
-                    server = self._server_of(self._client, name)
-                if server.failing:
-                    if not server.trying.acquire(blocking=False):
-                        raise StoreUnavailable("Redis did not answer just now")
-                    stack.callback(server.trying.release)
-                stack.enter_context(self._bulkhead.place("Redis"))
+        try:
+            if self._client:
+                server = self._server_of(self._client, name)
+            with server.asked(), self._bulkhead.place("Redis"):
                 self._client = self._client or connect(self._address)
                 yield self._client
-                server.failing = False
-            except Busy as error:
-                raise StoreUnavailable(str(error)) from error
-            except self._no_master as error:  # redis-py's own words may hold the password of Sentinel
-                server.failing = True
-                raise StoreUnavailable("Sentinel does not answer, or knows no such master that does") from error
-            except self._errors as error:
-                server.failing = isinstance(error, self._unreachable)
-                raise unavailable(error) from error
-            except AttributeError as error:  # redis-py ends connections that other threads use when a cluster changes
-                raise StoreUnavailable("a connection to Redis was closed") from error
-            except (ValueError, TypeError) as error:  # an option that redis-py does not know
-                raise StoreUnavailable("REDIS_URL has an option that redis-py does not take") from error
+            server.note(answers=True)
+        except Busy as error:
+            raise StoreUnavailable(str(error)) from error
+        except self._no_master as error:  # redis-py's own words may hold the password of Sentinel
+            server.note(answers=False)
+            raise StoreUnavailable("Sentinel does not answer, or knows no such master that does") from error
+        except self._errors as error:
+            server.note(answers=not isinstance(error, self._unreachable))
+            raise unavailable(error) from error
+        except AttributeError as error:  # redis-py ends connections that other threads use when a cluster changes
+            raise StoreUnavailable("a connection to Redis was closed") from error
 
     def _server_of(self, client: redis.Redis, name: str) -> _Server:
         # While one node of a cluster hangs, the keys of the others are served as ever.
@@ -99,13 +127,19 @@ class RedisStore:
 
         def transaction(pipe: redis.client.Pipeline) -> None:
             found = cast("bytes | None", pipe.get(name))
-            value = None if found is None else change(found)
+            try:
+                value = None if found is None else change(found)
+            except Exception as error:
+                raise _OfTheChange(error) from error
             pipe.multi()
             if value is not None:
                 pipe.set(name, value, ex=seconds, xx=True)
 
-        with self._reaching(name) as client:
-            client.transaction(transaction, name)  # again, whenever another has changed it in between
+        try:
+            with self._reaching(name) as client:
+                client.transaction(transaction, name)  # again, whenever another has changed it in between
+        except _OfTheChange as raised:
+            raise raised.error from None
 
     def delete(self, key: str) -> None:
         with self._reaching("session:" + key) as client:
@@ -113,7 +147,8 @@ class RedisStore:
 
     @contextlib.contextmanager
     def lock(self, key: str) -> Iterator[None]:
-        lock = self._acquired("lock:" + key, time.monotonic() + deadlines.LOCK_SECONDS)
+        name = "lock:" + key
+        lock = self._acquired(name, time.monotonic() + deadlines.LOCK_SECONDS)
         released = threading.Event()
         with contextlib.suppress(RuntimeError):  # no more threads: the lease has to do
             threading.Thread(target=self._renew, args=(lock, released), daemon=True).start()
@@ -121,7 +156,8 @@ class RedisStore:
             yield
         finally:
             released.set()
-            with contextlib.suppress(*self._errors):  # a lease that has run out is not ours to give back
+            # A lease that has run out is not ours to give back, and one that cannot be given back runs out.
+            with contextlib.suppress(StoreUnavailable), self._reaching(name):
                 lock.release()
 
     def _acquired(self, name: str, deadline: float) -> redis.lock.Lock:
@@ -138,7 +174,7 @@ class RedisStore:
 
     def _renew(self, lock: redis.lock.Lock, released: threading.Event) -> None:
         while not released.wait(LEASE_SECONDS / 4):
-            with contextlib.suppress(*self._errors):
+            with contextlib.suppress(*self._errors, AttributeError):  # as in `_reaching`
                 lock.extend(LEASE_SECONDS, replace_ttl=True)
 
     def ping(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from typing import TYPE_CHECKING, Any, cast
 
 from flask_entra.sessions.redis_address import RedisAddress
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
     import redis
 
 ENTRA_SCOPE = "https://redis.azure.com/.default"
+CONNECT_SECONDS = 1.5  # for all hosts together: the next request begins with another host
 
 
 def connect(address: RedisAddress) -> redis.Redis:
@@ -18,42 +21,29 @@ def connect(address: RedisAddress) -> redis.Redis:
 
     :return: redis-py's client; one for a cluster has the same methods.
     :raises redis.RedisError: it cannot be reached.
-    :raises ValueError: redis-py does not know an option.
-    :raises StoreUnavailable: the package for signing in by Entra ID is missing.
+    :raises StoreUnavailable: an option is unknown, the package for signing in by Entra ID is missing, a cluster's user may not
+        ask where the keys are, or several hosts are no cluster.
     """
     import redis.backoff  # here, because a worker without Redis has no use for its 6 MB
-    import redis.cluster
     import redis.retry
 
     options: dict[str, Any] = {
         "socket_connect_timeout": 1,
         "socket_timeout": 1,
         "health_check_interval": 30,
-        # One retry, because the retries of the health check, of connecting and of the command multiply.
-        "retry": redis.retry.Retry(redis.backoff.ExponentialBackoff(cap=0.4, base=0.05), 1),
+        # One retry, because the retries of the health check, of connecting and of the command multiply; none after a timeout.
+        "retry": redis.retry.Retry(
+            redis.backoff.ExponentialBackoff(cap=0.4, base=0.05), 1, supported_errors=(redis.ConnectionError,)
+        ),
     }
     if address.entra_id:
         options["credential_provider"] = _entra_id()
-    if address.master:
-        return _master(address, options)
-    failure: redis.RedisError | None = None
-    for url in address.urls:
-        client = redis.Redis.from_url(url, **options)
-        try:
-            is_cluster = client.info("cluster").get("cluster_enabled")
-        except redis.exceptions.NoPermissionError:  # it may read and write keys, but not ask
-            is_cluster = False
-        except redis.RedisError as error:
-            failure = error
-            continue
-        if not is_cluster:
-            return client
-        nodes = [redis.cluster.ClusterNode(host, port) for host, port in address.hosts]
-        # Where some keys have no server, the others are served as ever.
-        cluster = redis.cluster.RedisCluster.from_url(url, startup_nodes=nodes, require_full_coverage=False, **options)
-        return cast("redis.Redis", cluster)
-    assert failure is not None  # noqa: S101  there is at least one host
-    raise failure
+    try:
+        return _master(address, options) if address.master else _server_or_cluster(address, options)
+    except redis.RedisError:  # some are a ValueError too
+        raise
+    except (ValueError, TypeError) as error:
+        raise StoreUnavailable("REDIS_URL has an option that redis-py does not take") from error
 
 
 def servers(client: redis.Redis) -> list[redis.Redis]:
@@ -67,8 +57,61 @@ def servers(client: redis.Redis) -> list[redis.Redis]:
 
 def server_of(client: redis.Redis, key: str) -> str:
     """A name for the server that has a key; the same for all keys when there is only one."""
-    find = getattr(client, "get_node_from_key", None)
-    return str(find(key).name) if find else ""
+    import redis.cluster
+
+    return str(client.get_node_from_key(key).name) if isinstance(client, redis.cluster.RedisCluster) else ""
+
+
+def _server_or_cluster(address: RedisAddress, options: dict[str, Any]) -> redis.Redis:
+    import redis.cluster
+
+    deadline, failure = time.monotonic() + CONNECT_SECONDS, None
+    for url in random.sample(address.urls, len(address.urls)):
+        if failure and time.monotonic() > deadline:
+            break
+        client = redis.Redis.from_url(url, **options)
+        try:
+            is_cluster = _is_cluster(client)
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            failure = error
+            continue
+        if is_cluster:
+            nodes = [redis.cluster.ClusterNode(host, port) for host, port in address.hosts]
+            # Where some keys have no server, the others are served as ever.
+            cluster = redis.cluster.RedisCluster.from_url(
+                url, startup_nodes=nodes, require_full_coverage=False, **options
+            )
+            return cast("redis.Redis", cluster)
+        if len(address.urls) > 1:
+            raise StoreUnavailable("REDIS_URL names several servers, but they are no cluster")
+        return client
+    assert failure is not None  # noqa: S101  there is at least one host
+    raise failure
+
+
+def _is_cluster(client: redis.Redis) -> bool:
+    """Whether a server is a node of a cluster, by the command that a client of a cluster needs.
+
+    :raises redis.ConnectionError, redis.TimeoutError: it cannot be reached.
+    :raises StoreUnavailable: it is one, and its user may not ask where the keys are.
+    """
+    import redis
+
+    try:
+        client.execute_command("CLUSTER SLOTS")
+    except redis.exceptions.NoPermissionError:
+        try:
+            is_cluster = client.info("cluster").get("cluster_enabled")
+        except redis.exceptions.NoPermissionError:  # it may read and write keys, but not ask
+            return False
+        if is_cluster:
+            raise StoreUnavailable("Redis is a cluster, whose user may not run CLUSTER SLOTS") from None
+        return False
+    except (redis.ConnectionError, redis.TimeoutError):
+        raise
+    except redis.ResponseError:  # "This instance has cluster support disabled", or a proxy that does not know the command
+        return False
+    return True
 
 
 def _master(address: RedisAddress, options: dict[str, Any]) -> redis.Redis:
@@ -78,11 +121,14 @@ def _master(address: RedisAddress, options: dict[str, Any]) -> redis.Redis:
     given = redis.connection.parse_url(address.urls[0])
     for name in ("host", "port", "connection_class"):
         given.pop(name, None)
-    password = given.pop("sentinel_password", None)
     own = {name: each for name, each in {**options, **given}.items() if name.startswith(("socket_", "ssl_"))}
-    own |= {"password": password, "ssl": address.tls}
-    sentinel = redis.sentinel.Sentinel(address.hosts, sentinel_kwargs=own, **{**options, **given})
-    return cast("redis.Redis", sentinel.master_for(address.master, ssl=address.tls))
+    own |= {"username": given.pop("sentinel_username", None), "password": given.pop("sentinel_password", None)}
+    sentinel = redis.sentinel.Sentinel(
+        address.hosts, sentinel_kwargs={**own, "ssl": address.tls}, **{**options, **given}
+    )
+    master = cast("redis.Redis", sentinel.master_for(address.master, ssl=address.tls))
+    master.ping()  # an option that it does not know is found out at the first connection
+    return master
 
 
 def _entra_id() -> Any:
