@@ -13,6 +13,7 @@ from flask import Flask, has_request_context, request
 
 _ENVIRON = "flask_entra.request_id"
 _ID = re.compile(r"[\w.:/+=-]{1,100}", re.ASCII)
+_QUERY = re.compile(r"\?[^\x1b]+?(?= HTTP/|\x1b|$)", re.DOTALL)  # up to the version, or to where a colour ends
 _FIELDS = "%(asctime)s %(levelname)s %(name)s %(request_id)s %(message)s"
 
 
@@ -49,8 +50,8 @@ def config(log_format: str) -> dict[str, Any]:
         },
         "root": {"level": "INFO", "handlers": ["stderr"]},
         "loggers": {
-            "gunicorn.error": {"handlers": [], "propagate": True},
-            # The development server's lines have a time of their own. The query of the redirect URI holds the code.
+            # The query of the redirect URI holds the code. The development server's lines have a time of their own.
+            "gunicorn.error": {"filters": ["no_query"], "handlers": [], "propagate": True},
             "werkzeug": {"filters": ["no_query"], "handlers": ["server"], "propagate": False},
         },
     }
@@ -100,6 +101,11 @@ def _add_request_id(record: logging.LogRecord) -> bool:
 
 
 def _hide_queries(record: logging.LogRecord) -> bool:
+    record.msg = _without_query(record.msg)
     if isinstance(record.args, tuple):
-        record.args = tuple(re.sub(r"\?\S*", "?…", arg) if isinstance(arg, str) else arg for arg in record.args)
+        record.args = tuple(_without_query(arg) for arg in record.args)
     return True
+
+
+def _without_query(text: Any) -> Any:
+    return _QUERY.sub("?…", text) if isinstance(text, str) else text

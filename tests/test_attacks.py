@@ -372,7 +372,15 @@ def test_only_the_address_of_this_very_content_is_cached_for_a_year(person):
             assert "31536000" not in headers["Cache-Control"]
 
 
-@pytest.mark.parametrize("headers", [{"Sec-Purpose": "prefetch"}, {"Sec-Purpose": "prefetch;prerender"}])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Purpose": "prefetch"},
+        {"Sec-Purpose": "prefetch;prerender"},
+        {"Purpose": "prefetch"},
+        {"X-Moz": "Prefetch"},
+    ],
+)
 def test_asking_ahead_for_sign_out_signs_nobody_out(person, headers):
     person.sign_in()
     # A failure is what a browser throws away; a success it would show at the click, without asking again.

@@ -632,6 +632,19 @@ def test_a_token_that_is_still_good_is_used_while_the_provider_cannot_renew_it(
     assert page.headers.get("Retry-After") == (None if status == 200 else "3600")
 
 
+@pytest.mark.parametrize("error", ["temporarily_unavailable", "server_error"])
+@pytest.mark.parametrize(("after", "status"), [(3800, 200), (3995, 502)])
+def test_a_token_that_is_still_good_is_used_while_the_provider_says_to_come_back(
+    visit, provider, monkeypatch, error, after, status
+):
+    provider.token, provider.claims = {"expires_in": 4000}, {"exp": int(time.time()) + 9000}
+    browser = visit()
+    browser.sign_in()
+    due(monkeypatch, after)
+    provider.token = Response(f'{{"error": "{error}"}}', 400, content_type="application/json")
+    assert browser.get("/call_graph").status_code == status
+
+
 @pytest.mark.parametrize("error", ["invalid_grant", "invalid_scope", "interaction_required"])
 def test_a_refresh_that_is_refused_leads_to_a_sign_in(visit, provider, monkeypatch, error):
     browser = visit()

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import flask
 import jwt
 import pytest
 import requests
@@ -303,6 +304,37 @@ def test_no_spelling_of_the_redirect_uri_is_a_500(gunicorn, path):
         sock.sendall(f"GET {path}?code=c&state=s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         assert int(sock.recv(65536).split()[1]) < 500
     assert "Traceback" not in app.log()
+
+
+MALFORMED = ("GET /getAToken?code=s3cret&state=s3cret", "G?t /getAToken?code=s3cret HTTP/1.1")
+
+
+@posix
+@pytest.mark.parametrize("line", MALFORMED)
+@pytest.mark.parametrize("gunicorn_or_flask", ["gunicorn", "serve"])
+def test_a_malformed_request_is_logged_without_its_query(request, gunicorn_or_flask, line):
+    app = request.getfixturevalue(gunicorn_or_flask)()
+    with socket.create_connection(("127.0.0.1", app.port)) as sock:
+        sock.sendall(f"{line}\r\nHost: localhost\r\n\r\n".encode())
+        sock.recv(65536)
+    assert Visitor(app.url).get("/").status_code == 200
+    app.stop(signal.SIGQUIT)  # gunicorn would wait half a minute for a connection that it has closed
+    assert "?…" in app.log()
+    assert "s3cret" not in app.log()
+    assert "Traceback" not in app.log()
+
+
+@pytest.mark.parametrize("name", ["X-Original-URL", "X-WAWS-Unencoded-URL", "X-Original-URI", "X-Forwarded-Uri"])
+def test_no_proxys_header_shows_the_code_to_what_watches_requests(visit, name):
+    browser, seen = visit(), []
+
+    def watch():
+        seen.append(repr(flask.request.environ))
+
+    browser.app.before_request(watch)
+    browser.client.get("/getAToken?code=s3cret&state=s", headers={name: "/getAToken?code=s3cret&state=s"})
+    assert "/getAToken" in seen[0]
+    assert "s3cret" not in seen[0]
 
 
 def test_a_redirect_uri_may_have_letters_of_any_language(serve):

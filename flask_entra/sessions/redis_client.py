@@ -109,7 +109,9 @@ def _is_cluster(client: redis.Redis) -> bool:
         return False
     except (redis.ConnectionError, redis.TimeoutError):
         raise
-    except redis.ResponseError:  # "This instance has cluster support disabled", or a proxy that does not know the command
+    except (
+        redis.ResponseError
+    ):  # "This instance has cluster support disabled", or a proxy that does not know the command
         return False
     return True
 

@@ -18,7 +18,8 @@ from flask_entra.urls import route_of
 
 _ENVIRON = "flask_entra.answer"
 _SLASHES = re.compile("/+")
-_URLS = ("RAW_URI", "REQUEST_URI")  # where servers put the whole URL
+# Where servers and proxies put the whole URL: RAW_URI, REQUEST_URI; X-Original-URL, X-WAWS-Unencoded-URL (Azure App Service).
+_URLS = ("_URL", "_URI")
 
 
 def init_app(app: Flask) -> None:
@@ -31,9 +32,8 @@ def init_app(app: Flask) -> None:
         if _SLASHES.sub("/", environ.get("PATH_INFO", "")) == path:
             environ[_ENVIRON] = _Secret(environ.get("QUERY_STRING", ""))
             environ["QUERY_STRING"] = ""
-            for name in _URLS:
-                if name in environ:
-                    environ[name] = environ[name].partition("?")[0]
+            for name in [each for each in environ if each.endswith(_URLS)]:
+                environ[name] = environ[name].partition("?")[0]
         return wsgi_app(environ, start_response)
 
     app.wsgi_app = take  # type: ignore[method-assign]  # as Flask's documentation has it

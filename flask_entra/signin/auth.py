@@ -54,6 +54,8 @@ from flask_entra.urls import origin, route_of, split_url
 # the same scopes.
 JUST_NOW_SECONDS, AGAIN_AT_MOST, CHALLENGES = 60, 8, 3
 AGAIN = "signed_in_again"
+# Where browsers say that they only ask ahead: today's, Chromium and Safari until 2022, Firefox until 2023.
+PURPOSES = ("Sec-Purpose", "Purpose", "X-Moz")
 NOBODY = "no-op"  # the state of a request whose answer signs nobody in: Azure AD B2C's other user flows
 
 T = TypeVar("T")
@@ -345,7 +347,7 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         """
         if request.method == "HEAD":
             return redirect("/")
-        if "prefetch" in request.headers.get("Sec-Purpose", ""):
+        if any("prefetch" in request.headers.get(name, "").lower() for name in PURPOSES):
             # A browser discards a failed prefetch and asks again at the click; it would show a successful one without asking.
             return Response(status=503)
         if not expects_a_page():

@@ -40,6 +40,8 @@ SHARED_FAILURE_SECONDS = 60
 # What the token endpoint says when it wants to see the person (OpenID Connect Core, 3.1.2.6; RFC 6749, 5.2).
 # `invalid_scope`: more is asked for than was granted (RFC 6749, 6), which a sign-in can change.
 WANTS_THE_PERSON = {"invalid_grant", "interaction_required", "login_required", "consent_required", "invalid_scope"}
+# What it says when another try may help (RFC 6749, 4.1.2.1; Entra's AADSTS90033 and others, with the status 400).
+COMES_BACK = {"temporarily_unavailable", "server_error"}
 
 log = logging.getLogger(__name__)
 session = cast(Session, flask.session)
@@ -228,6 +230,8 @@ class Tokens:
         log.warning("No new token: %s %s", result["error"], result.get("error_description", ""))
         if result["error"] in WANTS_THE_PERSON:
             raise SignInRequired(merged_claims(claims, result.get("claims")), scopes)
+        if result["error"] in COMES_BACK:
+            raise TenantUnavailable(f"the token endpoint answers {result['error']}")
         raise SignInError(result["error"], result.get("error_description", ""))
 
     def _refresh(self, scopes: list[str], claims: str | None) -> dict[str, Any]:
