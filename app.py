@@ -16,7 +16,7 @@ init_app(app, auth)  # sign-in and sign-out, sealed sessions, a page for every f
 @app.get("/")
 def home():
     """The start page, for everybody; with a greeting for a person who is signed in."""
-    return render_template("home.html", user=auth.user, userinfo_url=auth.userinfo_url)
+    return render_template("home.html")
 
 
 @app.get("/call_graph")
@@ -25,7 +25,7 @@ def call_graph(*, context):
     """The person's profile, as Graph tells it; without an `ENDPOINT`, as the provider of the sign-in does, if it can."""
     url = graph.endpoint or auth.userinfo_url
     profile = auth.call(graph.me if url == graph.endpoint else auth.userinfo, context)
-    return render_template("profile.html", user=context["user"], **profiles.show(profile, url, context["scopes"]))
+    return render_template("profile.html", **profiles.show(profile, url, context["scopes"], auth.granted()))
 
 
 @app.get("/photo")
@@ -41,4 +41,4 @@ def photo(*, context):
 @auth.login_required
 def account(*, context):
     """What this app sees of the person: claims, roles, groups, permissions. The first page to open when another refuses."""
-    return render_template("account.html", user=context["user"], **accounts.show(context["user"], auth.granted()))
+    return render_template("account.html", **accounts.show(context["user"], auth.granted()))

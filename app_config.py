@@ -46,6 +46,7 @@ SETTINGS = {
     "SECRET_KEY_FALLBACKS": Setting(kind="secret"),
     "TRUSTED_PROXY_COUNT": Setting("0", "count"),
     "LOG_FORMAT": Setting("text"),
+    "APP_NAME": Setting("Flask starter"),
     "THREADS": Setting("64", "count"),
 }
 

@@ -13,7 +13,7 @@ import requests
 
 from flask_entra.bearer import InvalidToken, claims_challenge
 from flask_entra.bulkhead import Busy
-from flask_entra.http_client import BoundedSession, TooLarge, json_object, retry_after
+from flask_entra.http_client import BoundedSession, JsonObject, TooLarge, json_object, retry_after
 from flask_entra.urls import split_url
 
 PHOTO_BYTES = 4 * 1024 * 1024
@@ -66,11 +66,11 @@ class GraphClient:
     def __init__(self, http: BoundedSession, endpoint: str):
         self._http, self.endpoint = http, endpoint
 
-    def me(self, access_token: str) -> dict[str, Any]:
+    def me(self, access_token: str) -> JsonObject:
         """GET the profile; see `get`."""
         return self.get(self.endpoint, access_token)
 
-    def get(self, url: str, access_token: str) -> dict[str, Any]:
+    def get(self, url: str, access_token: str) -> JsonObject:
         """GET a JSON object.
 
         :param url: absolute, of an API that this token is for.
@@ -151,7 +151,7 @@ class GraphClient:
         return response
 
 
-def _object(response: requests.Response) -> dict[str, Any]:
+def _object(response: requests.Response) -> JsonObject:
     try:
         answer = json_object(response, replace=True)
     except ValueError as error:

@@ -293,7 +293,19 @@ class BoundedSession(requests.Session):
         return response
 
 
-def json_object(response: requests.Response, *, replace: bool = False) -> dict[str, Any]:
+class JsonObject(dict[str, Any]):
+    """A JSON object that came as an answer.
+
+    :ivar status: the HTTP status of the answer.
+    :ivar seconds: how long it took to begin.
+    """
+
+    def __init__(self, members: dict[str, Any], response: requests.Response):
+        super().__init__(members)
+        self.status, self.seconds = response.status_code, response.elapsed.total_seconds()
+
+
+def json_object(response: requests.Response, *, replace: bool = False) -> JsonObject:
     """The JSON object in the body of an answer.
 
     :param replace: put a question mark in the place of each lone surrogate, which JSON can spell and no page can hold.
@@ -309,7 +321,7 @@ def json_object(response: requests.Response, *, replace: bool = False) -> dict[s
     if not isinstance(answer, dict):
         content_type = response.headers.get("Content-Type", "no content type")
         raise ValueError(f"{response.url.partition('?')[0]} answered {response.status_code} with {content_type}")
-    return answer
+    return JsonObject(answer, response)
 
 
 def retry_after(response: requests.Response) -> int | None:

@@ -1,6 +1,7 @@
 """Graph called well: what Graph says, and what the person sees."""
 
 import contextlib
+import html
 import json
 import re
 import socket
@@ -9,12 +10,19 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
+from hypothesis import given
+from hypothesis import strategies as st
 from visitor import Page, Visitor
 
 from flask_entra.deadlines import CONNECT_SECONDS
 from flask_entra.graph import GraphClient, GraphError, TokenRejected
 from flask_entra.http_client import BoundedSession
+from flask_entra.pages import json_lines
 from sandbox.faults import Answer, Challenge, Close, Drip, DripHeaders, Flood, Reset, Silence, Truncated
+
+simple = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+nested = st.recursive(simple, lambda inside: st.lists(inside) | st.dictionaries(st.text(), inside), max_leaves=9)
+json_objects = st.dictionaries(st.text(), nested)
 
 
 def graph_error(code, message):
@@ -282,11 +290,26 @@ def test_a_silent_address_leaves_time_for_the_next(monkeypatch, black_hole, app)
 # --- The profile page -------------------------------------------------------------------------------------------------
 
 
-def test_fields_without_a_value_are_left_out(person):
+def test_fields_without_a_value_say_so(person):
     person.sign_in("bot")
     page = Page(person.get("/call_graph").text).text
-    assert "Mobile phone" not in page
+    assert re.search(r"Mobile phone\s+Not set", page)
     assert "None" not in page
+
+
+def test_fields_that_did_not_come_are_left_out(adele, box):
+    box.misbehave("me", Answer(200, {"id": "1", "mail": "a@b.c"}))
+    page = Page(adele.get("/call_graph").text).text
+    assert "Mail" in page
+    assert "Mobile phone" not in page
+
+
+def test_the_page_says_what_was_asked_and_what_came_of_it(adele, box):
+    page = Page(adele.get("/call_graph").text).text
+    assert re.search(r"Answer\s+Status 200 after \d+ ms", page)
+    assert re.search(r"Permissions granted\s+User\.Read", page)
+    assert re.search(r"Access token valid until\s+\d+ \w+ 20\d\d", page)
+    assert "Bearer" not in page
 
 
 def test_a_profile_with_every_field_empty_is_still_a_page(adele, box):
@@ -299,8 +322,24 @@ def test_a_profile_with_every_field_empty_is_still_a_page(adele, box):
 
 def test_the_json_is_shown_as_written(adele, box):
     box.person("adele").profile["displayName"] = "Žluťoučký 日本 🙂"
-    text = Page(adele.get("/call_graph").text).text
-    assert '"displayName": "Žluťoučký 日本 🙂"' in text
+    page = adele.get("/call_graph").text
+    shown = html.unescape(re.sub("<[^>]+>", "", re.search(r"<pre[^>]*>(.*?)</pre>", page, re.DOTALL)[1]))
+    assert json.loads(shown)["displayName"] == "Žluťoučký 日本 🙂"
+
+
+@given(json_objects)
+def test_the_lines_of_any_json_are_that_json(value):
+    lines = json_lines.of(value)
+    assert json.loads("\n".join("".join(piece for _, piece in pieces) for _, pieces in lines)) == value
+
+
+def test_a_long_json_is_cut_off_where_the_page_would_be_too_large():
+    for length, colours in ((100, True), (30_000, False), (200_000, False)):
+        lines = json_lines.of({"text": "x" * length})
+        assert (len(lines) > 1) == colours
+        shown = "".join(piece for _, pieces in lines for _, piece in pieces)
+        assert len(shown) <= json_lines.HUGE + 1
+        assert shown.endswith("…") == (length > json_lines.HUGE)
 
 
 HOSTILE = [
@@ -322,7 +361,7 @@ def test_whatever_graph_sends_stays_text(adele, box, text):
         profile[name] = [text] if isinstance(profile[name], list) else text
     page = adele.get("/call_graph")
     assert page.status_code == 200
-    assert "<script" not in page.text
+    assert re.findall("<script[^>]*", page.text) == re.findall('<script src="/static/page.js[^>]*', page.text)
     assert "<img src=x" not in page.text
     assert not re.search(r'href="(?!/|#|\?|mailto:[^":?]+"|tel:\+?\d+")', page.text)
 

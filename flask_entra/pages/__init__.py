@@ -2,8 +2,8 @@
 
 `languages` chooses and translates, `compiled` does it once for constant texts; `assets` versions the files in `static/`;
 `headers` adds the security headers; `explanations` has the words for failures, and `problems` answers with them; `profiles`
-shows a profile, and `accounts` what the app sees of the person. Nothing here asks anybody anything: what a page shows, the
-caller brings.
+shows a profile (`json_lines` its JSON), and `accounts` what the app sees of the person. Nothing here asks anybody anything:
+what a page shows, the caller brings.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ def init_app(app: Flask) -> None:
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     # An app's own template of the same name goes first: it may have a `problem.html` of its own.
     app.register_blueprint(Blueprint("pages", __name__, template_folder="templates"))
+    app.jinja_env.filters.update(letters=profiles.letters, name_of=profiles.name_of)
     languages.init_app(app)
     assets.init_app(app)
-    headers.init_app(app)
+    headers.init_app(app, assets.script_of(app))
     problems.init_app(app)

@@ -14,7 +14,8 @@ from markupsafe import Markup
 
 from flask_entra.pages.languages import gettext, language
 
-_CONSTANT = ("_", "gettext", "asset", "language")  # what these give depends on their arguments and the language alone
+# What these give depends on their arguments and the language alone.
+_CONSTANT = ("_", "gettext", "asset", "integrity", "language")
 
 
 class Environment(flask.templating.Environment):

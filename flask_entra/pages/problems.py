@@ -83,13 +83,18 @@ class Problem:
     @property
     def advice(self) -> Text:
         """What to do."""
-        if self.retry_after and self.explanation.way_on == "retry":
+        if self.counts_down:
             return _("Try again in %(seconds)s seconds.", seconds=self.retry_after)
         return self.explanation.advice
 
+    @property
+    def counts_down(self) -> bool:
+        """Whether it is known when another try is worth it."""
+        return self.retry_after is not None and self.explanation.way_on == "retry"
+
 
 def init_app(app: Flask) -> None:
-    """Answer every failure. `problem.html` gets `problem`, `href`, `other_account`, `here` and `user`."""
+    """Answer every failure. `problem.html` gets `problem`, `href`, `other_account`, `here` and `at_sign_in`."""
 
     def show_problem(error: Exception) -> Response:
         error = getattr(error, "original_exception", None) or error
@@ -124,14 +129,16 @@ def _page(problem: Problem) -> str:
     href, other_account = _href(problem.explanation.way_on), _href("other_account")
     if problem.explanation.way_on == "pick_up":  # another account is to open this very page
         other_account = f"{href}{'&' if '?' in href else '?'}prompt=select_account"
-    # The session is not asked who is signed in: it may be what has failed.
+    # What a session that could not be stored says about the person is not so.
+    nobody = {"user": None} if problem.explanation is explanations.STORE_UNAVAILABLE else {}
     return render_template(
         "problem.html",
         problem=problem,
         href=href,
         other_account=other_account,
         here="" if _can_be_repeated() else "/",
-        user=g.get("user"),
+        at_sign_in=request.blueprint == "auth",
+        **nobody,
     )
 
 

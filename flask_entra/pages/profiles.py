@@ -2,52 +2,83 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from markupsafe import escape
 
+from flask_entra.clouds import missing_scopes
+from flask_entra.http_client import JsonObject
+from flask_entra.pages import json_lines
+from flask_entra.pages.languages import Moment
+
 LONG = 1000  # characters of a text that are shown
 MANY = 20  # texts of a list that are shown
-HUGE = 100_000  # characters of JSON that are shown
 
 _MAIL = re.compile(r"[^\s@:/?#&<>\"]+@[^\s@:/?#&<>\"]+")
 _PHONE = re.compile(r"\+?[0-9][0-9 ().-]{2,30}")
 
 
-def show(profile: dict[str, Any], url: str, scopes: Iterable[str]) -> dict[str, object]:
+def show(
+    profile: dict[str, Any], url: str, scopes: Sequence[str], granted: Sequence[tuple[list[str], int]]
+) -> dict[str, object]:
     """What `profile.html` needs.
 
     :param profile: the JSON object that came: Graph's user, or the claims of OpenID Connect Core, 5.1.
     :param url: of the request that was made.
-    :param scopes: those of its token.
-    :return: `name`, `fields` (its name in the profile, value and link of each that has a value), `body` (the JSON, as
-        written), `has_photo` and `asked`.
+    :param scopes: those that its token was asked for.
+    :param granted: as `Auth.granted` gives it.
+    :return: `name`; `fields` (its name in the profile, values and link of each; no values for one that is empty); `json`, in
+        lines; `has_photo`; `asked` (`url`, and `status`, `milliseconds`, `scopes` and `ends` where they are known).
     """
-    fields = [(name, text, link(text)) for name, link in _FIELDS.items() for text in _texts(profile.get(name))]
+    asked: dict[str, object] = {"url": url}
+    if isinstance(profile, JsonObject):
+        asked |= {"status": profile.status, "milliseconds": max(1, round(profile.seconds * 1000))}
+    for theirs, ends in sorted(granted, key=lambda each: each[1]):  # the one that lives longest is the one in use
+        if not missing_scopes(scopes, theirs):
+            asked |= {"scopes": " ".join(theirs), "ends": Moment(ends)}
     return {
         "name": next(iter(_texts(profile.get("displayName")) or _texts(profile.get("name"))), ""),
-        "fields": fields,
-        "body": _readable(profile),
+        "fields": [
+            (name, [(text, link(text)) for text in _texts(profile[name])])
+            for name, link in _FIELDS.items()
+            if name in profile
+        ],
+        "json": json_lines.of(profile),
         "has_photo": url.rstrip("/").endswith("/me"),
-        "asked": {"url": url, "scopes": " ".join(scopes)},
+        "asked": asked,
     }
+
+
+def name_of(user: dict[str, Any]) -> str:
+    """What to call a person; empty for one without any name.
+
+    :param user: the ID token's claims.
+    """
+    texts = (str(user.get(claim) or "").strip() for claim in ("name", "preferred_username", "email"))
+    return next(filter(None, texts), "")
+
+
+def letters(user: dict[str, Any]) -> str:
+    """The first letters of the first and the last word of a person's name.
+
+    :param user: the ID token's claims.
+    """
+    words = re.findall(r"[^\W_]+", name_of(user).partition("@")[0])
+    return "".join(word[0] for word in dict.fromkeys(words[:1] + words[-1:])).upper() or "?"
 
 
 def initials(user: dict[str, Any]) -> tuple[str, str]:
     """A picture for somebody without a photo.
 
     :param user: the ID token's claims.
-    :return: an SVG with the first letters of the first and the last word of the name, and its content type.
+    :return: an SVG with the letters of the person's name, and its content type.
     """
-    words = re.findall(r"[^\W_]+", str(user.get("name") or user.get("preferred_username") or "?").partition("@")[0])
-    letters = "".join(word[0] for word in dict.fromkeys(words[:1] + words[-1:])).upper() or "?"
     svg = (
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 96 96"><rect width="96" height="96" fill="#4b5563"/>'
         '<text x="48" y="48" dy=".35em" text-anchor="middle" font-family="system-ui,sans-serif" font-size="36" '
-        f'fill="#fff">{escape(letters)}</text></svg>'
+        f'fill="#fff">{escape(letters(user))}</text></svg>'
     )
     return svg, "image/svg+xml"
 
@@ -56,12 +87,6 @@ def _texts(value: object) -> list[str]:
     values = value[:MANY] if isinstance(value, list) else [value]
     texts = (each.strip() for each in values if isinstance(each, str))
     return [text if len(text) <= LONG else text[:LONG] + "…" for text in texts if text]
-
-
-def _readable(profile: dict[str, Any]) -> str:
-    body = json.dumps(profile, ensure_ascii=False)
-    # Indentation can make a page a hundred times as large as the JSON, and escaping six times.
-    return json.dumps(profile, ensure_ascii=False, indent=2) if len(body) < HUGE else body[:HUGE] + "…"
 
 
 def _no_link(text: str) -> None:

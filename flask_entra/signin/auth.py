@@ -95,6 +95,7 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         answers.init_app(app)
         app.register_error_handler(SignInRequired, self._sign_in_first)
         app.jinja_env.globals["signed_out_just_now"] = sign_out.has_just_happened
+        app.context_processor(self._for_every_page)
 
     @property
     def tenant(self) -> Tenant:
@@ -114,6 +115,13 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
     def userinfo_url(self) -> str:
         """The userinfo endpoint of the authority that signed the person in; empty if it has none. Entra's is Graph."""
         return cast(str, session.get(tokens.USERINFO, ""))
+
+    def _for_every_page(self) -> dict[str, Any]:
+        """For templates: `user` and `userinfo_url`, so that every page shows who is signed in."""
+        try:
+            return {"user": self.user, "userinfo_url": self.userinfo_url}
+        except StoreUnavailable:  # the page is about something else, or about this
+            return {"user": None, "userinfo_url": ""}
 
     # --- For views ----------------------------------------------------------------------------------------------------
 
