@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--quick", action="store_true", help="be done within two minutes; the figures are rougher")
     parser.add_argument("--only", action="append", choices=NAMES, metavar="NAME", help=f"one of {', '.join(NAMES)}")
-    parser.add_argument("--svg", type=Path, metavar="FILE", help="draw the picture for the README")
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="draw the picture for docs/bench.md")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure of every round")
     options = parser.parse_args(arguments)
     names = [name for name in NAMES if not options.only or name in options.only]

@@ -1,4 +1,4 @@
-"""The picture for the README: an SVG that follows the reader's light or dark mode."""
+"""The picture for docs/bench.md: an SVG that follows the reader's light or dark mode."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def test_in_french_with_french_dates(person):
 
 def test_overage_is_called_so(person):
     page = person.go_on(person.get("/account"), "isaiah")
-    assert "More than the ID token can name" in text(page)
+    assert "too many groups for the ID token" in text(page)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_whatever_stands_in_a_claim_is_shown_as_text(person, box, claims):
 
 def test_it_says_so_when_a_claim_admits_nobody(person, box):
     box.person("alex").id_claims["roles"] = "Orders.Approve"
-    assert "nobody is admitted by it" in text(person.go_on(person.get("/account"), "alex"))
+    assert "it gives access to nothing" in text(person.go_on(person.get("/account"), "alex"))
 
 
 # --- flask doctor -------------------------------------------------------------------------------------------------------

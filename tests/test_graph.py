@@ -142,7 +142,7 @@ def test_no_profile_is_a_404(adele, box):
     box.misbehave("me", Answer(404, graph_error("Request_ResourceNotFound", "Resource does not exist.")))
     page = adele.get("/call_graph")
     assert page.status_code == 404
-    assert "No such profile" in page.text
+    assert "Profile not found" in page.text
 
 
 @pytest.mark.parametrize("status", [429, 503])

@@ -124,7 +124,7 @@ PAGES = {
     a_sign_in_with_an_expired_secret: (500, "This app is not set up properly"),
     a_busy_graph: (503, "Graph is busy"),
     a_page_that_is_not_there: (404, "Page not found"),
-    a_form_sent_to_a_page_without_one: (405, "Not like this"),
+    a_form_sent_to_a_page_without_one: (405, "Action not available here"),
     a_mistake_in_the_app: (500, "Something went wrong"),
     a_page_for_a_role: (403, "Not allowed"),
     the_account: (200, "Your account"),
@@ -789,7 +789,7 @@ def test_the_language_chosen_is_remembered(visit, app, box):
     open_menu(page)
     page.get_by_role("link", name="Français").click()
     assert urlsplit(page.url).path == "/call_graph"
-    assert page.get_by_text("La demande et sa réponse").is_visible()
+    assert page.get_by_text("La requête et sa réponse").is_visible()
     page.goto(app.url)
     assert page.get_by_role("heading", level=1).inner_text() == "Bonjour, Adèle Vance"
     open_menu(page)

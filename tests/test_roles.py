@@ -291,7 +291,7 @@ def test_graph_that_does_not_answer_all_of_it_lets_nobody_in_and_says_try_again(
     box.misbehave("groups", FAULTS[fault], times=None)
     page = person.go_on(person.get("/staff/figures"), "isaiah")
     assert page.status_code == 503
-    assert "so it stays closed" in text(page)
+    assert "this page stays closed" in text(page)
     assert 'href="/staff/figures">Try again' in page.text
     assert page.headers.get("Retry-After") == ("11" if fault in ("429", "503") else None)
     assert "503 MembershipUnknown" in staff.log()[before:]
@@ -304,7 +304,7 @@ def test_a_graph_that_does_not_answer_in_french(person, box):
     box.misbehave("groups", Answer(503, "", {"Retry-After": "11"}))
     page = person.go_on(person.get("/staff/figures"), "isaiah")
     assert page.status_code == 503
-    assert "elle reste donc fermée" in text(page)
+    assert "cette page reste fermée" in text(page)
     assert "11 secondes" in text(page)
 
 

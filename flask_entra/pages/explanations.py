@@ -14,7 +14,7 @@ from flask_entra.pages.languages import Text as _
 class Explanation(NamedTuple):
     """What a failure means to a person.
 
-    Status 500 is for whoever runs the app: the person cannot help it.
+    Status 500 is for the person who runs the app. The visitor cannot correct it.
 
     :ivar status: the HTTP status of the page.
     :ivar text: what happened.
@@ -34,7 +34,7 @@ class Explanation(NamedTuple):
 SET_UP_WRONG = _("This app is not set up properly")
 NOT_SIGNED_IN = _("You are not signed in")
 SOON = _("Try again in a moment.")
-HOME = _("Go to the home page and begin there.")
+HOME = _("Go to the home page and start from there.")
 _ASK = _("Ask an administrator of your organization.")
 _AGAIN = _("Sign in again.")
 ENTRA_ERRORS: dict[str, Explanation] = {
@@ -42,7 +42,7 @@ ENTRA_ERRORS: dict[str, Explanation] = {
     "AADSTS65004": Explanation(
         403,
         _("You declined to give this app the permissions it asks for."),
-        _("Sign in again and accept, or leave it: nothing was shared."),
+        _("To use the app, sign in again and accept them. Nothing was shared."),
         "sign_in",
     ),
     "AADSTS65001": Explanation(403, _("This app has not been given the permissions it needs."), _AGAIN, "sign_in"),
@@ -55,7 +55,7 @@ ENTRA_ERRORS: dict[str, Explanation] = {
     "AADSTS90095": Explanation(
         403,
         _("Your request for approval has been sent to an administrator."),
-        _("Sign in again once they have approved it."),
+        _("Sign in again after the approval."),
     ),
     "AADSTS50105": Explanation(
         403,
@@ -64,7 +64,7 @@ ENTRA_ERRORS: dict[str, Explanation] = {
         "other_account",
     ),
     # The person has to prove more.
-    "AADSTS50076": Explanation(403, _("Your organization asks for multifactor authentication."), _AGAIN, "sign_in"),
+    "AADSTS50076": Explanation(403, _("Your organization requires multifactor authentication."), _AGAIN, "sign_in"),
     "AADSTS50079": Explanation(403, _("You have to register for multifactor authentication first."), _AGAIN, "sign_in"),
     "AADSTS50074": Explanation(403, _("The multifactor authentication was not completed."), _AGAIN, "sign_in"),
     "AADSTS50078": Explanation(403, _("Your multifactor authentication has expired."), _AGAIN, "sign_in"),
@@ -73,7 +73,7 @@ ENTRA_ERRORS: dict[str, Explanation] = {
     # The account is not the right one.
     "AADSTS50020": Explanation(
         403,
-        _("Your account belongs to another organization, which this app does not admit."),
+        _("Your account belongs to an organization that may not use this app."),
         _("Use an account of this organization, or ask its administrator to invite you as a guest."),
         "other_account",
     ),
@@ -104,27 +104,29 @@ ENTRA_ERRORS: dict[str, Explanation] = {
         _ASK,
         "other_account",
     ),
-    "AADSTS53000": Explanation(403, _("Your organization admits only devices that comply with its rules."), _ASK),
-    "AADSTS53001": Explanation(403, _("Your organization admits only devices that have joined it."), _ASK),
-    "AADSTS50158": Explanation(403, _("Your organization asks for one more proof of who you are."), _AGAIN, "sign_in"),
+    "AADSTS53000": Explanation(403, _("Your organization allows only devices that comply with its rules."), _ASK),
+    "AADSTS53001": Explanation(403, _("Your organization allows only devices that are joined to it."), _ASK),
+    "AADSTS50158": Explanation(403, _("Your organization requires another proof of your identity."), _AGAIN, "sign_in"),
     # It took too long, or came twice.
     "AADSTS54005": Explanation(400, _("This sign-in has been used already."), _AGAIN, "sign_in"),
     "AADSTS70008": Explanation(400, _("This sign-in took too long."), _AGAIN, "sign_in"),
-    "AADSTS70043": Explanation(401, _("Your sign-in has expired, by a rule of your organization."), _AGAIN, "sign_in"),
+    "AADSTS70043": Explanation(401, _("A rule of your organization has ended your sign-in."), _AGAIN, "sign_in"),
     "AADSTS50173": Explanation(
-        401, _("Your sign-in was revoked, for example by a change of your password."), _AGAIN, "sign_in"
+        401, _("Your sign-in was revoked, for example because your password was changed."), _AGAIN, "sign_in"
     ),
     "AADSTS700082": Explanation(
-        401, _("Your sign-in has expired: it was not used for a long time."), _AGAIN, "sign_in"
+        401, _("Your sign-in has expired because it was not used for a long time."), _AGAIN, "sign_in"
     ),
     # Azure AD B2C.
     "AADB2C90118": Explanation(400, _("You forgot your password."), _("Choose a new one."), "reset_password"),
-    "AADB2C90091": Explanation(403, _("You cancelled."), _("Sign in again when you want to."), "sign_in"),
+    "AADB2C90091": Explanation(403, _("You cancelled the sign-in."), _("Sign in again when you want to."), "sign_in"),
     # The app is set up wrong.
     "AADSTS7000215": Explanation(
         500,
         _("CLIENT_SECRET is wrong."),
-        _("Copy the secret's Value, not its ID. It is shown only once: if it is gone, add a new secret."),
+        _(
+            "Copy the secret's Value, not its Secret ID. The Value is shown only once. If you do not have it, add a new secret."
+        ),
     ),
     "AADSTS7000222": Explanation(
         500,
@@ -213,12 +215,12 @@ ENTRA_ERRORS: dict[str, Explanation] = {
     ),
     "AADSTS70011": Explanation(
         500,
-        _("SCOPE holds a permission that does not exist."),
+        _("SCOPE contains a permission that does not exist."),
         _("Correct SCOPE; for Microsoft Graph the name is, for example, User.Read."),
     ),
     "AADSTS650053": Explanation(
         500,
-        _("SCOPE holds a permission that the API does not have."),
+        _("SCOPE contains a permission that the API does not have."),
         _("Compare SCOPE with the API permissions of the app registration."),
     ),
     "AADSTS650057": Explanation(
@@ -228,14 +230,14 @@ ENTRA_ERRORS: dict[str, Explanation] = {
     ),
     "AADSTS28000": Explanation(
         500,
-        _("The permissions that were asked for are of several APIs, and a token is for one."),
+        _("The app asked for permissions of several APIs, but a token is for one API only."),
         _(
-            "Keep the scopes of one API in SCOPE and in each view; a view gets the other's token by auth.context(scopes=[…])."
+            "Keep to the scopes of one API in SCOPE and in each view. For another API, call auth.context(scopes=[…]) in the view."
         ),
     ),
     "AADSTS501481": Explanation(
         400,
-        _("This answer belongs to a sign-in that was begun elsewhere (PKCE)."),
+        _("This sign-in does not match the one that was started in this browser (PKCE)."),
         _AGAIN,
         "sign_in",
     ),
@@ -245,26 +247,31 @@ ENTRA_ERRORS: dict[str, Explanation] = {
 OAUTH_ERRORS: dict[str, Explanation] = {
     "no_sign_in_begun": Explanation(
         400,
-        _("This answer belongs to no sign-in that was begun in this browser, or it took too long."),
+        _("This sign-in was not started in this browser, or it took too long."),
         _("Sign in again. If it happens again, allow cookies for this site."),
         "sign_in",
     ),
     "sign_in_did_not_help": Explanation(
         403,
-        _("You are signed in, but your access was refused again right after."),
+        _("You signed in, but access was refused again."),
         _("Try again in a minute, or use another account."),
         "other_account",
         _("Access refused"),
     ),
     "session_lost": Explanation(
         500,
-        _("You have signed in, but this app does not find your session again."),
-        _("All processes of the app must share their sessions: by REDIS_URL, or by the same SESSION_FILE_DIR."),
+        _("You signed in, but this app cannot find your session."),
+        _(
+            "All processes of the app must share their sessions. Set REDIS_URL, or the same SESSION_FILE_DIR for all of them."
+        ),
         "sign_in",
     ),
     "login_required": Explanation(401, _("You are not signed in."), _AGAIN, "sign_in"),
     "interaction_required": Explanation(
-        403, _("The sign-in service needs to see you for this sign-in."), _AGAIN, "sign_in"
+        403,
+        _("The sign-in service needs something from you, such as your password or your consent."),
+        _AGAIN,
+        "sign_in",
     ),
     "consent_required": Explanation(403, _("This app has not been given the permissions it needs."), _AGAIN, "sign_in"),
     "access_denied": Explanation(403, _("The sign-in was cancelled or refused."), _AGAIN, "sign_in"),
@@ -295,21 +302,21 @@ OTHER_ERROR = Explanation(400, _("The sign-in could not be finished."), _AGAIN, 
 
 ID_TOKEN_REFUSED = Explanation(
     502,
-    _("What came back does not prove who you are, so you have not been signed in."),
-    _("Sign in again. If it happens again, tell whoever runs this app."),
+    _("The answer of the sign-in service does not prove your identity. You have not been signed in."),
+    _("Sign in again. If it happens again, tell the person who runs this app."),
     "sign_in",
     _("Sign-in refused"),
 )
 TENANT_UNAVAILABLE = Explanation(
     502,
-    _("The sign-in cannot be reached at the moment."),
+    _("The sign-in service cannot be reached at the moment."),
     SOON,
     "retry",
-    _("Sign-in cannot be reached"),
+    _("Sign-in service unavailable"),
 )
 STORE_UNAVAILABLE = Explanation(
     503,
-    _("This app cannot get at its sessions at the moment. You have not been signed out."),
+    _("This app cannot read its sessions at the moment. You have not been signed out."),
     SOON,
     "retry",
     _("Try again in a moment"),
@@ -317,7 +324,7 @@ STORE_UNAVAILABLE = Explanation(
 
 NOT_SET_UP = Explanation(
     503,
-    _("This app needs to know your app registration before anybody can sign in."),
+    _("Nobody can sign in yet: this app does not have the settings of an app registration."),
     _("Run flask doctor: it checks the settings."),
     title=SET_UP_WRONG,
 )
@@ -327,10 +334,10 @@ NOT_SET_UP = Explanation(
 NOT_ALLOWED = _("Not allowed")
 ROLE_MISSING = Explanation(
     403,
-    _("You do not have the role that this page is for."),
+    _("You do not have the role that this page requires."),
     _(
-        "An administrator of your organization gives it to you, under Enterprise applications › Users and groups. "
-        "If you were given it only a moment ago, sign in again to pick it up."
+        "Ask an administrator of your organization to assign it to you, under Enterprise applications › Users and groups. "
+        "If you have just received it, sign in again."
     ),
     "pick_up",
     NOT_ALLOWED,
@@ -338,31 +345,30 @@ ROLE_MISSING = Explanation(
 GROUP_MISSING = Explanation(
     403,
     _("This page is for members of a group that you are not in."),
-    _(
-        "An administrator of your organization can add you to it. "
-        "If you were added only a moment ago, sign in again to pick it up."
-    ),
+    _("Ask an administrator of your organization to add you to it. If you have just been added, sign in again."),
     "pick_up",
     NOT_ALLOWED,
 )
 MEMBERSHIP_UNKNOWN = Explanation(
     503,
-    _("Microsoft Graph does not say at the moment whether you may open this page, so it stays closed."),
+    _("This app cannot get your groups from Microsoft Graph at the moment. Until it can, this page stays closed."),
     SOON,
     "retry",
     _("Try again in a moment"),
 )
 NOBODY_TO_ASK = Explanation(
     403,
-    _("You are in more groups than your sign-in can name, and this app has no Microsoft Graph to ask about them."),
-    _("Ask whoever runs this app."),
+    _("You are in too many groups for your sign-in to list them, and this app cannot look them up in Microsoft Graph."),
+    _("Ask the person who runs this app."),
     "other_account",
     NOT_ALLOWED,
 )
 MORE_DECLINED = Explanation(
     403,
     _("This page needs permissions that have not been given."),
-    _("Sign in again and accept them, or leave it: you are still signed in, and the rest of the app works as before."),
+    _(
+        "To open this page, sign in again and accept them. You are still signed in, and the rest of the app works as before."
+    ),
     "sign_in",
     _("Permission missing"),
 )
@@ -379,27 +385,27 @@ GRAPH_ERRORS: dict[str, Explanation] = {
     ),
     "forbidden": Explanation(
         403,
-        _("Graph does not let this app read that for you."),
-        _("Grant the permission in the app registration under API permissions; an administrator may have to consent."),
+        _("Graph does not allow this app to read this for you."),
+        _("Grant the permission in the app registration under API permissions. An administrator may have to consent."),
         title=_("Permission missing"),
     ),
     "not_found": Explanation(
         404,
-        _("Graph has nothing at this address: your account may have no profile here, or ENDPOINT may be wrong."),
-        _("Use another account, or ask whoever runs this app."),
+        _("Graph has no data at this address. Your account may have no profile here, or ENDPOINT may be wrong."),
+        _("Use another account, or ask the person who runs this app."),
         "other_account",
-        _("No such profile"),
+        _("Profile not found"),
     ),
     "no_endpoint": Explanation(
         404,
         _("This app has no API to call: ENDPOINT is not set, and the sign-in's token is not for Microsoft Graph."),
-        _("Ask whoever runs this app."),
-        title=_("Nothing to call"),
+        _("Ask the person who runs this app."),
+        title=_("No API to call"),
     ),
     "refused": Explanation(
         502,
         _("Graph did not accept the request."),
-        _("Ask whoever runs this app."),
+        _("Ask the person who runs this app."),
         title=_("Graph refused"),
     ),
     "throttled": Explanation(
@@ -425,10 +431,10 @@ GRAPH_ERRORS: dict[str, Explanation] = {
     ),
     "not_understood": Explanation(
         502,
-        _("The address answered with something this app does not understand."),
-        _("Check that ENDPOINT is the address of an API that answers a JSON object."),
+        _("This app got an answer that it cannot read."),
+        _("Check that ENDPOINT is the address of an API that answers with a JSON object."),
         "retry",
-        _("Unknown answer"),
+        _("Unreadable answer"),
     ),
 }
 
@@ -436,11 +442,11 @@ GRAPH_ERRORS: dict[str, Explanation] = {
 
 HTTP_ERRORS: dict[int, Explanation] = {
     400: Explanation(400, _("The request could not be understood."), HOME, title=_("Bad request")),
-    401: Explanation(401, _("This page needs a sign-in."), _AGAIN, "sign_in", NOT_SIGNED_IN),
+    401: Explanation(401, _("You must sign in to open this page."), _AGAIN, "sign_in", NOT_SIGNED_IN),
     403: Explanation(
         403,
         _("You may not open this page."),
-        _("Use another account, or ask whoever runs this app."),
+        _("Use another account, or ask the person who runs this app."),
         "other_account",
         NOT_ALLOWED,
     ),
@@ -450,13 +456,13 @@ HTTP_ERRORS: dict[int, Explanation] = {
         _("Check the address, or go to the home page."),
         title=_("Page not found"),
     ),
-    405: Explanation(405, _("This page cannot be asked for in this way."), HOME, title=_("Not like this")),
-    410: Explanation(410, _("This page is no longer there."), HOME, title=_("Page removed")),
-    413: Explanation(413, _("The request is larger than this app accepts."), HOME, title=_("Too large")),
-    429: Explanation(429, _("You have asked for this too often."), SOON, "retry", _("Too many requests")),
+    405: Explanation(405, _("This page does not support that action."), HOME, title=_("Action not available here")),
+    410: Explanation(410, _("This page no longer exists."), HOME, title=_("Page removed")),
+    413: Explanation(413, _("The request is larger than this app accepts."), HOME, title=_("Request too large")),
+    429: Explanation(429, _("You have sent too many requests."), SOON, "retry", _("Too many requests")),
     500: Explanation(
         500,
-        _("The app made a mistake. It has been noted."),
+        _("An error occurred in the app. It has been logged."),
         SOON,
         title=_("Something went wrong"),
     ),
