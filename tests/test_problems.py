@@ -9,6 +9,7 @@ from visitor import Visitor
 
 from flask_entra.pages import explanations
 from flask_entra.pages.problems import sign_in_details
+from sandbox.faults import Answer
 
 TRACE, CORRELATION = "0a1b2c3d-0000-4444-8888-123456789abc", "9f8e7d6c-0000-4444-8888-cba987654321"
 
@@ -25,7 +26,7 @@ def come_back(person, **query):
 
 @pytest.mark.parametrize("code", explanations.ENTRA_ERRORS)
 def test_each_of_entras_codes_is_a_sentence_and_a_next_step(person, code):
-    status, text, advice, action, _title = explanations.ENTRA_ERRORS[code]
+    status, text, advice, action, *_ = explanations.ENTRA_ERRORS[code]
     description = (
         f"{code}: What Entra says. Trace ID: {TRACE} Correlation ID: {CORRELATION} Timestamp: 2026-11-22 10:11:12Z"
     )
@@ -107,3 +108,23 @@ def test_forgetting_the_password_in_b2c_leads_to_its_own_page(serve, box):
         Visitor(app.url).get("/getAToken?" + urlencode({"state": back, "code": "x"}), follow=False).headers["Location"]
         == "/"
     )
+
+
+def test_what_only_the_person_who_runs_the_app_can_mend_is_addressed_to_them(person, box):
+    box.client_secret_state = "expired"
+    page = person.sign_in()
+    assert page.status_code == 500
+    before, _, after = html.unescape(page.text).partition("For the person who runs this app")
+    assert "has to correct its settings first" in before
+    assert "CLIENT_SECRET" not in before
+    assert "CLIENT_SECRET has expired." in after
+
+
+def test_the_advice_for_developers_stands_among_the_details(person, box):
+    person.sign_in()
+    box.misbehave("me", Answer(403, {"error": {"code": "Authorization_RequestDenied", "message": "no"}}))
+    page = html.unescape(person.get("/call_graph").text)
+    before, _, after = page.partition("Details for support")
+    assert "Ask an administrator" in before
+    assert "app registration" not in before
+    assert "app registration under API permissions" in after

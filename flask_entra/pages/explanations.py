@@ -22,6 +22,7 @@ class Explanation(NamedTuple):
     :ivar way_on: where the button leads: `sign_in`, `pick_up` (a sign-in that brings a new role), `other_account`, `retry`,
         `reset_password` or `home`.
     :ivar title: the page's title; None for the usual one of a failed sign-in.
+    :ivar for_developers: what the person who runs the app can do, if that is something else; shown among the details.
     """
 
     status: int
@@ -29,9 +30,11 @@ class Explanation(NamedTuple):
     advice: Text
     way_on: str = "home"
     title: Text | None = None
+    for_developers: Text | None = None
 
 
 SET_UP_WRONG = _("This app is not set up properly")
+STILL_SIGNED_IN = _("The sign-in was not finished")
 NOT_SIGNED_IN = _("You are not signed in")
 SOON = _("Try again in a moment.")
 HOME = _("Go to the home page and start from there.")
@@ -289,8 +292,11 @@ OAUTH_ERRORS: dict[str, Explanation] = {
     "invalid_scope": Explanation(
         403,
         _("Not every permission that was asked for was granted."),
-        _("Sign in again and accept them all, or correct SCOPE."),
+        _("Sign in again and accept them all."),
         "sign_in",
+        for_developers=_(
+            "Compare SCOPE, and the scopes of the view, with the API permissions of the app registration."
+        ),
     ),
     "server_error": Explanation(502, _("The sign-in service has a problem."), SOON, "sign_in"),
     "temporarily_unavailable": Explanation(503, _("The sign-in service is overloaded."), SOON, "sign_in"),
@@ -302,7 +308,7 @@ OTHER_ERROR = Explanation(400, _("The sign-in could not be finished."), _AGAIN, 
 
 ID_TOKEN_REFUSED = Explanation(
     502,
-    _("The answer of the sign-in service does not prove your identity. You have not been signed in."),
+    _("The answer of the sign-in service does not prove your identity."),
     _("Sign in again. If it happens again, tell the person who runs this app."),
     "sign_in",
     _("Sign-in refused"),
@@ -386,21 +392,26 @@ GRAPH_ERRORS: dict[str, Explanation] = {
     "forbidden": Explanation(
         403,
         _("Graph does not allow this app to read this for you."),
-        _("Grant the permission in the app registration under API permissions. An administrator may have to consent."),
+        _("Ask an administrator of your organization, or the person who runs this app."),
         title=_("Permission missing"),
+        for_developers=_(
+            "Grant the permission in the app registration under API permissions. An administrator may have to consent."
+        ),
     ),
     "not_found": Explanation(
         404,
-        _("Graph has no data at this address. Your account may have no profile here, or ENDPOINT may be wrong."),
+        _("Graph has no data at this address. Your account may have no profile here."),
         _("Use another account, or ask the person who runs this app."),
         "other_account",
         _("Profile not found"),
+        _("Check that ENDPOINT is right."),
     ),
     "no_endpoint": Explanation(
         404,
-        _("This app has no API to call: ENDPOINT is not set, and the sign-in's token is not for Microsoft Graph."),
+        _("This app has no API to call."),
         _("Ask the person who runs this app."),
         title=_("No API to call"),
+        for_developers=_("ENDPOINT is not set, and the sign-in's token is not for Microsoft Graph."),
     ),
     "refused": Explanation(
         502,
@@ -432,9 +443,10 @@ GRAPH_ERRORS: dict[str, Explanation] = {
     "not_understood": Explanation(
         502,
         _("This app got an answer that it cannot read."),
-        _("Check that ENDPOINT is the address of an API that answers with a JSON object."),
+        SOON,
         "retry",
         _("Unreadable answer"),
+        _("Check that ENDPOINT is the address of an API that answers with a JSON object."),
     ),
 }
 

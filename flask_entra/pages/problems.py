@@ -88,6 +88,11 @@ class Problem:
         return self.explanation.advice
 
     @property
+    def is_for_developers(self) -> bool:
+        """Whether only the person who runs the app can do anything about it."""
+        return self.title is explanations.SET_UP_WRONG
+
+    @property
     def counts_down(self) -> bool:
         """Whether it is known when another try is worth it."""
         return self.retry_after is not None and self.explanation.way_on == "retry"
@@ -110,6 +115,8 @@ def init_app(app: Flask) -> None:
 def answer(problem: Problem) -> Response:
     """A page for a person, JSON for a caller that shows no page (RFC 9457)."""
     status, page = problem.explanation.status, expects_a_page()
+    if problem.explanation.for_developers:
+        problem.details.append((_("For developers"), str(problem.explanation.for_developers)))
     problem.details.append((_("Request ID"), logs.request_id()))
     if problem.retry_after:
         problem.headers["Retry-After"] = str(problem.retry_after)
@@ -211,6 +218,8 @@ def _sign_in_error(error: SignInError) -> Problem:
         "correlation_id": _("Correlation ID"),
         "time": _("Time"),
     }
+    if g.get("user") and not explanation.title and explanation.status != 500:
+        explanation = explanation._replace(title=explanations.STILL_SIGNED_IN)
     details: list[tuple[Text, str]] = [(_("Error"), error.error[:100])]
     if error.more_scopes:
         details.append((_("Permissions asked for"), asked))
@@ -260,7 +269,7 @@ def _not_allowed(error: NotAllowed) -> Problem:
         )
         if error.claim == "groups":
             hint = _("The ID token has no groups. Add them under Token configuration › Add groups claim.")
-        details.append((_("For developers"), str(hint)))
+        explanation = explanation._replace(for_developers=hint)
     return Problem(explanation, details, members={error.claim: list(error.needed)})
 
 
