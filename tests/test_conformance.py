@@ -350,7 +350,7 @@ def test_without_userinfo_there_is_nothing_to_show_and_no_button_for_it(visit, p
     del provider.metadata["userinfo_endpoint"]
     browser = visit()
     browser.sign_in()
-    assert "There is no API to call" in browser.get("/").text
+    assert "not set up to call an API" in browser.get("/").text
     assert "/call_graph" not in browser.get("/").text
     assert browser.get("/call_graph").status_code == 404
     assert browser.get("/photo").status_code == 200

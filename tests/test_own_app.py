@@ -352,7 +352,7 @@ def test_without_a_scope_there_is_a_page_and_no_mistake(serve, scope):
 def test_without_a_scope_and_an_endpoint_there_is_no_button_for_what_cannot_be_called(serve):
     person = Visitor(serve(SCOPE="", ENDPOINT=None).url)
     home = person.sign_in()
-    assert "There is no API to call" in home.text
+    assert "not set up to call an API" in home.text
     assert "/call_graph" not in home.text
     assert person.get("/call_graph").status_code == 404
     assert person.get("/photo").status_code == 200
