@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from flask_entra.commands import DOCTOR
 from flask_entra.pages.languages import Text
 from flask_entra.pages.languages import Text as _
 
@@ -176,6 +177,11 @@ ENTRA_ERRORS: dict[str, Explanation] = {
         _("The app has been disabled in this tenant."),
         _("Enable it under Enterprise applications."),
     ),
+    "AADSTS7000229": Explanation(
+        500,
+        _("The app is registered, but the tenant has no service principal (enterprise application) of it."),
+        _("Make one: the README has the command, az ad sp create."),
+    ),
     "AADSTS90002": Explanation(
         500,
         _("The tenant in AUTHORITY does not exist."),
@@ -272,12 +278,12 @@ OAUTH_ERRORS: dict[str, Explanation] = {
     "invalid_client": Explanation(
         500,
         _("The authority does not accept the app's credential."),
-        _("Run flask doctor: it checks CLIENT_ID and the credential."),
+        _("Run %(doctor)s: it checks CLIENT_ID and the credential.", doctor=DOCTOR),
     ),
     "unauthorized_client": Explanation(
         500,
         _("The app is not registered for this kind of sign-in."),
-        _("Run flask doctor: it checks the settings."),
+        _("Run %(doctor)s: it checks the settings.", doctor=DOCTOR),
     ),
     "invalid_scope": Explanation(
         403,
@@ -318,7 +324,7 @@ STORE_UNAVAILABLE = Explanation(
 NOT_SET_UP = Explanation(
     503,
     _("This app needs to know your app registration before anybody can sign in."),
-    _("Run flask doctor: it checks the settings."),
+    _("Run %(doctor)s: it checks the settings.", doctor=DOCTOR),
     title=SET_UP_WRONG,
 )
 
