@@ -1,4 +1,4 @@
-"""Scopes, roles and groups: those of the settings, and those that views name, compared with the app registration."""
+"""The roles and groups that views name, compared with the app registration."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from typing import Any
 
 from flask import Flask
 
-from flask_entra.clouds import graph_of, resources_of
+from flask_entra.clouds import graph_of
 from flask_entra.doctor.findings import Finding
 from flask_entra.graph import GraphClient, GraphError
 from flask_entra.pages.languages import Text as _
-from flask_entra.settings import Settings
 from flask_entra.signin.auth import Auth
 from flask_entra.signin.authorization import Requirement
 from flask_entra.signin.errors import SignInError, TenantUnavailable
@@ -21,13 +20,6 @@ from flask_entra.urls import origin
 _ROLES, _GROUPS = _("Roles"), _("Groups")
 _ADD_ROLES = _("Add them under App roles, and assign people under Enterprise applications › Users and groups.")
 _ADD_GROUPS = _("Add them under Token configuration › Add groups claim: no ID token has groups before that.")
-
-
-def check_one_api(settings: Settings) -> Iterator[Finding]:
-    """The scopes of the settings are of one API, as Entra's tokens are. Other providers have scopes of any form."""
-    if not settings["OIDC_AUTHORITY"] and len(resources_of(settings["SCOPE"].split())) > 1:
-        mend = _("Keep those of one API, and name the others where they are used, by login_required or auth.context.")
-        yield Finding("SCOPE", "wrong", _("has scopes of several APIs"), mend)
 
 
 def ask_about_permissions(app: Flask, auth: Auth) -> Iterator[Finding]:
