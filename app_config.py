@@ -11,13 +11,15 @@ import hmac
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from dotenv import load_dotenv
+from dotenv import find_dotenv
 
 from flask_entra.certificates import read_certificate
 from flask_entra.clouds import comparable_scopes, is_entra, qualified_scopes
+from flask_entra.environment import Dotenv, is_skipped
 from flask_entra.settings import Setting, Settings, number
 from flask_entra.urls import is_loopback, origin, split_url
 
@@ -57,20 +59,15 @@ def load(environ: Mapping[str, str] | None = None) -> dict[str, object]:
     :param environ: the settings, instead of the process's environment and `.env`.
     :return: a mapping for `app.config.from_mapping`; `SETTINGS` in it has each setting as it was written.
     """
-    if environ is None:
-        # `flask run` reads .env by itself, gunicorn does not. A variable of the environment wins over the same one in the file.
-        if not os.environ.get("FLASK_SKIP_DOTENV"):
-            with contextlib.suppress(OSError, UnicodeDecodeError):  # the doctor says so
-                load_dotenv(ROOT / ".env")
-        environ = os.environ
-    settings = Settings(SETTINGS, environ, ROOT)
+    settings = _from_this_process() if environ is None else Settings(SETTINGS, environ, Dotenv(ROOT / ".env"))
     credential, secret = _credential(settings)
     redirect_uri = split_url(settings["REDIRECT_URI"])
     entra = is_entra(settings["OIDC_AUTHORITY"])
     # `User.Read` is Microsoft's, so another provider is asked for it only by name.
-    scope = settings["SCOPE"] if entra or "SCOPE" in environ else ""
+    scope = settings["SCOPE"] if entra or "SCOPE" in settings.environ else ""
     endpoint = settings["ENDPOINT"]
-    if not environ.get("ENDPOINT", "").strip() and (settings["OIDC_AUTHORITY"] or not comparable_scopes(scope.split())):
+    own_endpoint = settings.environ.get("ENDPOINT", "").strip()
+    if not own_endpoint and (settings["OIDC_AUTHORITY"] or not comparable_scopes(scope.split())):
         endpoint = ""  # the token of another provider is not Microsoft's to see, and one without a scope is for no API
     return {
         **settings,
@@ -95,6 +92,21 @@ def load(environ: Mapping[str, str] | None = None) -> dict[str, object]:
         "PERMANENT_SESSION_LIFETIME": timedelta(hours=12),
         "MAX_CONTENT_LENGTH": 64 * 1024,
     }
+
+
+def _from_this_process() -> Settings:
+    """The settings of this process: of its environment, and of `.env`. A variable of the environment wins."""
+    dotenv, elsewhere = Dotenv.read(ROOT / ".env"), None
+    if is_skipped(os.environ):
+        dotenv = replace(dotenv, values={})
+    elif "FLASK_RUN_FROM_CLI" in os.environ:  # the command `flask` has read the nearest .env, seen from where it runs
+        nearest = Path(find_dotenv(usecwd=True) or dotenv.path)
+        elsewhere = None if nearest == dotenv.path else Dotenv.read(nearest)
+    environ = {**dotenv.values, **os.environ}
+    for name, value in dotenv.values.items():  # the HTTP client reads its proxies and certificates there
+        with contextlib.suppress(ValueError):  # a character that this machine's encoding does not have
+            os.environ.setdefault(name, value)
+    return Settings(SETTINGS, environ, dotenv, elsewhere)
 
 
 def _credential(settings: Settings) -> tuple[object, str]:

@@ -71,6 +71,8 @@ class Sandbox:
     client_secret_state = _KeptBy[str]("registration")
     redirect_uris = _KeptBy[set[str]]("registration")
     public_client = _KeptBy[bool]("registration")
+    single_tenant = _KeptBy[bool]("registration")
+    service_principal = _KeptBy[bool]("registration")
     require_consent = _KeptBy[bool]("registration")
     access_token_lifetime = _KeptBy[float]("registration")
     id_token_lifetime = _KeptBy[float]("registration")

@@ -32,7 +32,8 @@ def bare_environment():
     """This process's environment without anything that the app reads."""
     left_out = {*SETTINGS, *NETWORK, "FLASK_APP", "FLASK_DEBUG"}
     return {name: value for name, value in os.environ.items() if name.upper() not in left_out} | {
-        "FLASK_SKIP_DOTENV": "1"
+        "FLASK_SKIP_DOTENV": "1",
+        "LC_ALL": "C.UTF-8",  # the doctor speaks the terminal's language
     }
 
 

@@ -178,6 +178,11 @@ def make_app(monkeypatch, folder, provider, **settings):
     for name, value in given.items():
         if value is not None:
             monkeypatch.setenv(name, value)
+    return load_app()
+
+
+def load_app():
+    """The app as `app.py` makes it, of this process's environment."""
     spec = importlib.util.spec_from_file_location("app_of_a_test", ROOT / "app.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

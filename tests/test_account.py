@@ -136,7 +136,7 @@ def test_the_doctor_compares_roles_and_groups_with_the_registration(own_doctor, 
 def test_the_doctor_finds_scopes_of_two_apis(box, tmp_path):
     status, printed = doctor(box, "app", tmp_path, SCOPE="User.Read api://x/Orders.Read")
     assert status == 1
-    assert "✗ SCOPE has scopes of several APIs." in printed
+    assert "✗ SCOPE has scopes of several APIs (environment)." in printed
     assert (
         "several APIs"
         not in doctor(box, "app", tmp_path, SCOPE="User.Read https://graph.microsoft.com/Mail.Read email")[1]

@@ -239,7 +239,7 @@ def test_a_challenge_of_graph_that_is_no_request_for_claims_counts_as_a_rejected
     person.sign_in()
     box.misbehave("me", Challenge({"access_token": 5}))
     page = person.go_on(person.get("/call_graph"))
-    assert "sign-in cannot be reached" not in page.text
+    assert "sign-in service cannot be reached" not in page.text
 
 
 def test_a_page_for_a_broken_store_is_as_safe_as_any(serve):
@@ -289,11 +289,11 @@ def test_a_neighbour_that_plants_its_own_sign_in_signs_nobody_in_as_itself(serve
     state = re.search(r"[?&]state=([^&]+)", begun.headers["Location"])[1]
     cookies = dict(each.split(";")[0].split("=", 1) for each in begun.raw.headers.getlist("Set-Cookie"))
     own = requests.get(f"{app.url}/getAToken?error=x&state={state}", cookies=cookies, timeout=9)
-    assert "no sign-in that was begun" not in own.text
+    assert "was not started in this browser" not in own.text
     planted = {name: value for name, value in cookies.items() if not name.startswith("__Host-")}
     assert len(planted) == 1
     page = requests.get(f"{app.url}/getAToken?error=x&state={state}", cookies=planted, timeout=9)
-    assert "no sign-in that was begun" in page.text
+    assert "was not started in this browser" in page.text
 
 
 def test_the_cookies_of_sign_ins_begun_stay_within_what_servers_take(serve, box):

@@ -290,30 +290,69 @@ def test_installing_is_a_part_of_trying():
     assert COMMANDS["install"].strip() in COMMANDS["run"].replace(" -r sandbox/requirements.txt", "")
 
 
+AZ = """#!/bin/sh
+# Answers as the Azure CLI does, and refuses as it does. What exists is in the folder `made`; `asked` has each command.
+echo "$@" >> asked
+refuse() { echo "ERROR: $1" >&2; exit 1; }
+[ -e signed-in ] || refuse "Please run 'az login' to setup account."
+case " $* " in *" --output "*) ;; *) echo '{"output": "as JSON"}' ;; esac
+id() { while [ "$1" != --id ]; do [ $# -gt 0 ] || refuse "the following arguments are required: --id"; shift; done; echo "$2"; }
+known() { [ "$1" = "$(cat made/app 2>/dev/null)" ] || refuse "Resource '$1' does not exist or one of its queried \
+reference-property objects are not present."; }
+case "$*" in
+  "ad app create "*) mkdir -p made; echo $APP > made/app; echo $APP ;;
+  "ad sp create "*) known "$(id "$@")"; touch made/service-principal ;;
+  "ad app permission add "*) known "$(id "$@")" ;;
+  "ad app credential reset "*) known "$(id "$@")"; [ -z "$NO_SECRETS" ] || refuse "Credential type not allowed as per \
+assigned policy"; echo $SECRET ;;
+  "account show "*) echo $TENANT ;;
+  *) refuse "'$*' is misspelled or not recognized by the system." ;;
+esac
+"""
+
+
+def azure(folder, **environment):
+    """Run the README's commands for the Azure CLI; there is no Azure here, but a program that answers as `az` does."""
+    (folder / "bin").mkdir(exist_ok=True)
+    (folder / "bin" / "az").write_text(AZ)
+    (folder / "bin" / "az").chmod(0o755)
+    return run("az", folder, PATH=f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}", **environment)
+
+
 @posix
-def test_the_azure_cli_commands_write_a_ready_dotenv(tmp_path):
-    """There is no Azure here: a program that answers as `az` does, and notes what it was asked."""
-    (tmp_path / "bin").mkdir()
-    az = tmp_path / "bin" / "az"
-    az.write_text(
-        '#!/bin/sh\necho "$@" >> asked\ncase "$*" in\n'
-        '"ad app create"*) echo dd96df90-ffaf-4b01-a34d-b3a2abc47d16;;\n'
-        '"ad app credential reset"*) echo abc8Q~secret;;\n'
-        '"account show"*) echo 852bedc8-1345-41c8-99f3-2fa1667ffefa;;\nesac\n'
+def test_the_azure_cli_commands_write_a_dotenv_that_the_doctor_finds_right(copy, box):  # noqa: F811
+    (copy / "signed-in").touch()
+    assert azure(copy, APP=box.client_id, SECRET=box.client_secret, TENANT=box.tenant_id) == (0, "")
+    login = "https://login.microsoftonline.com"
+    assert (copy / ".env").read_text() == (
+        f"CLIENT_ID={box.client_id}\nCLIENT_SECRET={box.client_secret}\nAUTHORITY={login}/{box.tenant_id}\n"
     )
-    az.chmod(0o755)
-    assert run("az", tmp_path, PATH=f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}") == (0, "")
-    assert (tmp_path / ".env").read_text() == (
-        "CLIENT_ID=dd96df90-ffaf-4b01-a34d-b3a2abc47d16\nCLIENT_SECRET=abc8Q~secret\n"
-        "AUTHORITY=https://login.microsoftonline.com/852bedc8-1345-41c8-99f3-2fa1667ffefa\n"
-    )
-    assert stat.S_IMODE((tmp_path / ".env").stat().st_mode) == 0o600
-    asked = (tmp_path / "asked").read_text()
+    assert stat.S_IMODE((copy / ".env").stat().st_mode) == 0o600
+    asked = (copy / "asked").read_text()
     assert app_config.SETTINGS["REDIRECT_URI"].default in asked
     assert "e1fe6dd8-ba31-4d61-89e7-88639da4683d=Scope" in asked
-    assert (
-        "ad sp create --id dd96df90-ffaf-4b01-a34d-b3a2abc47d16" in asked
-    )  # or the app may not ask for a token by itself
+    # The tenant takes the app for what the commands have made of it.
+    box.service_principal = (copy / "made" / "service-principal").exists()
+    (copy / ".env").write_text((copy / ".env").read_text().replace(login, box.back_url))
+    rest = {name: box.settings[name] for name in ("ENDPOINT", "REQUESTS_CA_BUNDLE")}
+    status, printed = run("doctor", copy, FLASK_SKIP_DOTENV="", **rest)
+    assert status == 0, printed
+    assert "✓ CLIENT_SECRET is accepted by the tenant" in printed
+    box.service_principal = False
+    assert "AADSTS7000229" in run("doctor", copy, FLASK_SKIP_DOTENV="", **rest)[1]
+
+
+@posix
+@pytest.mark.parametrize("refuses", ["all", "the secret"])
+def test_what_the_azure_cli_refuses_leaves_the_dotenv_as_it_was(tmp_path, refuses):
+    (tmp_path / ".env").write_text("SCOPE=User.Read\n")
+    if refuses != "all":
+        (tmp_path / "signed-in").touch()
+    status, printed = azure(tmp_path, APP="app", TENANT="tenant", NO_SECRETS="1")
+    assert status != 0
+    assert printed.startswith("ERROR: ")
+    assert printed.count("ERROR: ") == 1
+    assert (tmp_path / ".env").read_text() == "SCOPE=User.Read\n"
 
 
 @posix

@@ -380,7 +380,7 @@ def test_without_a_graph_to_ask_the_page_says_so(serve, box, tmp_path):
     page = Visitor(app.url)
     page = page.go_on(page.get("/figures"), "isaiah")
     assert page.status_code == 403
-    assert "no Microsoft Graph to ask" in text(page)
+    assert "cannot look them up in Microsoft Graph" in text(page)
     assert "MembershipUnknown" in app.log()
     assert box.seen("groups") == []
 

@@ -40,7 +40,7 @@ ODD_TOKENS = {
 
 def says_so(page):
     assert page.status_code in (502, 503), page.text
-    assert "sign-in cannot be reached" in page.text
+    assert "sign-in service cannot be reached" in page.text
     assert "Try again" in page.text
     assert "Traceback" not in page.text
 

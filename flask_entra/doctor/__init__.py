@@ -1,7 +1,9 @@
 """What is wrong with the settings, and how to mend it: `flask doctor`, and the configuration page.
 
-`checks` tells what can be told of the settings by themselves, and `inquiries` what has to be asked: the authority, the API,
-the session store, git. Neither shows a secret.
+`checks` tells what can be told of the settings by themselves, with a file for each subject: `dotenv_file`, `spelling`,
+`credentials`, `addresses`, `redis_url` and `scopes`. `inquiries` tells what has to be asked: the authority (`abilities`, for
+another provider than Entra), the API, the app registration (`permissions`), the session store (`stores`, `store_errors`), git.
+`report` prints what they find. None shows a secret.
 """
 
 from __future__ import annotations
@@ -14,10 +16,12 @@ import click
 from flask import Flask, Response, render_template, request
 
 from flask_entra.callers import expects_a_page
+from flask_entra.commands import DOCTOR, SANDBOX
+from flask_entra.doctor import report
 from flask_entra.doctor.checks import check_settings
 from flask_entra.doctor.findings import Finding
 from flask_entra.doctor.inquiries import examine, taken_paths
-from flask_entra.pages import explanations, problems
+from flask_entra.pages import explanations, languages, problems
 from flask_entra.signin.auth import Auth
 
 __all__ = ["Finding", "check_settings", "examine", "init_app"]
@@ -39,19 +43,27 @@ def init_app(app: Flask, auth: Auth) -> None:
             return None
         if not expects_a_page():
             return problems.answer(problems.Problem(explanations.NOT_SET_UP))
-        return render_template("configuration.html", findings=findings()), 200 if request.path == "/" else 503
+        page = render_template("configuration.html", findings=findings(), doctor=DOCTOR, sandbox=SANDBOX)
+        return page, 200 if request.path == "/" else 503
 
     @app.cli.command("doctor")
-    @click.option("--port", type=int, default=int(os.environ.get("FLASK_RUN_PORT", "5000")), help="The port served.")
-    def doctor(port: int) -> None:
-        """Check the settings, and ask the authority about them."""
+    @click.option("--port", type=int, default=5000, envvar="FLASK_RUN_PORT", help="The port served.")
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, for pipelines.")
+    def doctor(port: int, as_json: bool) -> None:
+        """Check the settings, and ask the authority, the API and the session store about them.
+
+        \b
+        Exit status:
+          0  nothing is wrong
+          1  something is wrong
+          2  the command was called with an option that it does not have
+        """
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+        languages.speak(report.terminal_language(os.environ, encoding))
         found = examine(app, auth, port)
-        signs = {"right": "✓", "odd": "!", "wrong": "✗"}
-        try:
-            "✓✗".encode(sys.stdout.encoding)
-        except UnicodeEncodeError:  # a file or an old console on Windows
-            signs = {"right": "+", "odd": "!", "wrong": "x"}
-        for finding in found:
-            mend = f" {finding.mend}" if finding.mend else ""
-            click.echo(f"{signs[finding.level]} {finding.setting} {finding.found}.{mend}")
+        if as_json:
+            click.echo(report.as_json(found))
+        else:
+            for finding in found:
+                click.echo(report.spelled(report.line(finding), encoding))
         raise SystemExit(any(finding.level == "wrong" for finding in found))

@@ -1,26 +1,129 @@
-"""What the doctor finds."""
+"""What the doctor finds, and the words that several checks share."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
+from flask_entra.commands import relative
+from flask_entra.environment import Source
 from flask_entra.pages.languages import Text
+from flask_entra.pages.languages import Text as _
 
-Level = Literal["right", "odd", "wrong"]
+Level = Literal["right", "unchecked", "odd", "wrong"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found about one setting.
+    """What was found about one setting, or about several that do not go together.
 
-    :ivar setting: its name.
-    :ivar level: `wrong` keeps everybody from signing in, `odd` is worth a look.
+    :ivar setting: its name; several names have ` + ` between them.
+    :ivar level: `wrong` keeps everybody from signing in, `odd` is worth a look, `unchecked` cannot be asked.
     :ivar found: what was found, to be read after the setting's name.
     :ivar mend: what to do about it.
+    :ivar source: where the setting's value came from, if it has one.
     """
 
     setting: str | Text
     level: Level
     found: str | Text
     mend: str | Text = ""
+    source: Source | None = None
+
+    @property
+    def subject(self) -> str:
+        """The setting as a sentence begins with it."""
+        *others, last = str(self.setting).split(" + ")
+        return str(_("%(some)s and %(last)s", some=", ".join(others), last=last)) if others else last
+
+    @property
+    def place(self) -> str:
+        """Where the value came from, in words; empty if it has no value."""
+        return str(_place(self.source)) if self.source else ""
+
+    def names(self, *, mentioned: bool = False) -> set[str]:
+        """The settings that it blames.
+
+        :param mentioned: those too that it only speaks of.
+        """
+        text = f"{self.setting} {self.found} {self.mend}" if mentioned else str(self.setting)
+        return set(re.findall(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*", text))
+
+
+def wrong(setting: str | Text, found: str | Text, mend: str | Text) -> Finding:
+    """A finding that keeps everybody from signing in."""
+    return Finding(setting, "wrong", found, mend)
+
+
+def odd(setting: str | Text, found: str | Text, mend: str | Text) -> Finding:
+    """A finding that is worth a look."""
+    return Finding(setting, "odd", found, mend)
+
+
+def shown(url: str) -> str:
+    """A URL without what may be secret in it: a user name, a password, a query, a fragment, the value of `name=`.
+
+    :param url: as it is written, which may be no URL at all.
+    """
+    if not set(url) & set("@?#="):
+        return url
+    scheme, mark, rest = url.partition("://")
+    before, at, after = rest.rpartition("@")
+    visible = re.split(r"(?<=[?#=])", after)[0]
+    if not mark:
+        return "…"
+    if re.search(
+        r"[?#]|[,;]\s*\w+=", before
+    ):  # of a query, or of a password that is not percent-encoded: nobody can tell
+        return f"{scheme}://…"
+    return f"{scheme}://{'…@' if at else ''}{visible}{'' if visible == after else '…'}"
+
+
+def all_shown(text: str) -> str:
+    """A text without what may be secret in the URLs in it."""
+    return re.sub(r"[A-Za-z][\w+.-]*://\S+", lambda url: shown(url[0]), text)
+
+
+def _place(source: Source) -> Text:
+    if source.kind == "default":
+        return _("default")
+    if source.kind == "file" and source.file:
+        return _("%(file)s line %(line)s", file=relative(source.file), line=source.line)
+    if source.instead_of:
+        return _("environment, instead of %(place)s", place=_place(source.instead_of))
+    return _("environment")
+
+
+def unreadable(error: BaseException | None) -> Text:
+    """Why a file cannot be read, to be read after `cannot be used:`.
+
+    :param error: the exception; an operating system's own words are in a language of its own choice.
+    """
+    return next((text for kind, text in _FILE_ERRORS.items() if isinstance(error, kind)), _OTHER_FILE_ERROR)
+
+
+_FILE_ERRORS: dict[type[Exception], Text] = {
+    FileNotFoundError: _("there is no such file"),
+    NotADirectoryError: _("a part of the path is a file, not a folder"),
+    IsADirectoryError: _("it is a folder"),
+    PermissionError: _("the app has no permission to use it"),
+    FileExistsError: _("there is a file where the folder should be"),
+}
+_OTHER_FILE_ERROR = _("the path or the disk does not allow it")
+
+# What to set each of the three settings to that every app needs.
+REQUIRED = {
+    "CLIENT_ID": _("the Application (client) ID of your app registration"),
+    "CLIENT_SECRET": _("the value of a client secret (not its ID)"),
+    "AUTHORITY": _("https://login.microsoftonline.com/ and your Directory (tenant) ID"),
+}
+SECRET_KEY_MEND = _("Set it to 32 or more random characters, the same on every machine.")
+CLOCK, ROLES, GROUPS = _("The clock"), _("Roles"), _("Groups")  # what is no setting
+AUTHORITIES = ("AUTHORITY", "OIDC_AUTHORITY", "B2C_TENANT_NAME")
+CREDENTIALS = ("CLIENT_SECRET", "CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE")
+PLACEHOLDER = re.compile(
+    r"<[^>]*>|\b(enter|your|paste|insert)[ _-]|_here\b|tenant_guid|tenant_id|client_id|client_secret"
+    r"|change_?me|^x+$|^[.…]+$|^\W*(todo|tbd)\W*$|0{8}-(0{4}-){3}0{12}",
+    re.IGNORECASE,
+)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from flask_entra.commands import DOCTOR
 from flask_entra.pages.languages import Text
 from flask_entra.pages.languages import Text as _
 
@@ -181,6 +182,11 @@ ENTRA_ERRORS: dict[str, Explanation] = {
         _("The app has been disabled in this tenant."),
         _("Enable it under Enterprise applications."),
     ),
+    "AADSTS7000229": Explanation(
+        500,
+        _("The app is registered, but the tenant has no service principal (enterprise application) of it."),
+        _("Make one: the README has the command, az ad sp create."),
+    ),
     "AADSTS90002": Explanation(
         500,
         _("The tenant in AUTHORITY does not exist."),
@@ -282,12 +288,12 @@ OAUTH_ERRORS: dict[str, Explanation] = {
     "invalid_client": Explanation(
         500,
         _("The authority does not accept the app's credential."),
-        _("Run flask doctor: it checks CLIENT_ID and the credential."),
+        _("Run %(doctor)s: it checks CLIENT_ID and the credential.", doctor=DOCTOR),
     ),
     "unauthorized_client": Explanation(
         500,
         _("The app is not registered for this kind of sign-in."),
-        _("Run flask doctor: it checks the settings."),
+        _("Run %(doctor)s: it checks the settings.", doctor=DOCTOR),
     ),
     "invalid_scope": Explanation(
         403,
@@ -331,7 +337,7 @@ STORE_UNAVAILABLE = Explanation(
 NOT_SET_UP = Explanation(
     503,
     _("Nobody can sign in yet: this app does not have the settings of an app registration."),
-    _("Run flask doctor: it checks the settings."),
+    _("Run %(doctor)s: it checks the settings.", doctor=DOCTOR),
     title=SET_UP_WRONG,
 )
 

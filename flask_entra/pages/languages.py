@@ -96,6 +96,14 @@ class Moment(Text):
         return f"{format_datetime(self._at, 'd MMMM y HH:mm:ss', locale=language())} UTC"
 
 
+def speak(code: str) -> None:
+    """Choose the language of a command's output; that of an answer is chosen for each request.
+
+    :param code: of `LANGUAGES`.
+    """
+    _language.set(code)
+
+
 def language() -> str:
     """The code of the language of the answer."""
     return _language.get()

@@ -8,7 +8,8 @@ from authlib.oauth2 import OAuth2Error
 from flask import request
 
 from . import claims_request
-from .errors import EntraError, missing, translate, unknown_client
+from .addresses import SHARED, named_tenant
+from .errors import EntraError, missing, not_multitenant, translate, unknown_client
 from .oauth import Server
 from .registration import Registration
 from .scopes import GRAPH_ID
@@ -53,6 +54,8 @@ def _check_client(registration: Registration) -> str:
         raise missing("client_id")
     if client_id != registration.client_id:
         raise unknown_client(client_id)
+    if registration.single_tenant and named_tenant().lower() in SHARED:
+        raise not_multitenant(client_id)
     if not redirect_uri:
         raise missing("redirect_uri")
     if redirect_uri not in registration.redirect_uris:

@@ -116,6 +116,16 @@ def unknown_client(client_id: str) -> EntraError:
     return EntraError("unauthorized_client", 700016, message)
 
 
+def not_multitenant(client_id: str) -> EntraError:
+    """AADSTS50194: the app is registered for one tenant, and a name in the URL stands for several."""
+    message = (
+        f"Application '{client_id}'(Sandbox app) is not configured as a multi-tenant application. Usage of the /common "
+        "endpoint is not supported for such apps created after '10/15/2018'. Use a tenant-specific endpoint or "
+        "configure the application to be multi-tenant."
+    )
+    return EntraError("invalid_request", 50194, message)
+
+
 def no_consent(error: str, client_id: str, suberror: str = "", redirect_uri: str | None = None) -> EntraError:
     """AADSTS65001: the person has not consented to the scopes."""
     message = (

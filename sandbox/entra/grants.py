@@ -16,8 +16,8 @@ from authlib.oauth2.rfc7636 import CodeChallenge
 
 from ..people import Person
 from . import claims_request
-from .addresses import named_tenant
-from .errors import EntraError, no_consent
+from .addresses import SHARED, named_tenant
+from .errors import EntraError, no_consent, not_multitenant
 from .memory import Code, RefreshToken
 from .scopes import GRAPH_ID, OIDC, resources_of
 from .tenant import Tenant
@@ -248,5 +248,15 @@ class AppGrant(ClientCredentialsGrant):
             raise EntraError("invalid_scope", 1002012, message)
 
     def generate_token(self, **_: Any) -> dict[str, Any]:
+        tenant: Tenant = self.server.tenant
+        registration = tenant.registration
+        if registration.single_tenant and named_tenant().lower() in SHARED:
+            raise not_multitenant(registration.client_id)
+        if not registration.service_principal:
+            message = (
+                f"The client application {registration.client_id} is missing service principal in the tenant "
+                f"{tenant.addresses.tenant_id}. See instructions here: https://go.microsoft.com/fwlink/?linkid=2225119"
+            )
+            raise EntraError("unauthorized_client", 7000229, message)
         answer: dict[str, Any] = self.server.tenant.issue_to_app(named_tenant())
         return answer

@@ -45,6 +45,8 @@ class Registration:
     :ivar public_client: the app is a public client, which has no credential.
     :ivar certificates: the registered certificates as PEM text, by each of their thumbprints.
     :ivar federations: the federated credentials.
+    :ivar single_tenant: the app is for people of its own tenant only, so `common` and `organizations` do not take it.
+    :ivar service_principal: the tenant has a service principal of the app. `az ad app create` makes none.
     :ivar require_consent: False means that nobody is asked for consent.
     :ivar access_token_lifetime: seconds; likewise `id_token_lifetime`, `code_lifetime` and `refresh_token_lifetime`.
     :ivar single_use_refresh_tokens: a refresh token works once. Entra's refresh tokens work again.
@@ -70,6 +72,8 @@ class Registration:
         self.redirect_uris.update(self._first_redirect_uris)
         self.client_secret_state = "valid"
         self.public_client = False
+        self.single_tenant = False
+        self.service_principal = True
         self.certificates: dict[str, str] = {}
         self.federations: list[Federation] = []
         self.require_consent = True
