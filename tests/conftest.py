@@ -213,6 +213,7 @@ def person(app):
     return Visitor(app.url)
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items):
     """Begin with the longest tests, and let one process of tests open a page in browsers for all that is tried with it."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
