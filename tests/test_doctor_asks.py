@@ -202,11 +202,11 @@ def test_what_redis_refuses_is_explained(run_doctor, redis_server, commands, say
     assert "opensesame" not in printed
 
 
-def test_several_servers_that_are_no_cluster_are_worth_a_look(run_doctor, redis_server):  # noqa: F811
+def test_several_servers_that_are_no_cluster_are_refused(run_doctor, redis_server):  # noqa: F811
     status, printed = run_doctor(REDIS_URL=f"redis://127.0.0.1:{redis_server.port},127.0.0.1:1/0", SECRET_KEY=KEY)
     (line,) = about("REDIS_URL", printed)
-    assert status == 0
-    assert line.startswith("! REDIS_URL names several servers that are no cluster")
+    assert status == 1
+    assert line.startswith("✗ REDIS_URL cannot be used: it names several servers that are no cluster")
     assert "redis+sentinel://" in line
 
 

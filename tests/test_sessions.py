@@ -592,6 +592,16 @@ def test_a_full_disk_is_a_page_and_nobody_is_signed_in(serve):
     assert app.sessions == []
 
 
+def test_a_page_that_is_not_there_says_so_while_the_sessions_cannot_be_read(serve):
+    app = serve()
+    person = Visitor(app.url)
+    person.sign_in()
+    app.break_store()
+    assert person.get("/nowhere").status_code == 404
+    assert person.get("/").status_code == 503
+    assert "Traceback" not in app.log()
+
+
 def test_a_session_folder_that_cannot_be_used_is_one_clear_line_and_a_page(serve, tmp_path):
     (tmp_path / "file").write_text("not a folder")
     app = serve(SESSION_FILE_DIR=str(tmp_path / "file" / "sessions"))

@@ -12,6 +12,16 @@ _RUNS = _("Check the address, and that Redis runs.")
 # What an error of Redis says, in lower case, to what that means and the mend. The first that fits counts.
 _REDIS = (
     (
+        ("are no cluster",),
+        _("it names several servers that are no cluster, so that each would have sessions of its own"),
+        _("Name one server, or write redis+sentinel:// and the hosts of Sentinel."),
+    ),
+    (
+        ("may not run cluster slots",),
+        _("Redis is a cluster, and the user may not ask it where its keys are"),
+        _("Allow the Redis user the command CLUSTER SLOTS."),
+    ),
+    (
         ("noauth", "authentication required", "hello must be called"),
         _("Redis wants a password"),
         _("Write it into the address: redis://default:PASSWORD@host:6379/0, percent-encoded."),

@@ -14,7 +14,6 @@ from flask_entra.commands import relative
 from flask_entra.doctor import store_errors
 from flask_entra.doctor.findings import Finding, odd, wrong
 from flask_entra.pages.languages import Text as _
-from flask_entra.sessions.redis_address import read_address
 from flask_entra.sessions.store import StoreUnavailable
 
 
@@ -32,11 +31,9 @@ def ask_store(app: Flask) -> list[Finding]:
 
 
 def _ask_redis(app: Flask) -> Iterator[Finding]:
-    name, url, store = "REDIS_URL", str(app.config["REDIS_URL"]), app.extensions["session_store"]
-    address = read_address(url)
+    name, url = "REDIS_URL", str(app.config["REDIS_URL"])
     try:
-        policy = store.evicts()
-        alone = len(address.hosts) > 1 and not address.master and not store.is_cluster()
+        policy = app.extensions["session_store"].evicts()
     except StoreUnavailable as error:
         reason, _mend = store_errors.explained(error, url)
         found = _("can be used, and could not be asked for its maxmemory-policy: %(reason)s", reason=reason)
@@ -45,9 +42,6 @@ def _ask_redis(app: Flask) -> Iterator[Finding]:
     if policy:
         found = _("may delete live sessions when its memory is full (maxmemory-policy %(policy)s)", policy=policy)
         yield odd(name, found, _("Set maxmemory-policy to noeviction: a deleted session is a person signed out."))
-    if alone:
-        found = _("names several servers that are no cluster, so when another one answers, all sessions are lost")
-        yield odd(name, found, _("Name one server, or write redis+sentinel:// and the hosts of Sentinel."))
 
 
 def _check_folders(folder: Path) -> Iterator[Finding]:

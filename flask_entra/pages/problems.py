@@ -35,6 +35,7 @@ from flask_entra.signin.errors import (
     TenantUnavailable,
 )
 from flask_entra.signin.paths import LOGIN, local_path
+from flask_entra.signin.tokens import get_user
 from flask_entra.urls import split_url
 
 FAILURES = (
@@ -136,8 +137,6 @@ def _page(problem: Problem) -> str:
     href, other_account = _href(problem.explanation.way_on), _href("other_account")
     if problem.explanation.way_on == "pick_up":  # another account is to open this very page
         other_account = f"{href}{'&' if '?' in href else '?'}prompt=select_account"
-    # What a session that could not be stored says about the person is not so.
-    nobody = {"user": None} if problem.explanation is explanations.STORE_UNAVAILABLE else {}
     return render_template(
         "problem.html",
         problem=problem,
@@ -145,8 +144,18 @@ def _page(problem: Problem) -> str:
         other_account=other_account,
         here="" if _can_be_repeated() else "/",
         at_sign_in=request.blueprint == "auth",
-        **nobody,
+        **({} if _session_can_be_read(problem) else {"user": None, "userinfo_url": ""}),
     )
+
+
+def _session_can_be_read(problem: Problem) -> bool:
+    if problem.explanation is explanations.STORE_UNAVAILABLE:  # it may hold a sign-in that could not be stored
+        return False
+    try:
+        get_user()
+    except StoreUnavailable:  # the page is about something else
+        return False
+    return True
 
 
 def _json(problem: Problem) -> str:

@@ -186,13 +186,5 @@ class RedisStore:
         policies = {each["maxmemory_policy"] for each in answers if each.get("maxmemory")}
         return min(policies - {"noeviction"}, default=None)
 
-    def is_cluster(self) -> bool:
-        """Whether the keys are spread over the servers of a cluster.
-
-        :raises StoreUnavailable: Redis cannot be asked.
-        """
-        with self._reaching("") as client:
-            return hasattr(client, "get_primaries")
-
     def prune(self, spare: float) -> int:
         return 0  # Redis has done it already

@@ -34,6 +34,7 @@ from flask import (
     render_template,
     request,
 )
+from werkzeug.local import LocalProxy
 from werkzeug.wrappers import Response as BaseResponse
 
 from flask_entra.bearer import InvalidToken, merged_claims
@@ -95,7 +96,8 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         answers.init_app(app)
         app.register_error_handler(SignInRequired, self._sign_in_first)
         app.jinja_env.globals["signed_out_just_now"] = sign_out.has_just_happened
-        app.context_processor(self._for_every_page)
+        # Asked for by each page that shows who is signed in, when it does: a store that does not answer is a page of its own.
+        app.jinja_env.globals.update(user=LocalProxy(get_user), userinfo_url=LocalProxy(lambda: self.userinfo_url))
 
     @property
     def tenant(self) -> Tenant:
@@ -115,13 +117,6 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
     def userinfo_url(self) -> str:
         """The userinfo endpoint of the authority that signed the person in; empty if it has none. Entra's is Graph."""
         return cast(str, session.get(tokens.USERINFO, ""))
-
-    def _for_every_page(self) -> dict[str, Any]:
-        """For templates: `user` and `userinfo_url`, so that every page shows who is signed in."""
-        try:
-            return {"user": self.user, "userinfo_url": self.userinfo_url}
-        except StoreUnavailable:  # the page is about something else, or about this
-            return {"user": None, "userinfo_url": ""}
 
     # --- For views ----------------------------------------------------------------------------------------------------
 
