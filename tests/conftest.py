@@ -214,13 +214,14 @@ def person(app):
     return Visitor(app.url)
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+@pytest.hookimpl(wrapper=True)  # around pytest-xdist, which reads the groups
 def pytest_collection_modifyitems(items):
-    """Begin with the longest tests, and let one process of tests open a page in browsers for all that is tried with it."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    """Let one process of tests open a page in browsers for all that is tried with it, and begin with the longest tests."""
     for item in items:
         if "shown" in item.fixturenames:
             item.add_marker(pytest.mark.xdist_group(item.callspec.params["shown"].__name__))
+    yield
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -250,6 +250,7 @@ def test_ci_runs_exactly_the_test_command():
     assert done.stdout == COMMANDS["test"]
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.xdist_group("port 5000")  # each takes the port that the README names
 def test_the_first_command_ends_with_the_app_answering_on_port_5000(tmp_path):
