@@ -114,6 +114,40 @@ class Delay(Fault):
         return None
 
 
+class Hold(Fault):
+    """Holds requests until they are let go; then the proper answers go through.
+
+    A test can so put events into an order, where a delay would leave it to luck.
+
+    :param first: bytes to send on the connection of a request before it is held, such as an interim answer.
+    """
+
+    def __init__(self, first: bytes = b"") -> None:
+        self._first, self._arrived, self._released = first, threading.Semaphore(0), threading.Event()
+
+    def act(self, environ: dict[str, Any], around: Surroundings) -> Response | None:
+        if self._first:
+            _send(environ, self._first)
+        self._arrived.release()
+        while not (self._released.wait(0.02) or around.closing.is_set()):
+            pass
+        return None
+
+    def wait(self, requests: int = 1) -> None:
+        """Wait until requests are held.
+
+        :param requests: how many more than at the last call.
+        :raises TimeoutError: they have not come within 20 seconds.
+        """
+        for _ in range(requests):
+            if not self._arrived.acquire(timeout=20):
+                raise TimeoutError("the request that a test waits for does not come")
+
+    def release(self) -> None:
+        """Let all of them go, and hold none any more."""
+        self._released.set()
+
+
 class Close(Fault):
     """Closes the connection without an answer, like a keep-alive connection that died while it was idle."""
 

@@ -3,6 +3,7 @@
 `fake_provider.py` has two more: `provider`, and `visit` (the app in this process).
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from forked import POSSIBLE, Forked
 from programs import free_port, needs
 from redis_servers import Redis
 from visitor import Visitor
@@ -22,6 +24,7 @@ from sandbox import Sandbox
 
 pytest_plugins = ["fake_provider"]
 ROOT = Path(__file__).parent.parent
+WARNINGS = "error"  # what Python warns of in a process of the app, which ends it or is a 500
 NETWORK = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
@@ -40,9 +43,14 @@ def records(folder):
 
 
 class Served:
-    """The app, running as a process of its own. `url` is where; `log()` what it has logged; `settings` what it was told."""
+    """The app, running as a process of its own. `url` is where; `log()` what it has logged; `settings` what it was told.
 
-    def __init__(self, settings, folder, command=None, port=None, cwd=ROOT, flask_app=None):
+    A traceback in the log fails the test that is running; `expected` stands in those that are made on purpose.
+    """
+
+    running = []
+
+    def __init__(self, settings, folder, command=None, port=None, cwd=ROOT, flask_app=None, expected=None):
         self.port = port or free_port()
         self.url = f"http://localhost:{self.port}"
         self.folder, self.cwd = folder, cwd
@@ -51,39 +59,61 @@ class Served:
             "SESSION_FILE_DIR": str(folder / "sessions"),
             **settings,
         }
-        self._command = command or [
-            sys.executable,
-            "-m",
-            "flask",
-            *(["--app", str(flask_app)] if flask_app else []),
-            "run",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(self.port),
-        ]
-        self._log = folder / f"log-{self.port}.txt"
+        flask = [*(["--app", str(flask_app)] if flask_app else []), "run", "--host", "127.0.0.1"]
+        self._command = command or [sys.executable, "-m", "flask", *flask, "--port", str(self.port)]
+        self._log, self._read, self._expected = folder / f"log-{self.port}.txt", 0, expected
+        self.running.append(self)
         self.start()
 
     def start(self):
+        environment = bare_environment() | {"PYTHONWARNINGS": WARNINGS} | self.settings
+        # What Python itself reads from the environment, it reads when it starts.
+        forked = (
+            POSSIBLE
+            and self._command[:2] == [sys.executable, "-m"]
+            and not any(name.startswith("PYTHON") for name in self.settings)
+        )
         with self._log.open("ab") as log:
-            self.process = subprocess.Popen(
-                self._command, cwd=self.cwd, env=bare_environment() | self.settings, stdout=log, stderr=log
-            )
-        for _ in range(300):
+            if forked:
+                self.process = Forked(self._command[2:], self.cwd, environment, self._log)
+            else:
+                self.process = subprocess.Popen(
+                    self._command, cwd=self.cwd, env=environment, stdout=log, stderr=log, start_new_session=True
+                )
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
             try:
                 requests.get(f"http://127.0.0.1:{self.port}/healthz", timeout=5)
                 assert self.process.poll() is None, f"another process listens at {self.port}\n{self.log()}"
                 return
             except requests.ConnectionError:
                 assert self.process.poll() is None, self.log()
-                time.sleep(0.05)
+                time.sleep(0.02)
         raise AssertionError(self.log())
 
     def stop(self, how=signal.SIGTERM):
+        """Stop it, as whoever runs it would. It may be started again."""
         if self.process.poll() is None:
             self.process.send_signal(how)
         self.process.wait(40)
+
+    def end(self):
+        """Be done with it, and with its workers. (gunicorn lets browsers go on for two seconds when it is stopped.)"""
+        if sys.platform == "win32":
+            self.stop()
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(40)
+
+    def tracebacks(self):
+        """The unexpected ones in what has been logged since the last call."""
+        with self._log.open("rb") as log:
+            log.seek(self._read)
+            new = log.read()
+            self._read += len(new)
+        found = new.decode(errors="replace").split("Traceback (most recent call last)")[1:]
+        return [each for each in found if not (self._expected and self._expected in each)]
 
     def log(self):
         return self._log.read_text(errors="replace")
@@ -114,7 +144,25 @@ def shared_box():
 def shared_app(shared_box, tmp_path_factory):
     app = Served(shared_box.settings, tmp_path_factory.mktemp("app"))
     yield app
-    app.stop()
+    app.end()
+
+
+def hurried(box, folder):
+    """The app, with a fraction of its deadlines for the tenant and for Graph."""
+    port = free_port()
+    command = [sys.executable, "-m", "tests.hurried", "flask", "run", "--port", str(port)]
+    app = Served(box.settings, folder, command, port)
+    box.redirect_uris.add(app.settings["REDIRECT_URI"])
+    return app
+
+
+@pytest.fixture(autouse=True)
+def no_traceback():
+    """A traceback in the log of any app fails the test during which it was written."""
+    yield
+    found = [each for app in Served.running for each in app.tracebacks()]
+    Served.running[:] = [app for app in Served.running if app.process.poll() is None]
+    assert not found, "\n".join(found)
 
 
 @pytest.fixture
@@ -138,17 +186,16 @@ def serve(box, tmp_path):
     started = []
 
     def start(**settings):
-        options = {name: settings.pop(name) for name in ("command", "port", "cwd", "flask_app") if name in settings}
+        names = ("command", "port", "cwd", "flask_app", "expected")
+        options = {name: settings.pop(name) for name in names if name in settings}
         settings = {name: value for name, value in {**box.settings, **settings}.items() if value is not None}
         started.append(Served(settings, tmp_path, **options))
         box.redirect_uris.add(started[-1].settings["REDIRECT_URI"])
         return started[-1]
 
     yield start
-    for each in started:  # all at once: gunicorn takes two seconds to stop
-        each.process.send_signal(signal.SIGINT)
     for each in started:
-        each.stop()
+        each.end()
 
 
 @pytest.fixture
@@ -166,6 +213,14 @@ def person(app):
     return Visitor(app.url)
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with the longest tests, and let one process of tests open a page in browsers for all that is tried with it."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    for item in items:
+        if "shown" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group(item.callspec.params["shown"].__name__))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     """Show what the app logged beside a failure. In CI, what could not be tried has failed."""
@@ -173,6 +228,9 @@ def pytest_runtest_makereport(item, call):
     if report.skipped and os.environ.get("CI") and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
         report.longrepr = f"skipped in CI: {report.longrepr}"
+    if report.passed and "Traceback (most recent call last)" in report.capstderr:
+        report.outcome = "failed"
+        report.longrepr = "a thread, or the app in this process, left a traceback"
     if report.failed:
         for app in {value for value in getattr(item, "funcargs", {}).values() if isinstance(value, Served)}:
             report.sections.append(("what the app logged", app.log()[-4000:]))

@@ -23,7 +23,7 @@ from programs import free_port, gunicorn_command, needs, posix
 from redis_servers import Redis
 from visitor import Visitor, cookies_of
 
-from sandbox.faults import Answer, Challenge, Delay, Fault, Silence, _send
+from sandbox.faults import Answer, Challenge, Fault, Hold, Silence, _send
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def deployed(shared_box, tmp_path_factory):
     command = gunicorn_command(port, "--workers", "1")
     app = Served({**shared_box.settings, "REDIS_URL": server.url}, folder, command, port)
     yield app
-    app.stop()
+    app.end()
     server.stop()
 
 
@@ -47,23 +47,20 @@ def app(request, box):
     return app
 
 
-class EarlyHints(Fault):
-    """An interim answer (RFC 8297), and the real one a second later."""
-
-    def act(self, environ, box):
-        _send(environ, b"HTTP/1.1 103 Early Hints\r\nLink: </x>; rel=preload\r\n\r\n")
-        box.closing.wait(0.6)
+EARLY_HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </x>; rel=preload\r\n\r\n"  # an interim answer (RFC 8297)
 
 
 def test_an_interim_answer_does_not_give_one_persons_profile_to_another(app, box):
     adele, alex = Visitor(app.url), Visitor(app.url)
     adele.sign_in("adele")
     alex.sign_in("alex")
-    box.misbehave("me", EarlyHints())
+    held = Hold(EARLY_HINTS)
+    box.misbehave("me", held)
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(adele.get, "/call_graph")
-        time.sleep(0.3)
+        held.wait()
         assert "Adèle" not in alex.get("/call_graph").text
+        held.release()
         assert "Retail Manager" in first.result().text
 
 
@@ -83,11 +80,13 @@ def test_the_end_of_a_slow_request_does_not_undo_a_refresh_that_another_made_mea
     def call():
         return requests.get(person.url + "/call_graph", cookies=cookies, allow_redirects=False, timeout=20).status_code
 
-    box.misbehave("me", Delay(1))
+    held = Hold()
+    box.misbehave("me", held)
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(call)
-        time.sleep(0.4)
+        held.wait()
         assert call() == 200
+        held.release()
         assert slow.result() == 200
     assert call() == 200
 
@@ -95,11 +94,13 @@ def test_the_end_of_a_slow_request_does_not_undo_a_refresh_that_another_made_mea
 def test_the_end_of_a_slow_request_does_not_put_its_old_cookie_over_a_new_sign_in(person, box):
     box.access_token_lifetime = 60
     person.sign_in()
-    box.misbehave("me", Delay(0.5))
+    held = Hold()
+    box.misbehave("me", held)
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(requests.get, person.url + "/call_graph", cookies=cookies_of(person), timeout=20)
-        time.sleep(0.2)
+        held.wait()
         person.sign_in("alex", "/login?prompt=select_account")
+        held.release()
         assert "session=" not in slow.result().headers.get("Set-Cookie", "")
 
 
@@ -426,11 +427,13 @@ def test_a_session_due_to_live_on_does_not_put_its_cookie_over_a_new_sign_in(ser
     (record,) = app.sessions
     os.utime(record, (time.time(), time.time() + 10 * 3600))
     cookies = cookies_of(person)
-    box.misbehave("me", Delay(0.5))
+    held = Hold()
+    box.misbehave("me", held)
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(requests.get, person.url + "/call_graph", cookies=cookies, timeout=20)
-        time.sleep(0.2)
+        held.wait()
         person.sign_in("alex", "/login?prompt=select_account")
+        held.release()
         assert "session=" not in slow.result().headers.get("Set-Cookie", "")
     assert person.signed_in
 

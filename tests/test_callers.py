@@ -212,7 +212,7 @@ def views(shared_box, shared_app, tmp_path_factory):
     (folder / "mine.py").write_text(VIEWS)
     app = Served(shared_box.settings, folder, flask_app=folder / "mine.py")
     yield app
-    app.stop()
+    app.end()
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 406, 409, 410, 413, 418, 429, 500, 502, 503])

@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 from programs import free_port, gunicorn_command, needs, posix
 from visitor import Page, Visitor
 
-from sandbox.faults import Answer, Delay
+from sandbox.faults import Answer, Hold
 
 
 @pytest.fixture
@@ -65,12 +65,14 @@ def test_waiting_for_graph_holds_up_nobody(gunicorn, box):
     people = [Visitor(app.url) for _ in range(8)]
     for person in people:
         person.sign_in()
-    box.misbehave("me", Delay(1), times=40)
-    began = time.monotonic()
-    with ThreadPoolExecutor(40) as pool:
-        pages = list(pool.map(lambda person: person.get("/call_graph").status_code, people * 5))
-    assert pages == [200] * 40
-    assert time.monotonic() - began < 6
+    held = Hold()
+    box.misbehave("me", held, times=None)
+    with ThreadPoolExecutor(16) as pool:
+        pages = [pool.submit(person.get, "/call_graph") for person in people * 2]
+        held.wait(16)  # all at once, by two processes
+        assert Visitor(app.url).get("/").status_code == 200
+        held.release()
+        assert [page.result().status_code for page in pages] == [200] * 16
 
 
 @posix
@@ -78,12 +80,18 @@ def test_stopping_gunicorn_lets_requests_end(gunicorn, box):
     app = gunicorn()
     person = Visitor(app.url)
     person.sign_in()
-    box.misbehave("me", Delay(1))
-    with ThreadPoolExecutor(1) as pool:
+    held = Hold()
+    box.misbehave("me", held)
+    with ThreadPoolExecutor(2) as pool:
         page = pool.submit(person.get, "/call_graph")
-        time.sleep(0.4)
-        app.stop()
+        held.wait()
+        stopped = pool.submit(app.stop)
+        while "Handling signal: term" not in app.log():
+            time.sleep(0.02)
+        held.release()
         assert page.result().status_code == 200
+        person.close()
+        stopped.result()
 
 
 @posix
@@ -219,19 +227,18 @@ def test_nginx_writes_no_code_anywhere_and_redeems_none_twice(behind_nginx, box,
     url, apps, vouches = behind_nginx
     person = visitor(url, vouches)
     answer = person.answer()
-    box.misbehave("token", Delay(2))
+    held = Hold()
+    box.misbehave("token", held)
     with ThreadPoolExecutor(1) as pool:
         page = pool.submit(person.get, answer)
-        for _ in range(100):
-            if box.seen("token"):
-                break
-            time.sleep(0.02)
+        held.wait()
         for app in apps:  # whichever of them has it: the master, and then its workers
             workers = subprocess.run(["pgrep", "-P", str(app.process.pid)], capture_output=True, text=True, check=True)
             app.stop(signal.SIGKILL)
             for worker in workers.stdout.split():
                 os.kill(int(worker), signal.SIGKILL)
         assert page.result().status_code == 502
+        held.release()
     assert len(box.seen("token")) == 1
     code = parse_qs(urlsplit(answer).query)["code"][0]
     for log in tmp_path.glob("*"):

@@ -5,16 +5,19 @@ import html
 import json
 import re
 import socket
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
+from conftest import hurried
 from hypothesis import given
 from hypothesis import strategies as st
 from visitor import Page, Visitor
 
-from flask_entra.deadlines import CONNECT_SECONDS
+from flask_entra import http_client
+from flask_entra.deadlines import ANSWER_SECONDS
 from flask_entra.graph import GraphClient, GraphError, TokenRejected
 from flask_entra.http_client import BoundedSession
 from flask_entra.pages import json_lines
@@ -148,10 +151,9 @@ def test_no_profile_is_a_404(adele, box):
 @pytest.mark.parametrize("status", [429, 503])
 def test_throttling_says_when_to_try_again_and_holds_no_worker(adele, box, status):
     box.misbehave("me", Answer(status, graph_error("TooManyRequests", "Slow down."), {"Retry-After": "42"}))
-    began = time.monotonic()
     page = adele.get("/call_graph")
-    assert time.monotonic() - began < 1
     assert page.status_code == 503
+    assert len(box.seen("me")) == 1
     assert page.headers["Retry-After"] == "42"
     assert "42 seconds" in page.text
     works_again(adele)
@@ -201,21 +203,21 @@ def test_a_graph_that_resets_every_connection_is_a_page(adele, box):
     assert len(box.seen("me")) == 2
 
 
-def test_a_silent_or_dripping_graph_is_given_up_after_ten_seconds(adele, box):
-    faults = [Silence(60), Drip(1, 600), DripHeaders(1, 600)]
+def test_graph_has_ten_seconds_for_an_answer_at_most():
+    assert ANSWER_SECONDS < 10
+
+
+def test_a_silent_or_dripping_graph_is_given_up_when_the_deadline_is_over(box, tmp_path):
+    app = hurried(box, tmp_path)
+    adele = Visitor(app.url)
+    adele.sign_in()
+    faults = [Silence(60), Drip(1, 600), DripHeaders(1, 600)]  # which go on for longer than a visitor waits
     for fault in faults:
         box.misbehave("me", fault)
-
-    def call(_):
-        began = time.monotonic()
-        page = adele.get("/call_graph")
-        return page.status_code, time.monotonic() - began
-
     with ThreadPoolExecutor(len(faults)) as pool:
-        for status, seconds in pool.map(call, faults):
-            assert status == 504
-            assert seconds < 11
+        assert [page.status_code for page in pool.map(adele.get, ["/call_graph"] * 3)] == [504] * 3
     works_again(adele)
+    app.end()
 
 
 @pytest.mark.parametrize(
@@ -254,14 +256,20 @@ def black_hole():
         yield listener.getsockname()
 
 
-def resolved(monkeypatch, addresses, seconds=0.0):
-    """Let the resolver give these addresses, after a while."""
+def resolved(monkeypatch, addresses):
+    """Let the resolver give these addresses."""
 
     def getaddrinfo(*args, **kwargs):
-        time.sleep(seconds)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in addresses]
 
     monkeypatch.setattr("flask_entra.http_client.socket.getaddrinfo", getaddrinfo)
+
+
+@pytest.fixture
+def patience(monkeypatch):
+    """Seconds to connect, fewer than usual."""
+    monkeypatch.setattr(http_client, "CONNECT_SECONDS", 0.5)
+    return 0.5
 
 
 def seconds_to_give_up(url):
@@ -271,17 +279,19 @@ def seconds_to_give_up(url):
     return time.monotonic() - began
 
 
-def test_many_silent_addresses_take_no_longer_than_one(monkeypatch, black_hole):
+def test_many_silent_addresses_take_no_longer_than_one(monkeypatch, black_hole, patience):
     resolved(monkeypatch, [black_hole] * 8)
-    assert seconds_to_give_up("http://graph.example/") < CONNECT_SECONDS + 1
+    assert seconds_to_give_up("http://graph.example/") < 8 * patience - 1
 
 
-def test_a_silent_resolver_takes_no_longer_than_that(monkeypatch):
-    resolved(monkeypatch, [], seconds=CONNECT_SECONDS + 2)
-    assert seconds_to_give_up("http://graph.example/") < CONNECT_SECONDS + 1
+def test_a_silent_resolver_takes_no_longer_than_that(monkeypatch, patience):
+    until = threading.Event()
+    monkeypatch.setattr("flask_entra.http_client.socket.getaddrinfo", lambda *_, **__: until.wait(60))
+    assert seconds_to_give_up("http://graph.example/") < 60
+    until.set()
 
 
-def test_a_silent_address_leaves_time_for_the_next(monkeypatch, black_hole, app):
+def test_a_silent_address_leaves_time_for_the_next(monkeypatch, black_hole, app, patience):
     resolved(monkeypatch, [black_hole, ("127.0.0.1", app.port)])
     with BoundedSession(threads=4) as session:
         assert session.fetch("GET", f"http://localhost:{app.port}/healthz").status_code == 200

@@ -158,7 +158,7 @@ def protected(shared_box, shared_app, tmp_path_factory):
     (folder / "files" / "style.css").write_text("p{}")
     app = Served({**shared_box.settings, "PYTHONPATH": str(ROOT)}, folder, flask_app=folder / "mine.py")
     yield app
-    app.stop()
+    app.end()
 
 
 @pytest.fixture

@@ -144,6 +144,8 @@ def browser():
         pytest.skip("there is no Chromium or Chrome on this machine")
     with sync_playwright() as playwright:
         quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"]
+        # Without a graphics card, Chromium would compute one; and a process for each context is half of what a test costs.
+        quiet += ["--disable-gpu", "--disable-gpu-rasterization", "--renderer-process-limit=1"]
         browser = playwright.chromium.launch(executable_path=path, args=quiet, chromium_sandbox=False)
         yield browser
         browser.close()
@@ -161,12 +163,13 @@ approvals = auth.login_required(roles=["Orders.Approve"])(lambda *, context: ren
 app.add_url_rule("/approvals", "approvals", approvals)
 app.run(port={port})
 """
-    broken = Served(shared_box.settings, tmp_path_factory.mktemp("broken"), [sys.executable, "-c", code], port)
+    folder, command = tmp_path_factory.mktemp("broken"), [sys.executable, "-c", code]
+    broken = Served(shared_box.settings, folder, command, port, expected="ZeroDivisionError")
     # An empty SCOPE is only odd.
     unready = Served({"CLIENT_ID": "Enter_the_Client_Id_Here", "SCOPE": ""}, tmp_path_factory.mktemp("unready"))
     yield {"broken": broken.url, "unready": unready.url}
-    broken.stop()
-    unready.stop()
+    broken.end()
+    unready.end()
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ def module_app(shared_box, shared_app, tmp_path_factory):
     }
     app = Served(settings, tmp_path_factory.mktemp("staff"), flask_app=ROOT / "tests" / "own_app")
     yield app
-    app.stop()
+    app.end()
 
 
 @pytest.fixture

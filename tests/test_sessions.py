@@ -25,6 +25,7 @@ from flask_entra.sessions.redis import LEASE_SECONDS, REFUSED_SECONDS, RedisStor
 from flask_entra.sessions.seal import Seal
 from flask_entra.sessions.session import Session
 from flask_entra.sessions.store import StoreUnavailable
+from sandbox.faults import Hold
 
 
 @pytest.fixture(params=["files", "redis"])
@@ -47,8 +48,10 @@ def test_a_value_is_kept_for_its_time_and_then_gone(store):
     store.add(other, b"value", 1)
     store.update(other, lambda value: value, 100)
     assert store.get(KEY) == b"value"
-    time.sleep(1.1)
-    store.prune(0)
+    deadline = time.monotonic() + 9
+    while store.get(KEY) and time.monotonic() < deadline:  # Redis has no clock that a test could set
+        time.sleep(0.05)
+        store.prune(0)
     assert store.get(KEY) is None
     assert store.get(other) == b"value"
 
@@ -91,12 +94,10 @@ def test_only_one_holds_a_lock(store):
     assert max(most) == 1
 
 
-def test_nobody_waits_for_the_lock_of_another_session(store):
-    other = KEY[:-1] + "c"
-    with store.lock(KEY):
-        began = time.monotonic()
-        with store.lock(other):
-            assert time.monotonic() - began < 0.5
+def test_nobody_waits_for_the_lock_of_another_session(store, monkeypatch):
+    monkeypatch.setattr(deadlines, "LOCK_SECONDS", 0)
+    with store.lock(KEY), store.lock(KEY[:-1] + "c"):
+        pass
 
 
 def test_a_lock_that_another_holds_is_given_up_in_the_end(store, monkeypatch):
@@ -114,6 +115,7 @@ from pathlib import Path
 from flask_entra.sessions import files, redis
 
 kind, place, key = sys.argv[1:]
+redis.LEASE_SECONDS = 1.5
 store = redis.RedisStore(place, threads=8) if kind == "redis" else files.FileStore(Path(place))
 with store.lock(key):
     print("held", flush=True)
@@ -130,14 +132,14 @@ def test_a_lock_is_kept_as_long_as_its_holder_lives_and_ends_with_it(kind, tmp_p
         try:
             assert holder.stdout.readline() == "held\n"
             with monkeypatch.context() as patch:
-                patch.setattr(deadlines, "LOCK_SECONDS", LEASE_SECONDS + 1)
+                patch.setattr(deadlines, "LOCK_SECONDS", 2 if kind == "redis" else 0.3)  # files have no lease
                 with pytest.raises(StoreUnavailable), store.lock(KEY):
                     raise AssertionError("the lease was not renewed")
         finally:
             holder.kill()
-    began = time.monotonic()
+    monkeypatch.setattr(deadlines, "LOCK_SECONDS", LEASE_SECONDS + 1)
     with store.lock(KEY):
-        assert time.monotonic() - began < LEASE_SECONDS + 1
+        pass
 
 
 def test_a_lock_leaves_no_file_behind(tmp_path):
@@ -244,13 +246,12 @@ def test_what_is_held_can_be_held_again_and_saved_by_the_same_request(store, two
     assert again(store, two[0])["flag"] == 2
 
 
-def test_a_write_does_not_wait_for_a_request_that_holds_the_session(store, two):
+def test_a_write_does_not_wait_for_a_request_that_holds_the_session(store, two, monkeypatch):
+    monkeypatch.setattr(deadlines, "LOCK_SECONDS", 0)  # to wait would be a failure
     one, other = two
     with one.exclusive():
-        began = time.monotonic()
         other["basket"] = "written"
         other.save()
-        assert time.monotonic() - began < 1
         one["token"] = "new"
     assert again(store, one) == {"token": "new", "basket": "written", "flag": 1}
 
@@ -484,7 +485,6 @@ def test_only_one_command_removes_sessions(serve):
     os.utime(expired, (0, 1))
     for command in (["routes"], ["doctor"], ["--help"]):
         flask_command(app, *command)
-    time.sleep(0.2)
     assert expired.exists()
     assert "1 expired sessions removed" in flask_command(app, "sessions", "prune").stdout
     assert not expired.exists()
@@ -567,7 +567,9 @@ def test_killing_the_app_under_load_loses_no_session(serve):
     threads = [threading.Thread(target=sign_in_again_and_again) for _ in range(4)]
     for thread in threads:
         thread.start()
-    time.sleep(0.7)
+    deadline = time.monotonic() + 20
+    while len(app.sessions) < 10 and time.monotonic() < deadline:
+        time.sleep(0.01)
     app.stop(signal.SIGKILL)
     stop.set()
     for thread in threads:
@@ -719,21 +721,19 @@ def test_two_requests_that_find_the_token_expired_make_one_refresh(serve, box, r
 
 @pytest.mark.parametrize("kind", ["files", "redis"])
 def test_a_request_that_ends_after_sign_out_does_not_bring_the_session_back(serve, box, request, kind):
-    from sandbox.faults import Delay
-
     app = serve(REDIS_URL=request.getfixturevalue("redis_server").url if kind == "redis" else None)
     box.access_token_lifetime = 1
     person = Visitor(app.url)
     person.sign_in()
     box.access_token_lifetime = 4000
-    copy = Visitor(app.url)
-    copy.cookies.update(person.cookies)
-    box.misbehave("token", Delay(1))
+    before, copy = cookies_of(person), Visitor(app.url)
+    held = Hold()
+    box.misbehave("token", held)
     with ThreadPoolExecutor(1) as pool:
-        late = pool.submit(copy.get, "/call_graph", follow=False)
-        time.sleep(0.4)
+        late = pool.submit(requests.get, app.url + "/call_graph", cookies=before, allow_redirects=False, timeout=30)
+        held.wait()
         person.get("/logout", follow=False)
-        late.result()
-    copy.cookies.clear()
-    copy.cookies.update(person.cookies)
+        held.release()
+        assert "session=" not in late.result().headers.get("Set-Cookie", "")
+    copy.cookies.set("session", before["session"])
     assert not copy.signed_in

@@ -123,7 +123,7 @@ def _master(address: RedisAddress, options: dict[str, Any]) -> redis.Redis:
     given = redis.connection.parse_url(address.urls[0])
     for name in ("host", "port", "connection_class"):
         given.pop(name, None)
-    own = {name: each for name, each in {**options, **given}.items() if name.startswith(("socket_", "ssl_"))}
+    own = {name: each for name, each in {**options, **given}.items() if name.startswith(("socket_", "ssl_", "retry"))}
     own |= {"username": given.pop("sentinel_username", None), "password": given.pop("sentinel_password", None)}
     sentinel = redis.sentinel.Sentinel(
         address.hosts, sentinel_kwargs={**own, "ssl": address.tls}, **{**options, **given}
