@@ -677,7 +677,7 @@ def test_the_head_of_a_page_is_one_row_and_the_menu_stays_on_the_screen(visit, a
     assert not scrolls_sideways(page)
 
 
-@pytest.mark.parametrize("name", ["Contoso Portal", "R&D <b>", "N" * 300])
+@pytest.mark.parametrize("name", ["Contoso Portal", 'R&D "A < B"', "N" * 300])
 def test_a_team_gives_the_app_a_name_of_its_own(open_page, serve, name):
     app = serve(APP_NAME=name)
     page = open_page(viewport=PHONE)
