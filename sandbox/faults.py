@@ -297,6 +297,8 @@ class Challenge(Fault):
         """
         asked = self.claims.get("access_token", {})
         got = given.get("access_token") or {}
+        if not isinstance(asked, dict):  # no request for claims, so no token can be what it asks for
+            return False
         return all(got.get(name) == value for name, value in asked.items())
 
     def act(self, environ: dict[str, Any], around: Surroundings) -> Response | None:

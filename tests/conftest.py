@@ -24,6 +24,7 @@ from sandbox import Sandbox
 
 pytest_plugins = ["fake_provider"]
 ROOT = Path(__file__).parent.parent
+AT_LEAST = 1700  # tests: raise it when there are more
 WARNINGS = "error"  # what Python warns of in a process of the app, which ends it or is a 500
 NETWORK = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
@@ -213,12 +214,35 @@ def person(app):
     return Visitor(app.url)
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items):
     """Begin with the longest tests, and let one process of tests open a page in browsers for all that is tried with it."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
     for item in items:
         if "shown" in item.fixturenames:
             item.add_marker(pytest.mark.xdist_group(item.callspec.params["shown"].__name__))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    """In CI, a whole file that could not be tried has failed."""
+    report = yield
+    if report.skipped and os.environ.get("CI"):
+        report.outcome, report.longrepr = "failed", f"skipped in CI: {report.longrepr}"
+    return report
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session):
+    """In CI, a run of all tests in which fewer than there are have passed is a failure, whatever the reason."""
+    config = session.config
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    everything = config.args_source == pytest.Config.ArgsSource.TESTPATHS and not config.option.keyword
+    if os.environ.get("CI") and everything and reporter and not hasattr(config, "workerinput"):
+        passed = len(reporter.stats.get("passed", ()))
+        if passed < AT_LEAST:
+            reporter.write_line(f"only {passed} tests have passed, and not {AT_LEAST}", red=True)
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.hookimpl(wrapper=True)

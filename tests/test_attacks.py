@@ -239,7 +239,10 @@ def test_a_challenge_of_graph_that_is_no_request_for_claims_counts_as_a_rejected
     person.sign_in()
     box.misbehave("me", Challenge({"access_token": 5}))
     page = person.go_on(person.get("/call_graph"))
-    assert "sign-in service cannot be reached" not in page.text
+    assert page.status_code == 401
+    grants = [each.form["grant_type"] for each in box.seen("token")]
+    assert grants[:2] == ["authorization_code", "refresh_token"]
+    assert "claims" not in box.seen("token")[1].form or "acrs" not in box.seen("token")[1].form["claims"]
 
 
 def test_a_page_for_a_broken_store_is_as_safe_as_any(serve):

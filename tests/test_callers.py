@@ -210,7 +210,7 @@ def busy():
 def views(shared_box, shared_app, tmp_path_factory):
     folder = tmp_path_factory.mktemp("views")
     (folder / "mine.py").write_text(VIEWS)
-    app = Served(shared_box.settings, folder, flask_app=folder / "mine.py")
+    app = Served(shared_box.settings, folder, flask_app=folder / "mine.py", expected="ZeroDivisionError")
     yield app
     app.end()
 

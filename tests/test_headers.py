@@ -3,6 +3,7 @@
 import re
 from urllib.parse import parse_qs, urlsplit
 
+import flask
 import pytest
 from fake_provider import Browser
 from werkzeug import Response
@@ -95,6 +96,12 @@ def test_what_depends_on_the_person_says_so_to_caches(visit):
     assert own.headers["Cache-Control"] == "no-store"
     for answer in (stranger, own):
         assert {"Cookie", "Accept-Language"} <= {each.strip() for each in answer.headers["Vary"].split(",")}
+    browser.app.add_url_rule("/see", "see", lambda: str(bool(flask.session)))
+    browser.app.add_url_rule("/blind", "blind", lambda: "nothing of anybody's")
+    assert browser.get("/see").headers["Vary"] == "Cookie"
+    assert browser.get("/see").headers["Cache-Control"] == "no-store"
+    assert "Vary" not in browser.get("/blind").headers
+    assert browser.get("/blind").headers["Cache-Control"] == "no-cache"
 
 
 # --- Proxies ------------------------------------------------------------------------------------------------------------
@@ -145,8 +152,8 @@ def test_a_discovery_document_without_one_of_its_addresses_is_named(visit, provi
 
 def test_signing_in_as_another_person_drops_all_that_the_session_held(visit, provider):
     browser = visit()
-    browser.app.add_url_rule("/put", "put", lambda: __import__("flask").session.update(basket="alices") or "put")
-    browser.app.add_url_rule("/see", "see", lambda: str(sorted(__import__("flask").session)))
+    browser.app.add_url_rule("/put", "put", lambda: flask.session.update(basket="alices") or "put")
+    browser.app.add_url_rule("/see", "see", lambda: str(sorted(flask.session)))
     browser.sign_in()
     browser.get("/put")
     assert "basket" in browser.get("/see").text

@@ -1,0 +1,184 @@
+"""One session over a store in memory, in milliseconds: what is asked of the store, and what the session says of itself."""
+
+import contextlib
+
+import pytest
+
+from flask_entra.sessions.session import Session
+from flask_entra.sessions.store import StoreUnavailable
+
+
+class Memory:
+    """A store in this process; `asked` says what for, in order."""
+
+    def __init__(self):
+        self.values, self.asked, self.locked = {}, [], set()
+
+    def get(self, key):
+        self.asked.append("get")
+        return self.values.get(key)
+
+    def add(self, key, value, seconds):
+        self.asked.append("add")
+        self.values[key] = value
+
+    def update(self, key, change, seconds):
+        self.asked.append("update")
+        value = change(self.values[key]) if key in self.values else None
+        if value is not None:
+            self.values[key] = value
+
+    def delete(self, key):
+        self.asked.append("delete")
+        self.values.pop(key, None)
+
+    @contextlib.contextmanager
+    def lock(self, key):
+        if key in self.locked:
+            raise StoreUnavailable("another request holds this session for too long")
+        self.locked.add(key)
+        yield
+        self.locked.discard(key)
+
+
+@pytest.fixture
+def store():
+    return Memory()
+
+
+@pytest.fixture
+def stored(store):
+    """A session that is stored, as a later request finds it."""
+    first = Session(store, 7200, None)
+    first["person"] = "adele"
+    first.save()
+    store.asked.clear()
+    return Session(store, 7200, first.sid)
+
+
+def test_a_new_session_is_new_until_it_is_stored(store):
+    session = Session(store, 7200, None)
+    assert session.new
+    assert not (session.modified or session.accessed or session.personal or session.extended)
+    session["person"] = "adele"
+    assert session.modified
+    assert session.personal
+    session.save()
+    assert not session.new
+    assert not session.modified
+    assert session.extended
+    assert store.asked == ["add"]
+
+
+def test_a_stored_session_is_read_when_it_is_looked_at_and_once(store, stored):
+    assert not stored.new
+    assert store.asked == []
+    assert dict(stored) == {"person": "adele"}
+    assert store.asked == ["get"]
+    assert stored.accessed
+    assert stored.personal
+    assert not stored.modified
+    assert not stored.was_emptied
+
+
+def test_a_change_is_written_over_what_is_stored(store, stored):
+    stored["basket"] = 1
+    stored.save()
+    assert store.asked == ["get", "update"]
+    assert not stored.new
+    assert not stored.modified
+    assert dict(Session(store, 7200, stored.sid)) == {"person": "adele", "basket": 1}
+
+
+def test_a_value_taken_out_is_a_change(store, stored):
+    del stored["person"]
+    assert stored.modified
+    stored.save()
+    assert store.values == {}
+
+
+def test_a_session_that_this_request_has_emptied_says_so_and_is_deleted(store, stored):
+    stored.clear()
+    assert stored.modified
+    assert stored.was_emptied
+    stored.save()
+    assert store.values == {}
+    assert stored.new
+    assert not stored.modified
+
+
+def test_one_that_another_request_has_deleted_was_not_emptied_by_this_one(store, stored):
+    assert stored["person"] == "adele"
+    store.values.clear()
+    with stored.exclusive():
+        assert dict(stored) == {}
+    assert not stored.was_emptied
+    stored["late"] = 1
+    stored.save()
+    assert store.values == {}
+
+
+def test_to_hold_a_session_and_change_nothing_writes_nothing(store, stored):
+    with stored.exclusive():
+        pass
+    assert store.asked == ["get", "get"]
+
+
+def test_what_is_changed_while_the_session_is_held_is_written_at_the_end(store, stored):
+    with stored.exclusive():
+        stored["basket"] = 1
+        assert "update" not in store.asked
+    assert store.asked == ["get", "get", "update"]
+
+
+def test_to_hold_it_within_holding_it_takes_no_second_lock(stored):
+    with stored.exclusive(), stored.exclusive():
+        pass
+
+
+def test_once_let_go_it_has_to_be_held_anew(store, stored):
+    with stored.exclusive():
+        pass
+    store.locked.update(store.values)
+    with pytest.raises(StoreUnavailable), stored.exclusive():
+        raise AssertionError("two hold it")
+
+
+def test_a_failure_lets_go_too(store, stored):
+    with pytest.raises(ZeroDivisionError), stored.exclusive():
+        raise ZeroDivisionError
+    store.locked.clear()
+    store.locked.update(store.values)
+    with pytest.raises(StoreUnavailable), stored.exclusive():
+        raise AssertionError("two hold it")
+
+
+def test_a_session_that_nobody_else_has_is_held_without_a_lock(store):
+    session = Session(store, 7200, None)
+    with session.exclusive():
+        session["person"] = "adele"
+    assert store.asked == []
+    assert session.modified
+
+
+def test_a_new_id_replaces_the_record_of_the_old_one(store, stored):
+    old = stored.sid
+    stored.regenerate()
+    assert stored.new
+    assert stored.modified
+    assert stored.sid != old
+    stored.save()
+    assert len(store.values) == 1
+    assert dict(Session(store, 7200, stored.sid)) == {"person": "adele"}
+    assert dict(Session(store, 7200, old)) == {}
+
+
+def test_an_unknown_id_is_not_kept(store):
+    session = Session(store, 7200, "chosen by somebody")
+    assert dict(session) == {}
+    assert session.new
+    assert not session.personal
+    assert session.sid != "chosen by somebody"
+    session["person"] = "adele"
+    session.save()
+    assert dict(Session(store, 7200, "chosen by somebody")) == {}
