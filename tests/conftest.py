@@ -25,7 +25,8 @@ from sandbox import Sandbox
 pytest_plugins = ["fake_provider"]
 ROOT = Path(__file__).parent.parent
 AT_LEAST = 1700  # tests: raise it when there are more
-WARNINGS = "error"  # what Python warns of in a process of the app, which ends it or is a 500
+# What Python warns of in a process of the app ends it, or is a 500. gunicorn's workers end with sockets that are open.
+WARNINGS = "error,ignore::ResourceWarning"
 NETWORK = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
@@ -214,13 +215,14 @@ def person(app):
     return Visitor(app.url)
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+@pytest.hookimpl(wrapper=True)  # around pytest-xdist, which reads the groups
 def pytest_collection_modifyitems(items):
-    """Begin with the longest tests, and let one process of tests open a page in browsers for all that is tried with it."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    """Let one process of tests open a page in browsers for all that is tried with it, and begin with the longest tests."""
     for item in items:
         if "shown" in item.fixturenames:
             item.add_marker(pytest.mark.xdist_group(item.callspec.params["shown"].__name__))
+    yield
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.hookimpl(wrapper=True)

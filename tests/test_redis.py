@@ -57,6 +57,7 @@ def test_every_method_of_the_store_works(servers):
         assert store.get(key) is None
 
 
+@pytest.mark.slow
 @both
 def test_a_failover_under_load_signs_nobody_out(serve, servers):
     """What is asked while there is no master may be a 503; nobody is ever signed out, and afterwards all is well."""
