@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import signal
 import sys
 import time
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as problem:
         print(
             f"The package {problem.name!r} is missing. Install what the bench needs: "
-            "python -m pip install -r requirements.txt -r sandbox/requirements.txt",
+            f"{shlex.quote(sys.executable)} -m pip install -r requirements.txt -r sandbox/requirements.txt",
             file=sys.stderr,
         )
         return 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import signal
 import sys
 import threading
@@ -15,6 +16,7 @@ from .process import REDIRECT_PATH, answers, is_free, relay, start_app, stop_app
 if TYPE_CHECKING:
     from .box import Sandbox
 
+PYTHON = shlex.quote(sys.executable)  # a command can be pasted, whether or not the environment is activated
 START_SECONDS = 60  # the app may take as long to answer its first request
 
 
@@ -36,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return _fail(
             f"The package {error.name!r} is missing. Install what the sandbox needs: "
-            "python -m pip install -r requirements.txt -r sandbox/requirements.txt"
+            f"{PYTHON} -m pip install -r requirements.txt -r sandbox/requirements.txt"
         )
 
 
@@ -74,7 +76,7 @@ def _run(port: int, debug: bool, stop: threading.Event) -> int:
 
     if not is_free(port):
         other = port + 1 if port < 65535 else 5001
-        return _fail(f"Port {port} is in use. Try another one: python -m sandbox --port {other}")
+        return _fail(f"Port {port} is in use. Try another one: {PYTHON} -m sandbox --port {other}")
     with Sandbox(redirect_uris=(f"http://localhost:{port}{REDIRECT_PATH}",)) as box:
         return _run_app(box, port, debug, stop)
 

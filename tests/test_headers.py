@@ -89,6 +89,9 @@ def test_every_cookie_has_its_name_path_age_and_flags_to_the_letter(visit, https
 
 def test_what_depends_on_the_person_says_so_to_caches(visit):
     browser = visit()
+    plain = {"Content-Type": "text/plain"}
+    browser.app.add_url_rule("/see", "see", lambda: (str(bool(flask.session)), plain))
+    browser.app.add_url_rule("/blind", "blind", lambda: ("nothing of anybody's", plain))
     stranger = browser.get("/")
     assert stranger.headers["Cache-Control"] == "no-cache"
     browser.sign_in()
@@ -96,8 +99,6 @@ def test_what_depends_on_the_person_says_so_to_caches(visit):
     assert own.headers["Cache-Control"] == "no-store"
     for answer in (stranger, own):
         assert {"Cookie", "Accept-Language"} <= {each.strip() for each in answer.headers["Vary"].split(",")}
-    browser.app.add_url_rule("/see", "see", lambda: str(bool(flask.session)))
-    browser.app.add_url_rule("/blind", "blind", lambda: "nothing of anybody's")
     assert browser.get("/see").headers["Vary"] == "Cookie"
     assert browser.get("/see").headers["Cache-Control"] == "no-store"
     assert "Vary" not in browser.get("/blind").headers

@@ -942,7 +942,7 @@ def test_the_command_says_when_the_port_is_in_use():
         with run_command("--port", str(port)) as command:
             out, err = command.communicate(timeout=15)
     assert (command.returncode, out) == (1, "")
-    assert err == f"Port {port} is in use. Try another one: python -m sandbox --port {port + 1}\n"
+    assert err == f"Port {port} is in use. Try another one: {sys.executable} -m sandbox --port {port + 1}\n"
 
 
 @pytest.mark.parametrize("package", ["trustme", "dotenv"])  # the sandbox needs the one, the app's settings the other
