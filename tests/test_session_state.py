@@ -1,6 +1,7 @@
 """One session over a store in memory, in milliseconds: what is asked of the store, and what the session says of itself."""
 
 import contextlib
+import time
 
 import pytest
 
@@ -159,6 +160,45 @@ def test_a_session_that_nobody_else_has_is_held_without_a_lock(store):
         session["person"] = "adele"
     assert store.asked == []
     assert session.modified
+
+
+def test_a_value_that_others_have_changed_or_taken_out_meanwhile_is_taken_over(store, stored):
+    other = Session(store, 7200, stored.sid)
+    other["basket"] = 1
+    assert stored["person"] == "adele"
+    del other["person"]
+    other["flag"] = True
+    other.save()
+    with stored.exclusive():
+        assert dict(stored) == {"basket": 1, "flag": True}
+    stored["basket"] = 2
+    other["flag"] = False
+    other.save()
+    stored.save()
+    assert dict(Session(store, 7200, stored.sid)) == {"basket": 2, "flag": False}
+
+
+def test_the_store_is_asked_whether_it_has_a_session(store, stored):
+    assert stored.is_stored()
+    assert store.asked == ["get"]
+    store.values.clear()
+    assert not stored.is_stored()
+
+
+def test_a_session_lives_on_from_an_hour_after_its_last_use(store, stored, monkeypatch):
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 3590)
+    assert stored["person"] == "adele"
+    assert store.asked == ["get"]
+    assert not stored.extended
+    monkeypatch.setattr(time, "time", lambda: now + 3610)
+    later = Session(store, 7200, stored.sid)
+    assert later["person"] == "adele"
+    assert store.asked == ["get", "get", "update"]
+    assert later.extended
+    assert not later.modified
+    monkeypatch.setattr(time, "time", lambda: now + 3610 + 7190)
+    assert dict(Session(store, 7200, stored.sid)) == {"person": "adele"}
 
 
 def test_a_new_id_replaces_the_record_of_the_old_one(store, stored):
