@@ -14,6 +14,8 @@ import pytest
 from fake_provider import CLIENT, Browser, SigningKey
 from werkzeug import Response
 
+from flask_entra.signin.id_token import LEEWAY_SECONDS
+
 # MSAL's advice; `signin/client.py` says why not. pytest sets its own filters.
 pytestmark = pytest.mark.filterwarnings("ignore:response_mode='form_post' is recommended")
 REFUSED = "Sign-in refused"
@@ -643,6 +645,43 @@ def test_a_token_that_is_still_good_is_used_while_the_provider_says_to_come_back
     due(monkeypatch, after)
     provider.token = Response(f'{{"error": "{error}"}}', 400, content_type="application/json")
     assert browser.get("/call_graph").status_code == status
+
+
+@pytest.mark.parametrize(("after", "asked"), [(3600 + LEEWAY_SECONDS - 20, False), (3600 + LEEWAY_SECONDS + 20, True)])
+def test_an_id_token_that_has_expired_is_asked_about_again_and_its_claims_are_kept(
+    visit, provider, monkeypatch, after, asked
+):
+    provider.token = {"expires_in": 90_000}  # the access token stays good
+    browser = visit()
+    browser.sign_in()
+    provider.claims = {"name": "Alice Renamed", "nonce": None}
+    due(monkeypatch, after)
+    for _ in range(2):
+        assert browser.get("/call_graph").status_code == 200
+    assert [form["grant_type"] for form in provider.forms()] == ["authorization_code"] + ["refresh_token"] * asked
+    assert ("Alice Renamed" in browser.get("/").text) == asked
+
+
+def test_somebody_who_was_revoked_is_sent_to_sign_in_when_the_id_token_has_expired(visit, provider, monkeypatch):
+    provider.token = {"expires_in": 90_000}
+    browser = visit()
+    browser.sign_in()
+    provider.token = Response('{"error": "invalid_grant"}', 400, content_type="application/json")
+    assert browser.get("/call_graph").status_code == 200
+    due(monkeypatch, 3600 + LEEWAY_SECONDS + 20)
+    assert browser.get("/call_graph").status_code == 302
+
+
+@pytest.mark.parametrize("granted", ["openid", "openid profile"])
+def test_a_refresh_that_grants_less_than_the_view_needs_leads_to_a_sign_in(visit, provider, monkeypatch, granted):
+    provider.token = {"scope": "openid profile invoices"}
+    browser = visit(SCOPE="invoices")
+    browser.sign_in()
+    provider.token = {"scope": granted}
+    due(monkeypatch)
+    answer = browser.get("/call_graph")
+    assert answer.status_code == 302
+    assert "invoices" in parse_qs(urlsplit(answer.headers["Location"]).query)["scope"][0].split()
 
 
 @pytest.mark.parametrize("error", ["invalid_grant", "invalid_scope", "interaction_required"])

@@ -97,9 +97,12 @@ def test_a_rejected_token_that_cannot_be_refreshed_leads_to_sign_in_and_back(ade
 ACRS = {"access_token": {"acrs": {"essential": True, "value": "c1"}}}
 
 
-def test_a_claims_challenge_is_passed_to_the_token_request(adele, box):
+def test_a_claims_challenge_is_answered_silently_by_a_refresh_with_the_claims(adele, box):
     box.misbehave("me", Challenge(ACRS))
-    works_again(adele)
+    answer = adele.get("/call_graph", follow=False)
+    assert answer.status_code == 200  # silently: no page of the tenant is on the way
+    assert "Retail Manager" in answer.text
+    assert [each.form["grant_type"] for each in box.seen("token")] == ["authorization_code", "refresh_token"]
     claims = json.loads(box.seen("token")[-1].form["claims"])
     assert claims["access_token"]["acrs"] == ACRS["access_token"]["acrs"]
     assert claims["access_token"]["xms_cc"] == {"values": ["CP1"]}
