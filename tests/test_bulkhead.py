@@ -118,7 +118,7 @@ def test_a_graph_that_is_only_slow_serves_more_people_than_there_are_places(smal
     for person in people:
         person.sign_in()
     box.misbehave("me", Delay(PATIENCE_SECONDS / 6), times=None)
-    crowd = Crowd(small.url + "/call_graph", 5, [cookies_of(person) for person in people])
+    crowd = Crowd(small.url + "/call_graph", 3, [cookies_of(person) for person in people])
     assert {answer.status_code for answer in crowd.join()} == {200}
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import redis.lock
 
 POLL_SECONDS = 0.02
+# What redis-py raises beside its own errors: when a cluster changes, it closes connections that other threads use.
+_BROKEN = (AttributeError, ValueError, OSError)
 REFUSED_SECONDS = 1  # after a server has not answered
 LEASE_SECONDS = 4  # that a lock outlives a process that dies; it is renewed while it is held
 
@@ -107,7 +109,7 @@ class RedisStore:
         except self._errors as error:
             server.note(answers=not isinstance(error, self._unreachable))
             raise unavailable(error) from error
-        except AttributeError as error:  # redis-py ends connections that other threads use when a cluster changes
+        except _BROKEN as error:
             raise StoreUnavailable("a connection to Redis was closed") from error
 
     def _server_of(self, client: redis.Redis, name: str) -> _Server:
@@ -174,7 +176,7 @@ class RedisStore:
 
     def _renew(self, lock: redis.lock.Lock, released: threading.Event) -> None:
         while not released.wait(LEASE_SECONDS / 4):
-            with contextlib.suppress(*self._errors, AttributeError):  # as in `_reaching`
+            with contextlib.suppress(*self._errors, *_BROKEN):
                 lock.extend(LEASE_SECONDS, replace_ttl=True)
 
     def ping(self) -> None:
