@@ -12,11 +12,13 @@ import pytest
 posix = pytest.mark.skipif(sys.platform == "win32", reason="gunicorn does not run on Windows")
 
 
-# Below the ports that systems give to outgoing connections, and a thousand for each of pytest-xdist's workers: between the
-# moment when a port is found free and the moment when a server listens there, nobody else takes it.
+# Below the ports that systems give to outgoing connections, and a range for each of pytest-xdist's workers in each run: between
+# the moment when a port is found free and the moment when a server listens there, or while a server is stopped, nobody else
+# takes its port.
+_run = random.Random(os.environ.get("PYTEST_XDIST_TESTRUNUID")).randrange(20)  # the same for the workers of a run
 _worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-_ports = itertools.cycle(range(10_000 + 1000 * _worker, 11_000 + 1000 * _worker))
-_ports = itertools.islice(_ports, random.randrange(1000), None)  # two runs side by side begin elsewhere
+_first = 10_000 + 500 * ((2 * _run + _worker) % 40)
+_ports = itertools.cycle(range(_first, _first + 500))
 
 
 def free_port():
