@@ -19,7 +19,7 @@ from visitor import Page, Visitor
 
 from flask_entra import commands
 from flask_entra.doctor import report
-from flask_entra.doctor.findings import Finding, shown
+from flask_entra.doctor.findings import CLOCK, GROUPS, ROLES, Finding, shown
 from flask_entra.doctor.store_errors import explained
 from flask_entra.environment import Source
 from flask_entra.sessions.redis import RedisStore
@@ -338,12 +338,20 @@ def test_any_value_can_be_printed_in_any_encoding(encoding):
         ("redis://host/0?password=pw", "redis://host/0?…"),
         ("redis://host/0?password=p@w", "redis://…"),
         ("redis+sentinel://:pw@a,b/m?sentinel_password=pw", "redis+sentinel://…@a,b/m?…"),
-        ("https://host/me#pw", "https://host/me?…"),
+        ("https://host/me#pw", "https://host/me#…"),
+        ("https://host,password=pw", "https://host,password=…"),
+        ("https://host,password=p@w", "https://…"),
+        ("rediss://:p=@host/0", "rediss://…@host/0"),
         ("me:pw@host", "…"),
     ],
 )
 def test_of_an_address_only_what_is_no_secret_is_shown(url, seen):
     assert shown(url) == seen
+
+
+def test_in_json_what_is_no_setting_has_one_name_in_every_language():
+    document = json.loads(report.as_json([Finding(name, "right", "") for name in (CLOCK, ROLES, GROUPS)]))
+    assert [each["setting"] for each in document["findings"]] == ["clock", "roles", "groups"]
 
 
 def test_json_is_one_stable_document(run_doctor, box):  # noqa: F811

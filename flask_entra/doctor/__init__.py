@@ -1,8 +1,9 @@
 """What is wrong with the settings, and how to mend it: `flask doctor`, and the configuration page.
 
 `checks` tells what can be told of the settings by themselves, with a file for each subject: `dotenv_file`, `spelling`,
-`credentials`, `addresses` and `scopes`. `inquiries` tells what has to be asked: the authority, the API, the session store
-(`store_errors`), git. `report` prints what they find. None shows a secret.
+`credentials`, `addresses`, `redis_url` and `scopes`. `inquiries` tells what has to be asked: the authority (`abilities`, for
+another provider than Entra), the API, the app registration (`permissions`), the session store (`stores`, `store_errors`), git.
+`report` prints what they find. None shows a secret.
 """
 
 from __future__ import annotations

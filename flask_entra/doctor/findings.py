@@ -62,20 +62,22 @@ def odd(setting: str | Text, found: str | Text, mend: str | Text) -> Finding:
 
 
 def shown(url: str) -> str:
-    """A URL without what may be secret in it: a user name, a password, a query, a fragment.
+    """A URL without what may be secret in it: a user name, a password, a query, a fragment, the value of `name=`.
 
     :param url: as it is written, which may be no URL at all.
     """
-    if not set(url) & set("@?#"):
+    if not set(url) & set("@?#="):
         return url
     scheme, mark, rest = url.partition("://")
     before, at, after = rest.rpartition("@")
-    visible = re.split(r"[?#]", after)[0]
+    visible = re.split(r"(?<=[?#=])", after)[0]
     if not mark:
         return "…"
-    if set(before) & set("?#"):  # of a query, or of a password that is not percent-encoded: nobody can tell
+    if re.search(
+        r"[?#]|[,;]\s*\w+=", before
+    ):  # of a query, or of a password that is not percent-encoded: nobody can tell
         return f"{scheme}://…"
-    return f"{scheme}://{'…@' if at else ''}{visible}{'' if visible == after else '?…'}"
+    return f"{scheme}://{'…@' if at else ''}{visible}{'' if visible == after else '…'}"
 
 
 def all_shown(text: str) -> str:
@@ -117,6 +119,7 @@ REQUIRED = {
     "AUTHORITY": _("https://login.microsoftonline.com/ and your Directory (tenant) ID"),
 }
 SECRET_KEY_MEND = _("Set it to 32 or more random characters, the same on every machine.")
+CLOCK, ROLES, GROUPS = _("The clock"), _("Roles"), _("Groups")  # what is no setting
 AUTHORITIES = ("AUTHORITY", "OIDC_AUTHORITY", "B2C_TENANT_NAME")
 CREDENTIALS = ("CLIENT_SECRET", "CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE")
 PLACEHOLDER = re.compile(

@@ -17,7 +17,7 @@ from flask_entra.commands import Command, relative
 from flask_entra.doctor.abilities import check_abilities, credential_name
 from flask_entra.doctor.addresses import without_own_tenant
 from flask_entra.doctor.checks import check_settings
-from flask_entra.doctor.findings import AUTHORITIES, Finding, Level, all_shown, odd, shown, wrong
+from flask_entra.doctor.findings import AUTHORITIES, CLOCK, Finding, Level, all_shown, odd, shown, wrong
 from flask_entra.doctor.permissions import ask_about_permissions
 from flask_entra.doctor.stores import ask_store
 from flask_entra.http_client import BoundedSession
@@ -40,6 +40,8 @@ _BLAMED = {
     "AADSTS50194": "AUTHORITY",
     "AADSTS9002331": "AUTHORITY",
 }
+# What is true of an app whichever tenant is asked: it is for one tenant, or its secret is wrong or has expired.
+_SAID_OF_ANY_TENANT = ("AADSTS50194", "AADSTS7000215", "AADSTS7000222")
 _NETWORK = _("Check the address, this machine's network, and HTTPS_PROXY if there is a proxy.")
 
 
@@ -176,7 +178,7 @@ def _ask_authority(app: Flask, auth: Auth) -> Iterator[Finding]:
         yield Finding(credential, "right", _("is accepted by the tenant"))
         return
     code = sign_in_details(answer.get("error_description", "")).get("code", answer["error"])
-    if "{tenantid}" in provider.issuer and code not in ENTRA_ERRORS:
+    if "{tenantid}" in provider.issuer and code not in _SAID_OF_ANY_TENANT:
         return  # common and organizations are no tenant of which a token could be had
     found = _("is not accepted by the tenant (%(code)s)", code=code)
     yield wrong(_BLAMED.get(code, credential), found, _refused(app, code, answer))
@@ -278,10 +280,10 @@ def _check_clock(offset: float | None) -> Iterator[Finding]:
         return
     seconds = round(abs(offset))
     if seconds < 60:
-        yield Finding(_("The clock"), "right", _("agrees with the authority's"))
+        yield Finding(CLOCK, "right", _("agrees with the authority's"))
     else:
         yield Finding(
-            _("The clock"),
+            CLOCK,
             "wrong" if seconds > LEEWAY_SECONDS else "odd",
             _("is off by %(seconds)s seconds", seconds=seconds),
             _("Set this machine's clock by NTP: tokens are valid by the minute."),

@@ -8,7 +8,7 @@ from typing import Any
 from flask import Flask
 
 from flask_entra.clouds import graph_of
-from flask_entra.doctor.findings import Finding
+from flask_entra.doctor.findings import GROUPS, ROLES, Finding
 from flask_entra.graph import GraphClient, GraphError
 from flask_entra.pages.languages import Text as _
 from flask_entra.signin.auth import Auth
@@ -17,7 +17,6 @@ from flask_entra.signin.errors import SignInError, TenantUnavailable
 from flask_entra.signin.guards import guard_of
 from flask_entra.urls import origin
 
-_ROLES, _GROUPS = _("Roles"), _("Groups")
 _ADD_ROLES = _("Add them under App roles, and assign people under Enterprise applications › Users and groups.")
 _ADD_GROUPS = _("Add them under Token configuration › Add groups claim: no ID token has groups before that.")
 
@@ -41,18 +40,18 @@ def ask_about_permissions(app: Flask, auth: Auth) -> Iterator[Finding]:
         found = _("are named by views, and the app registration could not be read (%(reason)s)", reason=reason)
         if roles:
             yield Finding(
-                _ROLES, "odd", found, _("See that App roles has each of these: %(roles)s.", roles=_listed(roles))
+                ROLES, "odd", found, _("See that App roles has each of these: %(roles)s.", roles=_listed(roles))
             )
         if groups:
-            yield Finding(_GROUPS, "odd", found, _("See that Token configuration has a groups claim."))
+            yield Finding(GROUPS, "odd", found, _("See that Token configuration has a groups claim."))
         return
     if roles:
         yield _about_roles(roles, registration)
     if groups:
         if registration.get("groupMembershipClaims") in (None, "None"):
-            yield Finding(_GROUPS, "odd", _("are named by views, and no ID token has any"), _ADD_GROUPS)
+            yield Finding(GROUPS, "odd", _("are named by views, and no ID token has any"), _ADD_GROUPS)
         else:
-            yield Finding(_GROUPS, "right", _("are in the ID tokens"))
+            yield Finding(GROUPS, "right", _("are in the ID tokens"))
 
 
 def _about_roles(roles: set[str], registration: dict[str, Any]) -> Finding:
@@ -60,9 +59,9 @@ def _about_roles(roles: set[str], registration: dict[str, Any]) -> Finding:
     entries = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
     missing = roles - {str(entry.get("value")) for entry in entries if entry.get("isEnabled")}
     if not missing:
-        return Finding(_ROLES, "right", _("are in the app registration"))
+        return Finding(ROLES, "right", _("are in the app registration"))
     found = _("are named by views, and no ID token ever has these: %(roles)s", roles=_listed(missing))
-    return Finding(_ROLES, "odd", found, _ADD_ROLES)
+    return Finding(ROLES, "odd", found, _ADD_ROLES)
 
 
 def _registration(app: Flask, auth: Auth) -> dict[str, Any]:

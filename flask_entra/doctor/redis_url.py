@@ -33,8 +33,7 @@ def check_redis(settings: Settings) -> Iterator[Finding]:
     value = settings[_NAME]
     if not value:
         return
-    hosts = value.rpartition("@")[2].partition("?")[0] if "://" in value else value  # a password may have any character
-    if re.search(r"[,;]\s*\w+=", hosts):
+    if re.search(r"[,;]\s*(password|user|ssl|abortConnect|name)=", value, re.IGNORECASE):
         mend = _("Write it as rediss://default:KEY@host:6380/0, with the key percent-encoded.")
         yield wrong(_NAME, _("is a connection string for .NET"), mend)
         return
