@@ -106,9 +106,8 @@ def _read_pem(data: bytes, password: bytes | None) -> tuple[object, list[Certifi
     if b"PRIVATE KEY-----" not in data:
         raise CertificateError("no_key")
     certificates = x509.load_pem_x509_certificates(data) if b"-----BEGIN CERTIFICATE-----" in data else []
-    encrypted = (
-        b"ENCRYPTED" in data
-    )  # PKCS #8 says it in the first line, the older form in a header (RFC 1421, 4.6.1.1)
+    # PKCS #8 says it in the first line, the older form in a header (RFC 1421, 4.6.1.1).
+    encrypted = b"ENCRYPTED" in data
     if encrypted and not password:
         raise CertificateError("password_missing")
     if password and not encrypted:

@@ -134,7 +134,7 @@ def check_b2c(settings: Settings) -> Iterator[Finding]:
         if settings[each] and not value:
             mend = _("Set B2C_TENANT_NAME, or remove it.")
             yield odd(each, _("has no effect without B2C_TENANT_NAME"), mend)
-        elif settings[each] and not re.fullmatch(r"B2C_1A?_\w+", settings[each], re.IGNORECASE):
+        elif settings[each] and not re.fullmatch(r"B2C_1A?_[\w-]+", settings[each], re.IGNORECASE):
             mend = _("Copy its name from the list of user flows: it begins with B2C_1_.")
             yield wrong(each, _("is not the name of a user flow"), mend)
 

@@ -73,9 +73,8 @@ def shown(url: str) -> str:
     visible = re.split(r"(?<=[?#=])", after)[0]
     if not mark:
         return "…"
-    if re.search(
-        r"[?#]|[,;]\s*\w+=", before
-    ):  # of a query, or of a password that is not percent-encoded: nobody can tell
+    # The beginning of a query with an @ in it, or a password that is not percent-encoded: nobody can tell.
+    if re.search(r"[?#]|[,;]\s*\w+=", before):
         return f"{scheme}://…"
     return f"{scheme}://{'…@' if at else ''}{visible}{'' if visible == after else '…'}"
 

@@ -16,43 +16,16 @@ _OPENID = {"openid", "profile", "email", "offline_access"}
 # The delegated permissions of Microsoft Graph that are asked for most; only a name that is nearly one of them is doubted.
 # https://learn.microsoft.com/graph/permissions-reference
 _KINDS = ("Read", "ReadWrite", "Read.All", "ReadWrite.All")
-_GRAPH = {
-    *(
-        f"{what}.{kind}"
-        for what in ("User", "Files", "Mail", "Calendars", "Contacts", "Notes", "Tasks")
-        for kind in _KINDS
-    ),
-    *(f"{what}.{kind}" for what in ("Group", "Directory", "Sites", "Application", "Device", "Chat") for kind in _KINDS),
-    *("User.ReadBasic.All", "Mail.Send", "Mail.ReadBasic", "Mail.Read.Shared", "Mail.ReadWrite.Shared", "People.Read"),
-    *(
-        "Mail.Send.Shared",
-        "Calendars.Read.Shared",
-        "Calendars.ReadBasic",
-        "Calendars.ReadWrite.Shared",
-        "People.Read.All",
-    ),
-    *(
-        "GroupMember.Read.All",
-        "GroupMember.ReadWrite.All",
-        "Presence.Read",
-        "Presence.Read.All",
-        "MailboxSettings.Read",
-    ),
-    *(
-        "MailboxSettings.ReadWrite",
-        "Team.ReadBasic.All",
-        "Channel.ReadBasic.All",
-        "ChatMessage.Send",
-        "AuditLog.Read.All",
-    ),
-    *(
-        "Organization.Read.All",
-        "OnlineMeetings.Read",
-        "OnlineMeetings.ReadWrite",
-        "Notes.Create",
-        "Files.Read.Selected",
-    ),
-}
+_RESOURCES = (
+    "User Files Mail Calendars Contacts Notes Tasks Group Directory Sites Application Device Chat GroupMember Presence "
+    "MailboxSettings People Organization OnlineMeetings AuditLog"
+)
+_OTHERS = (
+    "User.ReadBasic.All Mail.Send Mail.Send.Shared Mail.ReadBasic Mail.Read.Shared Mail.ReadWrite.Shared "
+    "Calendars.ReadBasic Calendars.Read.Shared Calendars.ReadWrite.Shared Team.ReadBasic.All Channel.ReadBasic.All "
+    "ChatMessage.Send Notes.Create Files.Read.Selected"
+)
+_GRAPH = {*(f"{name}.{kind}" for name in _RESOURCES.split() for kind in _KINDS), *_OTHERS.split()}
 
 
 def check_scope(settings: Settings) -> Iterator[Finding]:
@@ -85,7 +58,7 @@ def check_scope(settings: Settings) -> Iterator[Finding]:
         yield wrong("SCOPE", _("has scopes of several APIs"), mend)
     elif calls_graph and (resources != {""} or hosts - {api}):  # another cloud's Graph is another API
         mend = _("Set ENDPOINT to an address of that API, or ask for a permission of Graph, such as User.Read.")
-        yield wrong("SCOPE", _("is for another API than the one that ENDPOINT calls"), mend)
+        yield odd("SCOPE", _("is for another API than the one that ENDPOINT calls"), mend)
     elif calls_graph and (meant := _misspelled(asked)):
         mend = _("Is %(meant)s meant?", meant=meant[1])
         yield odd("SCOPE", _("asks for %(name)s, which may be misspelled", name=meant[0]), mend)

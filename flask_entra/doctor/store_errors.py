@@ -113,9 +113,8 @@ def explained(error: Exception, redis_url: str) -> tuple[Text, Text]:
         return refused or unreadable(cause if isinstance(cause, OSError) else None), _(
             "Check the path, its owner and its permissions, or choose another folder."
         )
-    said = (
-        f"{error} {cause} {type(cause).__name__}".lower()
-    )  # redis-py takes some of Redis's error codes out of its words
+    # redis-py takes some of Redis's error codes out of its words: they are in the name of the exception then.
+    said = f"{error} {cause} {type(cause).__name__}".lower()
     if read_address(redis_url).tls and "time" in said:  # a Redis without TLS waits for the rest of a command
         said = "wrong_version_number"
     for signs, reason, mend in _REDIS:
