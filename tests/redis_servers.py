@@ -100,6 +100,8 @@ class Watched:
         folder.mkdir(exist_ok=True)
         self.master = Redis(folder / "master", "--save", "", "--repl-diskless-sync-delay", "0")
         self.replica = Redis(folder / "replica", "--save", "", "--replicaof", f"{HOST} {self.master.port}")
+        # Before the replica has told the master that it has the data, the master keeps what is written to itself.
+        _await(self._replicates, "the replica does not follow")
         self._port = free_port()
         settings = folder / "sentinel.conf"
         settings.write_text(
@@ -108,11 +110,14 @@ class Watched:
         )
         self._sentinel = subprocess.Popen(["redis-server", str(settings), "--sentinel"], stdout=subprocess.DEVNULL)
         self.url = f"redis+sentinel://{HOST}:{self._port}/sessions/0"
-        _await(self._sees_both, "Sentinel does not see the replica")
+        _await(self._is_watched, "Sentinel does not see the replica")
 
-    def _sees_both(self):
-        up = self.replica.client().info("replication").get("master_link_status") == "up"
-        return up and redis.Redis(HOST, self._port).sentinel_slaves("sessions")
+    def _replicates(self):
+        return self.master.client().info("replication").get("slave0", {}).get("state") == "online"
+
+    def _is_watched(self):
+        found = redis.Redis(HOST, self._port).sentinel_slaves("sessions")
+        return found and found[0]["master-link-status"] == "ok"
 
     def stop(self):
         self._sentinel.kill()
