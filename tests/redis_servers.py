@@ -38,6 +38,11 @@ class Redis:
     def client(self):
         return redis.Redis.from_url(self.url)
 
+    def await_replica(self):
+        """Wait until all that has been written so far is on a replica too."""
+        written = self.client().info("replication")["master_repl_offset"]
+        _await(lambda: self.client().info("replication")["slave0"]["offset"] >= written, "the replica does not follow")
+
     def pause(self):
         self._process.send_signal(signal.SIGSTOP)
 
@@ -100,8 +105,7 @@ class Watched:
         folder.mkdir(exist_ok=True)
         self.master = Redis(folder / "master", "--save", "", "--repl-diskless-sync-delay", "0")
         self.replica = Redis(folder / "replica", "--save", "", "--replicaof", f"{HOST} {self.master.port}")
-        # Before the replica has told the master that it has the data, the master keeps what is written to itself.
-        _await(self._replicates, "the replica does not follow")
+        _await(self._replicates, "there is no replica")
         self._port = free_port()
         settings = folder / "sentinel.conf"
         settings.write_text(
