@@ -357,6 +357,7 @@ def test_what_is_right_is_no_slip(tmp_path):
         {"REDIS_URL": "redis://:it's“a\\b,c=d@a.example:6379,b.example:6379", "SECRET_KEY": KEY},
         {"REDIS_URL": "valkeys://a.example/1?socket_timeout=2", "SECRET_KEY": KEY},
         {"REDIS_URL": "rediss+sentinel://:x@a,b:26380/sessions/0?sentinel_password=y", "SECRET_KEY": KEY},
+        {"REDIS_URL": "redis+sentinel://a,b/sessions?sentinel_username=w&sentinel_password=y", "SECRET_KEY": KEY},
         {"REDIS_URL": "rediss+entraid://x.westeurope.redis.azure.net:10000", "SECRET_KEY": KEY},
         {"HTTPS_PROXY": "http://me:pw@proxy.example:8080", "NO_PROXY": "localhost,.example"},
         {"SECRET_KEY": "“any” text ${of} 32 or more characters <at> {all}"},

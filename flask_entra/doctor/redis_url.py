@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from flask_entra.doctor.findings import SECRET_KEY_MEND, Finding, odd, wrong
 from flask_entra.pages.languages import Text
 from flask_entra.pages.languages import Text as _
-from flask_entra.sessions.redis_address import SCHEMES, RedisAddress, read_address
+from flask_entra.sessions.redis_address import SCHEMES, SENTINEL_OPTIONS, RedisAddress, read_address
 from flask_entra.settings import Settings
 
 _NAME = "REDIS_URL"
@@ -60,7 +60,8 @@ def _has_known_options(address: RedisAddress) -> bool:
     try:
         pool = redis.ConnectionPool.from_url(address.urls[0])
         if address.master:
-            pool.connection_kwargs.pop("sentinel_password", None)  # `sessions.redis_client` takes it out
+            for option in SENTINEL_OPTIONS:  # which are no server's
+                pool.connection_kwargs.pop(option, None)
         pool.connection_class(**pool.connection_kwargs)
     except (TypeError, ValueError, redis.RedisError):
         return False

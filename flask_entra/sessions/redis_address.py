@@ -15,6 +15,8 @@ from urllib.parse import unquote
 
 from flask_entra.urls import split_url
 
+# The options that are Sentinel's own, and what redis-py calls them for Sentinel. All others are for the servers.
+SENTINEL_OPTIONS = {"sentinel_username": "username", "sentinel_password": "password"}
 SCHEMES = ("redis", "rediss", "valkey", "valkeys", "unix", "redis+sentinel", "rediss+sentinel", "rediss+entraid")
 _SAME_AS = {"valkey": "redis", "valkeys": "rediss"}
 

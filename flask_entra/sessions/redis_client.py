@@ -6,7 +6,7 @@ import random
 import time
 from typing import TYPE_CHECKING, Any, cast
 
-from flask_entra.sessions.redis_address import RedisAddress
+from flask_entra.sessions.redis_address import SENTINEL_OPTIONS, RedisAddress
 from flask_entra.sessions.store import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -40,8 +40,6 @@ def connect(address: RedisAddress) -> redis.Redis:
         options["credential_provider"] = _entra_id()
     try:
         return _master(address, options) if address.master else _server_or_cluster(address, options)
-    except redis.RedisError:  # some are a ValueError too
-        raise
     except (ValueError, TypeError) as error:
         raise StoreUnavailable("REDIS_URL has an option that redis-py does not take") from error
 
@@ -107,12 +105,8 @@ def _is_cluster(client: redis.Redis) -> bool:
         if is_cluster:
             raise StoreUnavailable("Redis is a cluster, whose user may not run CLUSTER SLOTS") from None
         return False
-    except (redis.ConnectionError, redis.TimeoutError):
-        raise
-    except (
-        redis.ResponseError
-    ):  # "This instance has cluster support disabled", or a proxy that does not know the command
-        return False
+    except redis.ResponseError:
+        return False  # "This instance has cluster support disabled", or a proxy that does not know the command
     return True
 
 
@@ -124,7 +118,7 @@ def _master(address: RedisAddress, options: dict[str, Any]) -> redis.Redis:
     for name in ("host", "port", "connection_class"):
         given.pop(name, None)
     own = {name: each for name, each in {**options, **given}.items() if name.startswith(("socket_", "ssl_", "retry"))}
-    own |= {"username": given.pop("sentinel_username", None), "password": given.pop("sentinel_password", None)}
+    own |= {theirs: given.pop(option, None) for option, theirs in SENTINEL_OPTIONS.items()}
     sentinel = redis.sentinel.Sentinel(
         address.hosts, sentinel_kwargs={**own, "ssl": address.tls}, **{**options, **given}
     )
