@@ -52,6 +52,28 @@ def test_each_contestant_can_be_started(name, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+def test_the_contestants_have_what_the_apps_templates_need(tmp_path):
+    """Each page is rendered with what `bench.apps.page` gives it, which the app's own templates may outgrow."""
+    code = """
+from flask import render_template
+from bench.apps.page import make_app, show
+user = {"name": "Adele Vance", "preferred_username": "adele@contoso.example"}
+profile = {"displayName": "Adele Vance", "mail": "adele@contoso.example", "businessPhones": ["1"], "mobilePhone": None}
+app = make_app("contestant")
+with app.test_request_context():
+    print(render_template("home.html", user=None))
+    print(render_template("home.html", user=user))
+    print(render_template("profile.html", user=user, **show(profile, "https://localhost/me", ["User.Read"])))
+"""
+    environment = os.environ | {"ENDPOINT": "https://localhost/me", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("</html>") == 3
+    assert "Hello, " in done.stdout
+    assert "adele@contoso.example" in done.stdout
+
+
 def test_a_missing_redis_is_one_clear_line(tmp_path):
     wrk = tmp_path / "wrk"
     wrk.write_text("#!/bin/sh\n")

@@ -11,7 +11,7 @@ import requests
 from flask import render_template
 from identity.flask import Auth
 
-from bench.apps.page import make_app, profiles
+from bench.apps.page import make_app, show
 
 app = make_app(__name__)
 ENDPOINT = os.environ["ENDPOINT"]
@@ -35,4 +35,4 @@ def index(*, context):
 @auth.login_required(scopes=["User.Read"])
 def call_graph(*, context):
     profile = requests.get(ENDPOINT, headers={"Authorization": "Bearer " + context["access_token"]}, timeout=30).json()
-    return render_template("profile.html", user=context["user"], **profiles.show(profile, ENDPOINT, ["User.Read"]))
+    return render_template("profile.html", user=context["user"], **show(profile, ENDPOINT, ["User.Read"]))
