@@ -17,11 +17,9 @@ from flask_entra.pages.headers import YEAR_SECONDS
 SCRIPT = "page.js"
 
 
-@functools.cache
 def integrity(app: Flask, name: str) -> str:
     """The hash of a file in `static/`, as Subresource Integrity and the Content-Security-Policy write it."""
-    digest = hashlib.sha256((_folder(app) / name).read_bytes()).digest()
-    return f"sha256-{base64.b64encode(digest).decode()}"
+    return f"sha256-{base64.b64encode(_digest(_folder(app) / name)).decode()}"
 
 
 def script_of(app: Flask) -> str:
@@ -31,6 +29,11 @@ def script_of(app: Flask) -> str:
 
 def _folder(app: Flask) -> Path:
     return Path(app.static_folder or app.root_path)
+
+
+@functools.cache
+def _digest(file: Path) -> bytes:
+    return hashlib.sha256(file.read_bytes()).digest()
 
 
 def init_app(app: Flask) -> None:
@@ -43,8 +46,7 @@ def init_app(app: Flask) -> None:
 
     @functools.cache
     def asset(name: str) -> str:
-        digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
-        return f"{app.static_url_path}/{name}?v={digest[:12]}"
+        return f"{app.static_url_path}/{name}?v={_digest(folder / name).hex()[:12]}"
 
     def max_age(name: str | None) -> int | None:
         # The name is an unvalidated path, as the visitor wrote it: only one that is in the folder is read.
