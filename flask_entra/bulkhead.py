@@ -2,7 +2,7 @@
 
 The bulkhead pattern (https://learn.microsoft.com/azure/architecture/patterns/bulkhead). A request that waits for the tenant
 or for Graph holds a place for as long as it waits. While answers come quickly, a request that finds no free place waits for
-one, a moment at most. While answers are slow, it is refused at once, so that pages that need no upstream are served as ever.
+one. While answers are slow, it is refused at once, so that pages that need no upstream are served as ever.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-PATIENCE_SECONDS = 0.3  # how long a request waits for a place, and from when on an answer counts as slow
+SLOW_SECONDS = 0.3  # from when on an answer counts as slow
+PATIENCE_SECONDS = 2.0  # how long a request waits for a place while answers come quickly
 RETRY_SECONDS = 5  # when a refused request is told to try again: a guess
 
 
@@ -76,12 +77,13 @@ class Bulkhead:
         deadline = now + PATIENCE_SECONDS
         with self._changed:
             while crowd := self._in_the_way(upstream, person):
-                # The median waiter is slow, so no place will be free soon.
-                slow = sorted(crowd)[len(crowd) // 2] < now - PATIENCE_SECONDS
-                if slow or not self._changed.wait(deadline - now):
+                # Once the median waiter is slow, no place will be free soon.
+                until = min(deadline, sorted(crowd)[len(crowd) // 2] + SLOW_SECONDS)
+                if until <= now:
                     # Pass on the notification that this thread may have consumed.
                     self._changed.notify()
                     raise Busy(upstream)
+                self._changed.wait(until - now)
                 now = time.monotonic()
             waiting = _Waiting(upstream, person, now)
             self._waiting.append(waiting)
