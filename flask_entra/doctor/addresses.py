@@ -32,7 +32,7 @@ _SHARED = ("common", "organizations", "consumers")
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 _TENANT = _("Set it to %(what)s.", what=REQUIRED["AUTHORITY"])
 # Werkzeug percent-encodes these in the path of a cookie, browsers do not in the path of a request.
-_STRANGE_IN_PATHS = re.compile(r"[^\w\-.~!$&'()*+,/:=@\u0080-\U0010ffff]")
+_STRANGE_IN_PATHS = re.compile(r"(?=[\x00-\x7f])[^\w\-.~!$&'()*+,/:=@]")
 _ONE_ENDPOINT = {
     "AUTHORITY": (_("is the URL of one endpoint, not of the tenant"), _TENANT),
     "OIDC_AUTHORITY": (

@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime
 import functools
 from contextvars import ContextVar
+from gettext import NullTranslations, translation
 from pathlib import Path
 
-from babel.support import NullTranslations, Translations
 from flask import Flask, Response, current_app, has_app_context, request
 from werkzeug.datastructures import LanguageAccept
 from werkzeug.http import parse_accept_header
@@ -125,9 +125,10 @@ def _catalogue() -> NullTranslations:
 
 @functools.cache
 def _load(folder: str, code: str) -> NullTranslations:
-    catalogue: NullTranslations = Translations.load(Path(folder), code)
+    # The standard library's and not Babel's, which brings 9 ms more at start; Babel makes the files that it reads.
+    catalogue = translation("messages", folder, [code], fallback=True)
     if Path(folder) != OWN_FOLDER:
-        catalogue.add_fallback(Translations.load(OWN_FOLDER, code))
+        catalogue.add_fallback(translation("messages", OWN_FOLDER, [code], fallback=True))
     return catalogue
 
 
