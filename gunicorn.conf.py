@@ -1,11 +1,13 @@
 """How gunicorn serves the app; `gunicorn app:app` finds this file by itself."""
 
+import gc
+import importlib
 import os
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import app_config
-from flask_entra import access_log, logs
+from flask_entra import logs
 
 loaded = app_config.load()  # (gunicorn has a setting named config)
 # PORT is set by a platform whose proxy connects from outside this machine; otherwise a proxy on this machine connects. Without
@@ -22,5 +24,11 @@ graceful_timeout = 30  # longer than a request to Entra and one to Graph may tak
 # A fresh process now and then, and not all of them at once.
 max_requests = 50_000
 max_requests_jitter = 10_000
-logger_class = access_log.JsonLogger if loaded["LOG_FORMAT"] == "json" else access_log.TextLogger
 logconfig_dict = logs.config(loaded["LOG_FORMAT"])
+# The libraries are imported once, and the processes share their memory. The app itself is not, so that a reload (HUP) serves new
+# code and settings; new versions of the libraries need a restart.
+for library in ("flask", "flask_session.base", "identity.flask", "jwt", "msal", "msgspec", "requests"):
+    importlib.import_module(library)
+if loaded["REDIS_URL"]:
+    importlib.import_module("redis.cluster")
+gc.freeze()  # so that looking for garbage writes to no page that is shared

@@ -14,7 +14,7 @@ from pathlib import Path
 from bench.machine import CannotMeasure, need
 from bench.table import render
 
-NAMES = ("home", "graph", "distance", "deployed", "anonymous", "signin", "sessions", "memory", "start")
+NAMES = ("home", "graph", "distance", "deployed", "crowd", "anonymous", "signin", "sessions", "memory", "start")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

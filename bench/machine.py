@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 START_SECONDS = 60
-CONFIGURATION = ROOT / "gunicorn.conf.py"
+CONFIGURATION = "gunicorn.conf.py"  # the app's, and one for those that it is measured against
 
 
 class CannotMeasure(Exception):
@@ -125,9 +125,15 @@ class Server:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
     def memory(self) -> float:
-        """Resident memory of a worker in MiB, the median of all."""
-        pages = [int(Path(f"/proc/{worker}/statm").read_text().split()[1]) for worker in self.workers()]
-        return statistics.median(pages) * os.sysconf("SC_PAGE_SIZE") / 2**20
+        """The memory of a worker in MiB, the median of all. Of what processes share, each counts its part (Pss)."""
+        return statistics.median(map(_proportional_set_size, self.workers()))
+
+
+def _proportional_set_size(worker: int) -> float:
+    (line,) = (
+        line for line in Path(f"/proc/{worker}/smaps_rollup").read_text().splitlines() if line.startswith("Pss:")
+    )
+    return int(line.split()[1]) / 1024
 
 
 @contextlib.contextmanager
@@ -137,12 +143,13 @@ def gunicorn(module: str, folder: Path, environment: dict[str, str], *options: s
     :param module: of the repository; its application is `app`.
     :param folder: to run in.
     :param environment: all of it.
-    :param options: gunicorn's; by themselves they are those of the app's `gunicorn.conf.py`.
+    :param options: gunicorn's, besides those of its `gunicorn.conf.py`.
     :param ready: the path to wait for.
     """
     port = port or free_port()
     log = folder / f"gunicorn-{port}.log"
-    command = [sys.executable, "-m", "gunicorn", "--config", str(CONFIGURATION), "--bind", f"127.0.0.1:{port}"]
+    configuration = (ROOT if module == "app" else ROOT / "bench" / "apps") / CONFIGURATION
+    command = [sys.executable, "-m", "gunicorn", "--config", str(configuration), "--bind", f"127.0.0.1:{port}"]
     # A worker that is replaced in the middle of a load would be measured too.
     command += ["--max-requests", "0", "--max-requests-jitter", "0", "--chdir", str(folder), "--pythonpath", str(ROOT)]
     with log.open("wb") as file:

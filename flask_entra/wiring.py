@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from flask_entra import doctor, health, logs, memberships, pages, sessions
+from flask_entra import access_log, doctor, health, logs, memberships, pages, sessions
 from flask_entra.signin import guards
 from flask_entra.signin.auth import Auth
 
@@ -19,7 +19,8 @@ def init_app(app: Flask, auth: Auth, *, protected: bool = False) -> None:
     """
     if proxies := app.config["TRUSTED_PROXY_COUNT"]:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies)  # type: ignore[method-assign]
-    logs.init_app(app)  # one line for each event
+    access_log.init_app(app)  # one line for each answer
+    logs.init_app(app)  # one line for each event, with the id of its request
     pages.init_app(app)  # languages, assets, security headers, a page for every failure
     sessions.init_app(app)  # the sealed store behind `flask.session`; adds `flask sessions prune`
     auth.init_app(app)  # adds /login, the redirect URI and /logout

@@ -6,6 +6,7 @@ import random
 import shutil
 import socket
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -35,6 +36,12 @@ def free_port():
 def gunicorn_command(port, *options):
     """Serve the app on a port, with the settings that gunicorn finds by itself."""
     return [sys.executable, "-m", "gunicorn", "app:app", "--bind", f"127.0.0.1:{port}", *options]
+
+
+def granian_command(port, *options):
+    """Serve the app on a port, as docs/operate.md has it."""
+    command = [str(Path(sys.executable).with_name("granian")), "--interface", "wsgi", "--no-ws", "--port", str(port)]
+    return [*command, *options, "app:app"]
 
 
 def needs(program):

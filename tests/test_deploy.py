@@ -27,7 +27,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
-from programs import free_port, gunicorn_command, needs, posix
+from programs import free_port, granian_command, gunicorn_command, needs, posix
 from visitor import Page, Visitor
 
 from sandbox.faults import Answer, Hold
@@ -54,7 +54,7 @@ def test_gunicorn_serves_the_whole_journey_with_the_settings_that_it_finds_by_it
     assert "Retail Manager" in person.sign_in(path="/call_graph").text
     person.get("/logout")
     assert not person.signed_in
-    access = [line for line in app.log().splitlines() if "gunicorn.access" in line]
+    access = [line for line in app.log().splitlines() if "flask_entra.access_log" in line]
     assert any("/getAToken" in line for line in access)
     assert not any("code=" in line or "?" in line for line in access)
 
@@ -106,6 +106,70 @@ def test_two_masters_of_one_user_share_no_control_socket(gunicorn, tmp_path):
 @posix
 def test_a_procfile_starts_the_same():
     assert (ROOT / "Procfile").read_text() == "web: gunicorn app:app\n"
+
+
+HALF_SENT = {
+    "a head": b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Half: ",
+    "a body": b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nx",
+}
+
+
+# --- granian ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def granian(serve):
+    """Start the app under granian: one process of 4 threads."""
+
+    def start(**settings):
+        port = free_port()
+        command = granian_command(port, "--workers", "1", "--blocking-threads", "4")
+        return serve(command=command, port=port, THREADS="4", **settings)
+
+    return start
+
+
+@posix
+def test_granian_serves_the_whole_journey_and_logs_the_same(granian):
+    app = granian()
+    person = Visitor(app.url)
+    page = person.sign_in(path="/call_graph")
+    assert "Retail Manager" in page.text
+    person.get("/logout")
+    assert not person.signed_in
+    access = [line for line in app.log().splitlines() if "flask_entra.access_log" in line]
+    assert any(page.headers["X-Request-ID"] in line and '"GET /call_graph" 200' in line for line in access)
+    assert any("/getAToken" in line for line in access)
+    assert "code=" not in app.log()
+
+
+@posix
+def test_half_sent_requests_hold_up_nobody_under_granian(granian):
+    app = granian()
+    with contextlib.ExitStack() as stack:
+        for begun in HALF_SENT.values():
+            for _ in range(30):
+                stack.enter_context(socket.create_connection(("127.0.0.1", app.port))).sendall(begun)
+        assert requests.get(app.url, timeout=5).status_code == 200
+
+
+@posix
+def test_stopping_granian_lets_requests_end(granian, box):
+    app = granian()
+    person = Visitor(app.url)
+    person.sign_in()
+    held = Hold()
+    box.misbehave("me", held)
+    with ThreadPoolExecutor(2) as pool:
+        page = pool.submit(person.get, "/call_graph")
+        held.wait()
+        stopped = pool.submit(app.stop)
+        while "Stopping worker" not in app.log():
+            time.sleep(0.02)
+        held.release()
+        assert page.result().status_code == 200
+        person.close()
+        stopped.result()
 
 
 # --- nginx ------------------------------------------------------------------------------------------------------------
@@ -168,7 +232,7 @@ def test_people_sign_in_through_nginx_with_no_sticky_sessions(behind_nginx):
     assert page.headers["Strict-Transport-Security"]
     for _ in range(6):
         assert person.signed_in
-    assert all("gunicorn.access" in app.log() for app in apps)
+    assert all("flask_entra.access_log" in app.log() for app in apps)
     assert person.get("/", headers={"Host": "evil.example"}, follow=False).status_code == 400
     forwarded = {"X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "http"}
     assert "evil.example" not in person.get("/login", headers=forwarded, follow=False).headers["Location"]
@@ -244,12 +308,6 @@ def test_nginx_writes_no_code_anywhere_and_redeems_none_twice(behind_nginx, box,
     for log in tmp_path.glob("*"):
         if log.is_file():
             assert code not in log.read_text(errors="replace"), log
-
-
-HALF_SENT = {
-    "a head": b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Half: ",
-    "a body": b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nx",
-}
 
 
 @posix
@@ -388,10 +446,10 @@ def test_logs_for_machines_are_one_json_object_a_line(gunicorn):
     page = person.get("/getAToken?error=x%0Ay&state=z", headers={"Cookie": ""})
     app.stop()
     events = [json.loads(line) for line in app.log().splitlines()]
-    assert {"flask_entra.signin.auth", "gunicorn.access"} <= {event["name"] for event in events}
+    assert {"flask_entra.signin.auth", "flask_entra.access_log"} <= {event["name"] for event in events}
     request_id = page.text.partition("Request ID")[2]
     assert page.headers["X-Request-ID"] in request_id
-    access = [event for event in events if event["name"] == "gunicorn.access"]
+    access = [event for event in events if event["name"] == "flask_entra.access_log"]
     (line,) = [event for event in access if event["request_id"] == page.headers["X-Request-ID"]]
     assert (line["method"], line["path"], line["status"]) == ("GET", "/getAToken", 400)
     assert {"address", "bytes", "seconds"} <= line.keys()

@@ -18,6 +18,11 @@ def home():
     return render_template("home.html", user=None)
 
 
+@app.get("/five_lines")
+def five_lines():
+    return render_template("five_lines.html", user=USER)
+
+
 @app.get("/signed-in")
 def signed_in():
     return render_template("home.html", user=USER)

@@ -7,7 +7,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from flask import Flask
+from flask import Blueprint, Flask
+
+from flask_entra import access_log
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,11 +57,20 @@ def show(profile: dict[str, Any], url: str, scopes: list[str]) -> dict[str, obje
 
 
 def make_app(name: str) -> Flask:
-    """A Flask app with the templates and the static files of the app in the folder above. Everything is in English."""
+    """A Flask app with the templates, the static files and the access log of the app; and a page of five lines.
+
+    Everything is in English.
+    """
     app = Flask(name, template_folder=ROOT / "templates", static_folder=ROOT / "static")
+    app.register_blueprint(Blueprint("bench", __name__, template_folder="templates"))
     app.config.update(
-        APP_NAME="Flask starter", SANDBOX=True, ENDPOINT=os.environ.get("ENDPOINT", ""), SCOPE=["User.Read"]
+        APP_NAME="Flask starter",
+        SANDBOX=True,
+        ENDPOINT=os.environ.get("ENDPOINT", ""),
+        SCOPE=["User.Read"],
+        LOG_FORMAT="text",
     )
+    access_log.init_app(app)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.add_extension("jinja2.ext.i18n")
     app.jinja_env.install_null_translations(newstyle=True)

@@ -31,6 +31,12 @@ def index(*, context):
     return render_template("home.html", user=context["user"])
 
 
+@app.route("/five_lines")
+@auth.login_required
+def five_lines(*, context):
+    return render_template("five_lines.html", user=context["user"])
+
+
 @app.route("/call_graph")
 @auth.login_required(scopes=["User.Read"])
 def call_graph(*, context):
