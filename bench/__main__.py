@@ -14,7 +14,19 @@ from pathlib import Path
 from bench.machine import CannotMeasure, need
 from bench.table import render
 
-NAMES = ("home", "graph", "distance", "deployed", "crowd", "anonymous", "signin", "sessions", "memory", "start")
+NAMES = (
+    "home",
+    "graph",
+    "distance",
+    "deployed",
+    "crowd",
+    "servers",
+    "anonymous",
+    "signin",
+    "sessions",
+    "memory",
+    "start",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -66,7 +78,7 @@ def measure(names: Sequence[str], quick: bool) -> list:
     """Measure what is asked for, and say on standard error how it goes."""
     from bench.measures import MEASURES, Pace, prepare
 
-    pace = Pace(rounds=3, seconds=1, warm_up=False, people=16, many=10_000) if quick else Pace(rounds=7, seconds=4)
+    pace = Pace(rounds=3, seconds=1, warm_up=False, people=16, many=10_000) if quick else Pace(rounds=7, seconds=3)
     rows = []
     with prepare(pace) as bench:
         for name in names:

@@ -136,25 +136,37 @@ def _proportional_set_size(worker: int) -> float:
     return int(line.split()[1]) / 1024
 
 
-@contextlib.contextmanager
-def gunicorn(module: str, folder: Path, environment: dict[str, str], *options: str, port: int = 0, ready: str = "/"):
-    """A contestant under gunicorn, from its first 200 on.
+def gunicorn(module: str, folder: Path, port: int, *options: str) -> list[str]:
+    """The command that serves a contestant with gunicorn.
 
     :param module: of the repository; its application is `app`.
     :param folder: to run in.
-    :param environment: all of it.
     :param options: gunicorn's, besides those of its `gunicorn.conf.py`.
-    :param ready: the path to wait for.
     """
-    port = port or free_port()
-    log = folder / f"gunicorn-{port}.log"
     configuration = (ROOT if module == "app" else ROOT / "bench" / "apps") / CONFIGURATION
     command = [sys.executable, "-m", "gunicorn", "--config", str(configuration), "--bind", f"127.0.0.1:{port}"]
     # A worker that is replaced in the middle of a load would be measured too.
     command += ["--max-requests", "0", "--max-requests-jitter", "0", "--chdir", str(folder), "--pythonpath", str(ROOT)]
+    return [*command, *options, f"{module}:app"]
+
+
+def granian(module: str, port: int, *options: str) -> list[str]:
+    """The command that serves a contestant with granian, as docs/operate.md has it."""
+    command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--blocking-threads", "64", "--no-ws"]
+    return [*command, "--port", str(port), *options, f"{module}:app"]
+
+
+@contextlib.contextmanager
+def serving(command: list[str], module: str, folder: Path, environment: dict[str, str], port: int, ready: str):
+    """A contestant at work, from its first 200 on.
+
+    :param environment: all of it.
+    :param ready: the path to wait for.
+    """
+    log = folder / f"server-{port}.log"
     with log.open("wb") as file:
         output = {"stdout": subprocess.DEVNULL, "stderr": file}
-        with running([*command, *options, f"{module}:app"], module, cwd=folder, env=environment, **output) as process:
+        with running(command, module, cwd=folder, env={**environment, "PYTHONPATH": str(ROOT)}, **output) as process:
             wait_until(lambda: Visit(port, ready).get() == 200, process, log)
             yield Server(process, port)
 

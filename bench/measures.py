@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import subprocess
@@ -32,6 +33,7 @@ ONE_WORKER = ("--workers", "1")
 SAME_WORKERS = ("--workers", "2")  # of 64 threads
 THREADS = 2 * 64
 AS_THE_GUIDE_DOES = ("--workers", "2", "--worker-class", "sync", "--threads", "1")
+GUNICORN, GRANIAN = "under gunicorn", "under granian"
 FEW, MANY = "100 sessions stored", "100,000 sessions stored"
 
 
@@ -93,20 +95,33 @@ class Bench:
 
     @contextlib.contextmanager
     def serving(
-        self, who: str, *options: str, graph="at_hand", place: Path | None = None, module="", ready="/", **more: str
+        self,
+        who: str,
+        *options: str,
+        graph="at_hand",
+        place: Path | None = None,
+        module="",
+        ready="/",
+        server="",
+        **more: str,
     ) -> Iterator[Server]:
         """A contestant, served.
 
-        :param options: gunicorn's.
+        :param options: the server's.
+        :param server: `GRANIAN`, or gunicorn.
         :param graph: which of Graph's stand-ins it calls: `at_hand`, `slow` or `far`.
         :param place: the folder; by default the one in which people are signed in.
         :param ready: the path whose first 200 is waited for.
         :param more: further environment variables.
         """
-        port, place = machine.free_port(), place or self.place(who)
+        port, place, module = machine.free_port(), place or self.place(who), module or MODULES[who]
         environment = self.environment(place, port, graph, **more)
-        with machine.gunicorn(module or MODULES[who], place, environment, *options, port=port, ready=ready) as server:
-            yield server
+        if server == GRANIAN:
+            command = machine.granian(module, port, *options)
+        else:
+            command = machine.gunicorn(module, place, port, *options)
+        with machine.serving(command, module, place, environment, port, ready) as running:
+            yield running
 
     def cookies(self, who: str, count: int = 1) -> list[str]:
         """The cookies of so many people who are signed in; bare Flask gets the app's, and looks at none."""
@@ -239,6 +254,36 @@ def crowd(bench: Bench) -> Iterator[Row]:
     yield Row("crowd", "the same, p99; nobody fails", "ms", values, [Goal(1.2 * queue, most=True)])
 
 
+def servers(bench: Bench) -> Iterator[Row]:
+    """This app under granian, against gunicorn: two processes of 64 threads each."""
+    if not importlib.util.find_spec("granian"):
+        print("servers: not measured, because granian is not installed", file=sys.stderr)
+        return
+    people = bench.cookies(APP, bench.pace.people)
+    with contextlib.ExitStack() as stack:
+        both = {
+            server: stack.enter_context(bench.serving(APP, *SAME_WORKERS, server=server, graph="slow"))
+            for server in (GRANIAN, GUNICORN)
+        }
+        for path, connections, what in (("/", 32, "signed-in home"), ("/call_graph", PEOPLE, "Call Graph as deployed")):
+            loads: dict[str, list[Load]] = {server: [] for server in both}
+            for number in range(bench.pace.rounds + 1):  # the first makes the connections to Graph
+                for server, running in both.items():
+                    result = bench.load(running, path, people, connections=connections)
+                    if number:
+                        loads[server].append(result)
+            for unit, figure in (("requests/s", lambda load: load.rate), ("ms, p99", lambda load: load.p99 * 1000)):
+                values = {server: [figure(load) for load in results] for server, results in loads.items()}
+                goal = Goal(1, most=unit != "requests/s", against=GUNICORN)
+                row = Row(
+                    "servers", f"{what} under granian", unit, {APP: values[GRANIAN], GUNICORN: values[GUNICORN]}, [goal]
+                )
+                yield row
+        memory = {server: running.memory() for server, running in both.items()}
+    values = {APP: [memory[GRANIAN]], GUNICORN: [memory[GUNICORN]]}
+    yield Row("servers", "memory of a worker under granian", "MiB", values, [Goal(1, most=True, against=GUNICORN)])
+
+
 def anonymous(bench: Bench) -> Iterator[Row]:
     """The start page of somebody who is not signed in. The quickstart's way begins a sign-in there."""
     with contextlib.ExitStack() as stack:
@@ -367,5 +412,5 @@ def start(bench: Bench) -> Iterator[Row]:
 
 MEASURES = {
     measure.__name__: measure
-    for measure in (home, graph, distance, deployed, crowd, anonymous, signin, sessions, memory, start)
+    for measure in (home, graph, distance, deployed, crowd, servers, anonymous, signin, sessions, memory, start)
 }
