@@ -6,10 +6,15 @@ import os
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from gunicorn import glogging
+
 import app_config
 from flask_entra import logs
 
+environment = dict(os.environ)
 loaded = app_config.load()  # (gunicorn has a setting named config)
+for name in os.environ.keys() - environment.keys():
+    del os.environ[name]  # it came from .env, which each process reads for itself, also after a reload
 # PORT is set by a platform whose proxy connects from outside this machine; otherwise a proxy on this machine connects. Without
 # a proxy that buffers requests, a few half-sent ones would take all threads (SECURITY.md).
 bind = f"0.0.0.0:{os.environ['PORT']}" if "PORT" in os.environ else "127.0.0.1:8000"
@@ -25,6 +30,15 @@ graceful_timeout = 30  # longer than a request to Entra and one to Graph may tak
 max_requests = 50_000
 max_requests_jitter = 10_000
 logconfig_dict = logs.config(loaded["LOG_FORMAT"])
+
+
+class logger_class(glogging.Logger):
+    """gunicorn's logger without its access log: the app has one of its own (`flask_entra/access_log.py`)."""
+
+    def access(self, resp, req, environ, request_time):
+        """Do nothing. With `logconfig_dict`, gunicorn would collect eighty values for a line that nobody sees."""
+
+
 # The libraries are imported once, and the processes share their memory. The app itself is not, so that a reload (HUP) serves new
 # code and settings; new versions of the libraries need a restart.
 for library in ("flask", "flask_session.base", "identity.flask", "jwt", "msal", "msgspec", "requests"):

@@ -152,7 +152,7 @@ def gunicorn(module: str, folder: Path, port: int, *options: str) -> list[str]:
 
 def granian(module: str, port: int, *options: str) -> list[str]:
     """The command that serves a contestant with granian, as docs/operate.md has it."""
-    command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--blocking-threads", "64", "--no-ws"]
+    command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--no-ws", "--blocking-threads", "64"]
     return [*command, "--port", str(port), *options, f"{module}:app"]
 
 

@@ -5,6 +5,7 @@ https://learn.microsoft.com/graph/errors, https://learn.microsoft.com/graph/thro
 
 from __future__ import annotations
 
+import random
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -128,7 +129,8 @@ class GraphClient:
     def _ask(self, method: str, url: str, access_token: str, accept: str, **kwargs: Any) -> requests.Response:
         if not split_url(url).hostname:
             raise GraphError("no_endpoint")
-        client_request_id = str(uuid.uuid4())
+        # It tells requests apart, and need not be hard to guess.
+        client_request_id = str(uuid.UUID(int=random.getrandbits(128), version=4))
         headers = {
             "Authorization": f"Bearer {access_token}",
             "Accept": accept,

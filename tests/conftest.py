@@ -1,6 +1,6 @@
 """The tests' fixtures: `box` (a tenant and a Graph), `serve` (the app, as a process) and `person` (who visits it).
 
-`fake_provider.py` has two more: `provider`, and `visit` (the app in this process).
+`fake_provider.py` has two more: `provider`, and `visit` (the app in this process). `run_doctor.py` has `run_doctor`.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from visitor import Visitor
 from app_config import SETTINGS
 from sandbox import Sandbox
 
-pytest_plugins = ["fake_provider"]
+pytest_plugins = ["fake_provider", "run_doctor"]
 ROOT = Path(__file__).parent.parent
 AT_LEAST = 1700  # tests: raise it when there are more
 # What Python warns of in a process of the app ends it, or is a 500. gunicorn's workers end with sockets that are open.
@@ -198,6 +198,32 @@ def serve(box, tmp_path):
     yield start
     for each in started:
         each.end()
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of the app in a folder of its own, for a `.env` beside it."""
+    folder = tmp_path / "copy"
+    ignored = shutil.ignore_patterns(
+        ".git", ".venv", "tests", "sandbox", "bench", "docs", "flask_session", ".env", "__pycache__"
+    )
+    shutil.copytree(ROOT, folder, ignore=ignored)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_staff(shared_box, tmp_path_factory):
+    settings = {**shared_box.settings, "ORDERS_URL": shared_box.orders_url, "ORDERS_SCOPE": shared_box.orders_scope}
+    app = Served(settings, tmp_path_factory.mktemp("staff"), flask_app=ROOT / "tests" / "own_app")
+    yield app
+    app.end()
+
+
+@pytest.fixture
+def staff(shared_staff, box):
+    """tests/own_app, for tests that leave it as it is."""
+    box.redirect_uris.add(shared_staff.settings["REDIRECT_URI"])
+    return shared_staff
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import random
 import shutil
 import socket
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -40,8 +41,16 @@ def gunicorn_command(port, *options):
 
 def granian_command(port, *options):
     """Serve the app on a port, as docs/operate.md has it."""
-    command = [str(Path(sys.executable).with_name("granian")), "--interface", "wsgi", "--no-ws", "--port", str(port)]
-    return [*command, *options, "app:app"]
+    command = [str(Path(sys.executable).with_name("granian")), "--interface", "wsgi", "--no-ws"]
+    return [*command, "--respawn-failed-workers", "--port", str(port), *options, "app:app"]
+
+
+def until(condition, seconds=30):
+    """Wait for something to become true."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not true after {seconds} s"
+        time.sleep(0.01)
 
 
 def needs(program):

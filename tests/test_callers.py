@@ -10,7 +10,6 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from conftest import Served
 from flask import Flask
-from test_roles import module_app  # noqa: F401  a fixture
 from visitor import Visitor
 
 from flask_entra.bearer import claims_challenge, refusal
@@ -41,12 +40,6 @@ PAGES = {
     "nothing said": {"Accept": ""},
     "both": {"Accept": "application/json, text/html"},
 }
-
-
-@pytest.fixture
-def staff(module_app, box):  # noqa: F811
-    box.redirect_uris.add(module_app.settings["REDIRECT_URI"])
-    return module_app
 
 
 @pytest.fixture

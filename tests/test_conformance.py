@@ -472,7 +472,7 @@ def test_a_public_client_has_no_secret_and_proves_itself_by_pkce(visit, provider
 
 
 def test_a_certificate_signs_an_assertion(visit, provider, tmp_path):
-    from test_deploy import as_pem, make_certificate
+    from certificates import as_pem, make_certificate
 
     provider.metadata["token_endpoint_auth_methods_supported"] = ["private_key_jwt"]
     (tmp_path / "app.pem").write_bytes(as_pem(*make_certificate()))

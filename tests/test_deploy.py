@@ -1,7 +1,6 @@
 """As deployed: gunicorn, nginx with TLS in front, health, logs for machines, and credentials without secrets."""
 
 import contextlib
-import datetime
 import json
 import os
 import re
@@ -22,11 +21,10 @@ import jwt
 import pytest
 import requests
 import trustme
+from certificates import as_pem, as_pfx, make_certificate
 from conftest import ROOT
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import pkcs12
 from programs import free_port, granian_command, gunicorn_command, needs, posix
 from visitor import Page, Visitor
 
@@ -172,6 +170,57 @@ def test_stopping_granian_lets_requests_end(granian, box):
         stopped.result()
 
 
+# --- Both -------------------------------------------------------------------------------------------------------------
+
+
+def children(pid):
+    return {int(child) for tasks in Path(f"/proc/{pid}/task").glob("*/children") for child in tasks.read_text().split()}
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for the processes where Linux lists them")
+@pytest.mark.parametrize("server", ["gunicorn", "granian"])
+def test_a_process_that_dies_is_replaced(request, server):
+    app = request.getfixturevalue(server)()
+    first = children(app.process.pid)
+    for worker in first:
+        os.kill(worker, signal.SIGKILL)
+    while not children(app.process.pid) - first:
+        time.sleep(0.02)
+    for _ in range(200):
+        with contextlib.suppress(requests.ConnectionError):
+            assert requests.get(app.url, timeout=5).status_code == 200
+            break
+        time.sleep(0.05)
+    assert Visitor(app.url).sign_in().status_code == 200
+
+
+# The proxy in front sets X-Forwarded-Host, and passes on what the client has sent under another name.
+@posix
+@pytest.mark.parametrize(("server", "status"), [("gunicorn", 200), ("granian", 400)])
+def test_a_header_with_underscores_passes_for_the_proxys_under_granian_only(request, server, status):
+    app = request.getfixturevalue(server)(REDIRECT_URI="https://app.example/getAToken", TRUSTED_PROXY_COUNT="1")
+    headers = {"X-Forwarded-Host": "app.example", "X-Forwarded-Proto": "https", "X_Forwarded_Host": "evil.example"}
+    assert requests.get(app.url, headers=headers, timeout=5).status_code == status
+
+
+@posix
+def test_a_reload_of_gunicorn_serves_new_code_and_settings(serve, copy):
+    (copy / ".env").write_text("APP_NAME=Before\n")
+    port = free_port()
+    app = serve(command=gunicorn_command(port), port=port, cwd=copy, FLASK_SKIP_DOTENV="")
+    assert "– Before</title>" in requests.get(app.url, timeout=5).text
+    (copy / ".env").write_text("APP_NAME=After\n")
+    with (copy / "app.py").open("a") as file:
+        file.write('\n\n@app.get("/new")\ndef new():\n    return "new"\n')
+    app.process.send_signal(signal.SIGHUP)
+    new = None
+    while new != 200:
+        new = requests.get(f"{app.url}/new", timeout=5).status_code
+        assert new in (200, 404)
+    while "– After</title>" not in (page := requests.get(app.url, timeout=5)).text:
+        assert page.status_code == 200
+
+
 # --- nginx ------------------------------------------------------------------------------------------------------------
 
 
@@ -234,6 +283,7 @@ def test_people_sign_in_through_nginx_with_no_sticky_sessions(behind_nginx):
         assert person.signed_in
     assert all("flask_entra.access_log" in app.log() for app in apps)
     assert person.get("/", headers={"Host": "evil.example"}, follow=False).status_code == 400
+    assert person.get("/", headers={"X_Forwarded_Host": "evil.example"}, follow=False).status_code == 200
     forwarded = {"X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "http"}
     assert "evil.example" not in person.get("/login", headers=forwarded, follow=False).headers["Location"]
 
@@ -478,34 +528,6 @@ def test_a_refresh_leaves_a_line(serve, box):
 
 
 # --- Credentials without secrets --------------------------------------------------------------------------------------
-
-
-def make_certificate(days=90, begins=-1):
-    key = rsa.generate_private_key(65537, 2048)
-    now = datetime.datetime.now(datetime.timezone.utc)
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "the app")])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now + datetime.timedelta(days=begins))
-        .not_valid_after(now + datetime.timedelta(days=days))
-        .sign(key, hashes.SHA256())
-    )
-    return key, certificate
-
-
-def as_pem(key, certificate, password=None):
-    encryption = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
-    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
-    return private + certificate.public_bytes(serialization.Encoding.PEM)
-
-
-def as_pfx(key, certificate, password=None):
-    encryption = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
-    return pkcs12.serialize_key_and_certificates(b"app", key, certificate, None, encryption)
 
 
 @pytest.mark.parametrize("password", [None, "päss word"], ids=["no password", "password"])

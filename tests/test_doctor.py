@@ -1,20 +1,14 @@
 """`flask doctor` and the configuration page: each slip has its finding, and each finding a test that makes it happen."""
 
-import contextvars
 import datetime
-import logging
-import os
 import subprocess
-import sys
 import time
 
 import pytest
 import requests
-from conftest import ROOT, bare_environment
-from fake_provider import load_app
+from certificates import as_pem, make_certificate
+from conftest import ROOT
 from programs import free_port
-from test_deploy import as_pem, make_certificate
-from test_settings import copy, served_from  # noqa: F401  a fixture
 from visitor import Page, Visitor
 
 import app_config
@@ -135,49 +129,6 @@ def test_a_certificate_that_expires_soon_is_odd(tmp_path):
 # --- The command ------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def run_doctor(box, tmp_path):
-    """Run `flask doctor` on the sandbox with some settings changed; returns its exit status and what it printed.
-
-    With a folder to run in, it is a process of its own; else it runs in this one, which takes a tenth of the time.
-    """
-
-    def run(*options, cwd=None, **settings):
-        sound = {**box.settings, "SESSION_FILE_DIR": str(tmp_path / "sessions")}
-        changed = {name: value for name, value in {**sound, **settings}.items() if value is not None}
-        environment = bare_environment() | changed
-        return process(cwd, environment, options) if cwd else here(environment, options)
-
-    def process(cwd, environment, options):
-        done = subprocess.run(
-            [sys.executable, "-m", "flask", "doctor", *options],
-            cwd=cwd,
-            env=environment,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            timeout=60,
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        return done.returncode, done.stdout
-
-    def here(environment, options):
-        root = logging.getLogger()
-        before = root.handlers[:], root.level
-        with pytest.MonkeyPatch.context() as patch:
-            for name in set(os.environ) - set(environment):
-                patch.delenv(name)
-            for name, value in environment.items():
-                patch.setenv(name, value)
-            invoke = load_app().test_cli_runner().invoke
-            # The language that it speaks is its own.
-            done = contextvars.copy_context().run(invoke, args=["doctor", *options], catch_exceptions=False)
-        root.handlers[:], root.level = before
-        return done.exit_code, done.stdout
-
-    return run
-
-
 def test_sound_settings_pass_and_no_secret_is_shown(run_doctor, box):
     status, printed = run_doctor(cwd=ROOT)
     assert status == 0, printed
@@ -268,7 +219,7 @@ def test_a_file_of_certificates_that_is_not_there_is_named(run_doctor):
     assert "✗ REQUESTS_CA_BUNDLE names a file that is not there" in printed
 
 
-def test_a_misspelled_setting_is_noticed(run_doctor, copy):  # noqa: F811
+def test_a_misspelled_setting_is_noticed(run_doctor, copy):
     (copy / ".env").write_text("CLIENT_SECRT=x\nSOMETHING_ELSE=y\n")
     printed = run_doctor(cwd=copy)[1]
     assert "! CLIENT_SECRT is no setting of this app. Is CLIENT_SECRET meant?" in printed
@@ -345,7 +296,7 @@ def test_an_app_for_the_internet_needs_a_buffering_proxy(run_doctor, uri, proxie
     assert ("! TRUSTED_PROXY_COUNT is 0" in printed and "buffering proxy" in printed) == asked
 
 
-def test_a_dotenv_that_is_not_read_or_is_tracked_by_git_is_found(run_doctor, copy):  # noqa: F811
+def test_a_dotenv_that_is_not_read_or_is_tracked_by_git_is_found(run_doctor, copy):
     (copy / ".env").write_text("SCOPE=User.Read\n")
     assert "! .env is there, but FLASK_SKIP_DOTENV" in run_doctor(cwd=copy)[1]
     for command in (["git", "init", "-q"], ["git", "add", "-f", ".env"]):

@@ -10,11 +10,9 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pytest
 import trustme
+from certificates import as_pem, make_certificate
 from conftest import ROOT, bare_environment
 from programs import free_port, needs, posix
-from test_deploy import as_pem, make_certificate
-from test_doctor import run_doctor  # noqa: F401  a fixture
-from test_settings import copy  # noqa: F401  a fixture
 from visitor import Page, Visitor
 
 from flask_entra import commands
@@ -37,7 +35,7 @@ def about(name, printed):
 # --- What it asks -------------------------------------------------------------------------------------------------------
 
 
-def test_swapped_ids_are_named_together(run_doctor, box):  # noqa: F811
+def test_swapped_ids_are_named_together(run_doctor, box):
     status, printed = run_doctor(CLIENT_ID=box.tenant_id, AUTHORITY=f"{box.back_url}/{box.client_id}")
     assert status == 1
     assert "✗ CLIENT_ID and AUTHORITY may be swapped." in printed
@@ -46,7 +44,7 @@ def test_swapped_ids_are_named_together(run_doctor, box):  # noqa: F811
 
 
 @pytest.mark.filterwarnings("ignore:Using /common")  # MSAL's, about a token that needs no person
-def test_common_with_an_app_of_one_tenant_is_found(run_doctor, box):  # noqa: F811
+def test_common_with_an_app_of_one_tenant_is_found(run_doctor, box):
     box.single_tenant = True
     status, printed = run_doctor(AUTHORITY=f"{box.back_url}/common")
     assert status == 1
@@ -64,7 +62,7 @@ def test_the_page_of_a_sign_in_says_the_same_of_common(serve, box):
     assert "AADSTS50194" in page.text
 
 
-def test_a_missing_service_principal_is_explained_with_a_command(run_doctor, box):  # noqa: F811
+def test_a_missing_service_principal_is_explained_with_a_command(run_doctor, box):
     box.service_principal = False
     status, printed = run_doctor()
     assert status == 1
@@ -73,7 +71,7 @@ def test_a_missing_service_principal_is_explained_with_a_command(run_doctor, box
     assert "flask doctor" not in printed
 
 
-def test_tenants_without_the_one_of_the_domain_name_are_found(run_doctor, box):  # noqa: F811
+def test_tenants_without_the_one_of_the_domain_name_are_found(run_doctor, box):
     other = "11111111-2222-3333-4444-555555555555"
     status, printed = run_doctor(AUTHORITY=box.authority("contoso.onmicrosoft.com"), ALLOWED_TENANTS=other)
     assert status == 1
@@ -89,14 +87,14 @@ def test_tenants_without_the_one_of_the_domain_name_are_found(run_doctor, box): 
         (Answer(503, b""), "! ENDPOINT answers 503"),
     ],
 )
-def test_the_status_of_the_endpoint_counts(run_doctor, box, answer, says):  # noqa: F811
+def test_the_status_of_the_endpoint_counts(run_doctor, box, answer, says):
     box.misbehave("me", answer, times=None)
     printed = run_doctor()[1]
     assert says in printed
     assert "✓ ENDPOINT" not in printed
 
 
-def test_a_proxy_is_blamed_for_itself_and_once(run_doctor):  # noqa: F811
+def test_a_proxy_is_blamed_for_itself_and_once(run_doctor):
     status, printed = run_doctor(cwd=ROOT, HTTPS_PROXY=f"http://me:opensesame@localhost:{free_port()}")
     assert status == 1
     assert len(about("HTTPS_PROXY", printed)) == 1
@@ -116,7 +114,7 @@ def test_a_proxy_is_blamed_for_itself_and_once(run_doctor):  # noqa: F811
         ("redis://:opensesame@{place}99", "Redis has no database of this number"),
     ],
 )
-def test_what_redis_says_is_explained(run_doctor, redis_server, address, says):  # noqa: F811
+def test_what_redis_says_is_explained(run_doctor, redis_server, address, says):
     import redis
 
     redis.Redis.from_url(redis_server.url).config_set("requirepass", "opensesame")
@@ -190,7 +188,7 @@ def test_what_the_tls_of_redis_lacks_is_explained(redis_with_tls, tmp_path):
         ),
     ],
 )
-def test_what_redis_refuses_is_explained(run_doctor, redis_server, commands, says, mend):  # noqa: F811
+def test_what_redis_refuses_is_explained(run_doctor, redis_server, commands, says, mend):
     for command in commands:
         redis_server.client().execute_command(*command.split())
     user = "app:opensesame@" if commands[0].startswith("ACL") else ""
@@ -202,7 +200,7 @@ def test_what_redis_refuses_is_explained(run_doctor, redis_server, commands, say
     assert "opensesame" not in printed
 
 
-def test_several_servers_that_are_no_cluster_are_refused(run_doctor, redis_server):  # noqa: F811
+def test_several_servers_that_are_no_cluster_are_refused(run_doctor, redis_server):
     status, printed = run_doctor(REDIS_URL=f"redis://127.0.0.1:{redis_server.port},127.0.0.1:1/0", SECRET_KEY=KEY)
     (line,) = about("REDIS_URL", printed)
     assert status == 1
@@ -211,7 +209,7 @@ def test_several_servers_that_are_no_cluster_are_refused(run_doctor, redis_serve
 
 
 @posix
-def test_a_session_folder_that_anybody_may_replace_is_worth_a_look(run_doctor, tmp_path):  # noqa: F811
+def test_a_session_folder_that_anybody_may_replace_is_worth_a_look(run_doctor, tmp_path):
     (tmp_path / "shared" / "own").mkdir(parents=True)
     for mode, worth in ((0o777, True), (0o1777, False), (0o755, False)):
         (tmp_path / "shared").chmod(mode)
@@ -222,7 +220,7 @@ def test_a_session_folder_that_anybody_may_replace_is_worth_a_look(run_doctor, t
         assert ("✓ SESSION_FILE_DIR can be used" in printed) != worth
 
 
-def test_what_cannot_be_asked_is_said(run_doctor):  # noqa: F811
+def test_what_cannot_be_asked_is_said(run_doctor):
     printed = run_doctor()[1]
     assert (
         "? REDIRECT_URI = http://localhost:5000/getAToken (default). "
@@ -234,7 +232,7 @@ def test_what_cannot_be_asked_is_said(run_doctor):  # noqa: F811
 # --- How it is told -----------------------------------------------------------------------------------------------------
 
 
-def test_it_says_where_each_value_came_from(run_doctor, copy, box):  # noqa: F811
+def test_it_says_where_each_value_came_from(run_doctor, copy, box):
     (copy / ".env").write_text(f"\n# the app\nCLIENT_ID={box.client_id}\nSCOPE=User.Read\n")
     unset = {"FLASK_SKIP_DOTENV": "", "CLIENT_ID": None}
     printed = run_doctor(cwd=copy, **unset, SCOPE="User.Read Mail.Read")[1]
@@ -246,7 +244,7 @@ def test_it_says_where_each_value_came_from(run_doctor, copy, box):  # noqa: F81
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
-def test_the_app_starts_with_a_dotenv_in_any_encoding(copy, encoding):  # noqa: F811
+def test_the_app_starts_with_a_dotenv_in_any_encoding(copy, encoding):
     (copy / ".env").write_bytes("CLIENT_ID=my-app\nCLIENT_SECRET=été\n".encode(encoding))
     start = "import app; print(app.app.test_client().get('/').text)"
     environ = {name: value for name, value in bare_environment().items() if name != "FLASK_SKIP_DOTENV"}
@@ -298,7 +296,7 @@ def test_the_language_is_the_terminals(environ, encoding, language):
     assert report.terminal_language(environ, encoding) == language
 
 
-def test_it_speaks_french_with_the_terminal_of_libraries_too(run_doctor, tmp_path):  # noqa: F811
+def test_it_speaks_french_with_the_terminal_of_libraries_too(run_doctor, tmp_path):
     (tmp_path / "app.pem").write_bytes(as_pem(*make_certificate(), b"secret"))
     status, printed = run_doctor(
         CLIENT_SECRET=None,
@@ -354,7 +352,7 @@ def test_in_json_what_is_no_setting_has_one_name_in_every_language():
     assert [each["setting"] for each in document["findings"]] == ["clock", "roles", "groups"]
 
 
-def test_json_is_one_stable_document(run_doctor, box):  # noqa: F811
+def test_json_is_one_stable_document(run_doctor, box):
     status, printed = run_doctor("--json")
     document = json.loads(printed)
     assert status == 0
@@ -376,7 +374,7 @@ def test_json_is_one_stable_document(run_doctor, box):  # noqa: F811
     assert ["CLIENT_ID", "wrong"] in [[each["setting"], each["level"]] for each in document["findings"]]
 
 
-def test_the_exit_status_is_documented(run_doctor):  # noqa: F811
+def test_the_exit_status_is_documented(run_doctor):
     status, printed = run_doctor("--help")
     assert status == 0
     for line in ("Exit status:", "0  nothing is wrong", "1  something is wrong", "2  the command was called"):
@@ -398,7 +396,7 @@ SECRETS = {
 
 
 @pytest.mark.parametrize("wrong", [True, False], ids=["with slips", "without"])
-def test_no_part_of_a_secret_is_shown(run_doctor, serve, copy, wrong):  # noqa: F811
+def test_no_part_of_a_secret_is_shown(run_doctor, serve, copy, wrong):
     secrets = dict(SECRETS)
     if wrong:
         secrets |= {"CLIENT_ID": "<your id>", "REDIS_URL": "localhost:1,password=ZqGword,ssl=True"}

@@ -4,9 +4,9 @@ import codecs
 import os
 
 import pytest
+from certificates import as_pem, as_pfx, make_certificate
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from test_deploy import as_pem, as_pfx, make_certificate
 
 import app_config
 from flask_entra.doctor import check_settings

@@ -6,8 +6,11 @@ import sys
 
 import pytest
 from conftest import ROOT, Served, bare_environment
-from test_roles import FINANCE, module_app  # noqa: F401  a fixture
 from visitor import Visitor
+
+from sandbox.people import group_id
+
+FINANCE = group_id("Finance")
 
 LIST = """
 import json, sys
@@ -214,8 +217,7 @@ def test_a_mark_for_everybody_does_not_open_what_a_role_closes(person, path):
     assert person.go_on(person.get(path), "alex").status_code == 403
 
 
-def test_own_app_is_closed_but_for_what_it_marks(module_app, box):  # noqa: F811
-    box.redirect_uris.add(module_app.settings["REDIRECT_URI"])
-    person = Visitor(module_app.url)
+def test_own_app_is_closed_but_for_what_it_marks(staff):
+    person = Visitor(staff.url)
     assert person.get("/staff/hours").text == "Open from nine to five."
     assert person.go_on(person.get("/staff/news")).text == "News for Adèle Vance."

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import requests
 import trustme
+from certificates import as_pem, make_certificate
 from programs import free_port
-from test_deploy import as_pem, make_certificate
 from visitor import Page, Visitor
 from werkzeug import Response
 

@@ -4,14 +4,13 @@ import json
 import re
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import parse_qs, urlsplit
 
 import jwt
 import pytest
 from conftest import ROOT, bare_environment
-from visitor import Page, Visitor
+from visitor import Page, Visitor, let_the_id_token_expire
 
 from sandbox.faults import Answer, Challenge, Hold
 
@@ -87,11 +86,9 @@ def test_a_token_that_cannot_be_refreshed_leads_to_a_sign_in_for_the_scopes_of_t
     assert [scopes_asked(each) for each in box.seen("authorize")] == [{"Mail.Read"}] * len(box.seen("authorize"))
 
 
-def test_an_id_token_that_has_expired_leads_to_a_sign_in_for_the_scopes_of_the_view(person, box):
-    box.id_token_lifetime = -119  # within the leeway at sign-in, out of it at once
+def test_an_id_token_that_has_expired_leads_to_a_sign_in_for_the_scopes_of_the_view(person, own_app, box):
     person.go_on(person.get("/mail/"))
-    box.id_token_lifetime = 3600
-    time.sleep(1.5)
+    let_the_id_token_expire(own_app, person)
     box.revoke("adele")
     assert "Quarterly figures" in person.go_on(person.get("/mail/")).text
     assert scopes_asked(box.seen("authorize")[-1]) == {"Mail.Read"}

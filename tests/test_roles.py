@@ -1,39 +1,19 @@
 """Who may do what: app roles, groups and groups overage, over HTTP on the sandbox."""
 
 import re
-import time
 from types import SimpleNamespace
 
 import jwt
 import pytest
-from conftest import ROOT, Served
+from conftest import ROOT
 from flask import Flask
-from visitor import Page, Visitor
+from visitor import Page, Visitor, let_the_id_token_expire
 
 from flask_entra import Auth, BoundedSession, memberships
 from sandbox.faults import Answer, Close, Truncated
 from sandbox.people import group_id
 
 FINANCE = group_id("Finance")
-
-
-@pytest.fixture(scope="module")
-def module_app(shared_box, shared_app, tmp_path_factory):
-    """tests/own_app, once for all tests that leave it as it is."""
-    settings = {
-        **shared_box.settings,
-        "ORDERS_URL": shared_box.orders_url,
-        "ORDERS_SCOPE": shared_box.orders_scope,
-    }
-    app = Served(settings, tmp_path_factory.mktemp("staff"), flask_app=ROOT / "tests" / "own_app")
-    yield app
-    app.end()
-
-
-@pytest.fixture
-def staff(module_app, box):
-    box.redirect_uris.add(module_app.settings["REDIRECT_URI"])
-    return module_app
 
 
 @pytest.fixture
@@ -91,12 +71,10 @@ def test_a_role_that_is_given_is_picked_up_by_signing_in_again_without_a_questio
     assert person.get(link).text == "Alex Wilber may approve orders."
 
 
-def test_an_id_token_that_has_expired_is_renewed_with_the_roles_of_now(person, box):
-    box.id_token_lifetime = -118  # within the leeway at sign-in, out of it two seconds later
+def test_an_id_token_that_has_expired_is_renewed_with_the_roles_of_now(person, staff, box):
     assert person.go_on(person.get("/staff/approvals"), "patti").status_code == 200
-    box.id_token_lifetime = 3600
     box.unassign("patti", "Orders.Approve")
-    time.sleep(2.1)
+    let_the_id_token_expire(staff, person)
     assert person.get("/staff/approvals").status_code == 403
     assert len(refreshes(box)) == 1
 

@@ -1,7 +1,6 @@
 """Settings that are missing, malformed or in the way: one clear line or page each, and no traceback."""
 
 import ast
-import shutil
 import socket
 import subprocess
 import sys
@@ -16,17 +15,6 @@ import app_config
 from flask_entra.clouds import graph_of, qualified_scopes
 
 NOTHING = dict.fromkeys(("CLIENT_ID", "CLIENT_SECRET", "AUTHORITY", "ENDPOINT", "REQUESTS_CA_BUNDLE"))
-
-
-@pytest.fixture
-def copy(tmp_path):
-    """A copy of the app in a folder of its own, for a `.env` beside it."""
-    folder = tmp_path / "copy"
-    ignored = shutil.ignore_patterns(
-        ".git", ".venv", "tests", "sandbox", "bench", "docs", "flask_session", ".env", "__pycache__"
-    )
-    shutil.copytree(ROOT, folder, ignore=ignored)
-    return folder
 
 
 def test_with_no_settings_the_page_names_the_three_and_the_sandbox(serve):

@@ -1,9 +1,15 @@
 """A person with a browser, as far as HTTP goes: `Visitor` keeps cookies, follows redirects and presses buttons."""
 
 import html.parser
+import time
+from pathlib import Path
 from urllib.parse import urljoin
 
 import requests
+
+from flask_entra.sessions.files import FileStore
+from flask_entra.sessions.session import Session
+from flask_entra.signin.tokens import USER, VOUCHED_UNTIL
 
 
 class Page(html.parser.HTMLParser):
@@ -81,6 +87,13 @@ class Visitor(requests.Session):
     def signed_in(self):
         """Whether the app greets somebody."""
         return 'action="/logout"' in self.get("/").text
+
+
+def let_the_id_token_expire(app, person):
+    """As if hours had passed since a person has signed in: their session, in a store of files, says so from now on."""
+    session = Session(FileStore(Path(app.settings["SESSION_FILE_DIR"])), 12 * 3600, cookies_of(person)["session"])
+    session[VOUCHED_UNTIL] = session[USER]["exp"] = time.time() - 3600
+    session.save()
 
 
 def cookies_of(person):

@@ -1,0 +1,71 @@
+"""Ratios that a change must not make much worse, of this process's own computing time: load disturbs them little.
+
+The bounds are generous: what the app really reaches is in docs/bench.md.
+"""
+
+import statistics
+import time
+
+import pytest
+from flask import Flask, render_template
+from jinja2 import DictLoader
+from werkzeug.test import create_environ
+
+pytestmark = pytest.mark.filterwarnings("ignore:response_mode='form_post' is recommended")
+USER = {"name": "Adele Vance", "preferred_username": "adele@contoso.example"}
+FIVE_LINES = """<!doctype html>
+<title>Speed</title>
+<h1>Hello, {{ user.name }}</h1>
+<p>You are signed in as {{ user.preferred_username }}.</p>
+<p><a href="/call_graph">Call Graph</a></p>
+"""
+
+
+def bare():
+    """Bare Flask with a page of five lines."""
+    app = Flask("bare")
+    app.jinja_loader = DictLoader({"five_lines.html": FIVE_LINES})
+    app.add_url_rule("/", view_func=lambda: render_template("five_lines.html", user=USER))
+    return app
+
+
+def requester(app, cookies):
+    """Asks an app for its start page, as a server does."""
+    environ = create_environ("/", base_url="http://localhost:5000", headers={"Cookie": cookies})
+
+    def ask():
+        statuses = []
+        body = b"".join(app({**environ}, lambda status, *_: statuses.append(status)))
+        assert statuses == ["200 OK"]
+        return body
+
+    return ask
+
+
+def seconds(ask, times=100):
+    began = time.process_time()
+    for _ in range(times):
+        ask()
+    return time.process_time() - began
+
+
+def ratio(ask, other):
+    """How many times the other's time the first one takes, the median of some turns."""
+    for each in (ask, other):
+        seconds(each)  # compiles the templates
+    return statistics.median(seconds(ask) / seconds(other) for _ in range(7))
+
+
+def test_a_signed_in_page_takes_no_more_than_five_times_a_bare_page_of_five_lines(visit):
+    browser = visit()
+    browser.sign_in()
+    cookie = browser.client.get_cookie("session")
+    home = requester(browser.app, f"session={cookie.value}")
+    assert b"Sign out" in home()
+    assert ratio(home, requester(bare(), "")) < 5
+
+
+def test_an_anonymous_page_takes_no_more_than_four_times_a_bare_page_of_five_lines(visit):
+    home = requester(visit().app, "")
+    assert b"Sign out" not in home()
+    assert ratio(home, requester(bare(), "")) < 4
