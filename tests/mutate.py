@@ -31,34 +31,51 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "flask_entra"
-# What notices a fault in which files: first the tests that take milliseconds.
+# What notices a fault in which files, the likeliest and quickest tests first. A file has the tests of each line that it is in.
 ROOMS = {
+    "signin/authorization.py": ["test_roles.py", "test_account.py"],
+    "signin/guards.py": ["test_guards.py"],
+    "signin/sign_out.py": ["test_sign_out.py"],
+    "signin/invitation.py": ["test_callers.py"],
+    "signin/answers.py": ["test_headers.py", "test_attacks.py", "test_deploy.py"],
+    "signin/id_token.py": ["test_id_token.py"],
+    "signin/document.py": ["test_document.py", "test_tenant.py"],
+    "signin/issuer.py": ["test_issuer.py"],
+    "signin/provider.py": ["test_issuer.py", "test_conformance.py", "test_other_provider.py"],
+    "signin/pending.py": ["test_headers.py", "test_signin.py", "test_attacks.py"],
+    "signin/paths.py": ["test_signin.py"],
+    "signin/": [
+        "test_id_token.py",
+        "test_issuer.py",
+        "test_headers.py",
+        "test_conformance.py",
+        "test_signin.py",
+        "test_own_app.py",
+        "test_tenant.py",
+        "test_attacks.py",
+        "test_graph.py",
+        "test_app.py",
+        "test_sign_out.py",
+        "test_callers.py",
+        "test_roles.py",
+        "test_problems.py",
+        "test_other_provider.py",
+    ],
+    "sessions/redis": ["test_redis.py"],
+    "sessions/seal.py": ["test_seal.py"],
     "sessions/": [
         "test_seal.py",
         "test_session_state.py",
         "test_headers.py",
         "test_sessions.py",
-        "test_redis.py",
-        "test_attacks.py",
         "test_own_app.py",
-    ],
-    "signin/": [
-        "test_id_token.py",
-        "test_document.py",
-        "test_issuer.py",
-        "test_headers.py",
-        "test_conformance.py",
-        "test_signin.py",
-        "test_tenant.py",
         "test_attacks.py",
-        "test_own_app.py",
-        "test_graph.py",
-        "test_app.py",
+        "test_doctor_asks.py",
     ],
-    "http_client.py": ["test_graph.py", "test_tenant.py", "test_attacks.py"],
+    "http_client.py": ["test_http_client.py", "test_headers.py", "test_graph.py", "test_tenant.py", "test_attacks.py"],
     "bulkhead.py": ["test_bulkhead.py"],
-    "bearer.py": ["test_graph.py", "test_own_app.py", "test_attacks.py"],
-    "cookies.py": ["test_app.py", "test_signin.py", "test_deploy.py"],
+    "bearer.py": ["test_callers.py", "test_graph.py", "test_own_app.py", "test_attacks.py"],
+    "cookies.py": ["test_headers.py", "test_app.py", "test_signin.py", "test_deploy.py"],
 }
 SECONDS = 240  # for the tests of one fault; longer means that they hang, which is noticed too
 
@@ -135,7 +152,7 @@ def _kinds(node: ast.AST) -> Iterator[str]:
         case ast.Constant(value=bool()):
             yield "flip"
         case ast.Constant(value=int() | float()):
-            yield "one more"
+            yield "one more" if abs(node.value) < 10 else "a thousand times"
         case ast.Raise() | ast.Expr(value=ast.Call()) | ast.Delete() | ast.AugAssign():
             yield "left out"
         case ast.Return(value=ast.expr()) if not (isinstance(node.value, ast.Constant) and node.value.value is None):
@@ -157,7 +174,7 @@ def _apply(node: ast.AST, parents: dict[ast.AST, ast.AST], kind: str) -> None:
         case ast.If() | ast.IfExp() | ast.While():
             node.test = ast.Constant(kind == "always")
         case ast.Constant(value=value):
-            node.value = not value if kind == "flip" else value + 1  # type: ignore[operator]
+            node.value = {"flip": not value, "one more": value + 1, "a thousand times": value * 1000}[kind]  # type: ignore[operator]
         case ast.Return():
             node.value = ast.Constant(None)
         case ast.Call():
@@ -202,7 +219,7 @@ class Copies:
 def noticed(fault: Fault, root: Path) -> str | None:
     """The first test that fails with a fault; None if all pass."""
     name = fault.path.relative_to(PACKAGE).as_posix()
-    tests = [f"tests/{each}" for each in next(tests for room, tests in ROOMS.items() if name.startswith(room))]
+    tests = dict.fromkeys(f"tests/{each}" for room in ROOMS if name.startswith(room) for each in ROOMS[room])
     target = root / fault.path.relative_to(ROOT)
     target.write_text(fault.source())
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", "--no-header"]
@@ -238,7 +255,7 @@ def main() -> int:
     given = parser.parse_args()
     paths = sorted(
         path
-        for room in given.files or ROOMS
+        for room in given.files or ("signin/", "sessions/", "http_client.py", "bulkhead.py", "bearer.py", "cookies.py")
         for path in ([PACKAGE / room] if room.endswith(".py") else (PACKAGE / room).glob("*.py"))
     )
     faults = [fault for path in paths for fault in faults_of(path)]

@@ -1,0 +1,316 @@
+"""The HTTP client by itself, against a server of raw bytes, in milliseconds: what is bounded, repeated, refused, and read."""
+
+import contextlib
+import json
+import socket
+import threading
+import time
+from email.utils import formatdate
+
+import pytest
+import requests
+
+from flask_entra import http_client
+from flask_entra.bulkhead import Busy
+from flask_entra.http_client import BoundedSession, JsonObject, TooLarge, json_object, retry_after
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+
+
+class Raw:
+    """A server that answers the requests of one connection after another with given bytes; None closes the connection.
+
+    :param connections: for each connection, the answers to its requests. `seen` has the requests, as text.
+    """
+
+    def __init__(self, *connections):
+        self.seen, self._listener = [], socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/"
+        self._thread = threading.Thread(target=self._serve, args=[connections], daemon=True)
+        self._thread.start()
+
+    def _serve(self, connections):
+        for answers in connections:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:  # the test is over
+                return
+            with connection:
+                connection.settimeout(5)
+                for answer in answers:
+                    request = b""
+                    while not request.endswith((b"\r\n\r\n", b"body")) and (more := connection.recv(65536)):
+                        request += more
+                    if not request:
+                        break
+                    self.seen.append(request.decode())
+                    if answer is None:
+                        break
+                    connection.sendall(answer)
+
+    def close(self):
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # which ends a wait for the next connection
+        self._listener.close()
+        self._thread.join(5)
+
+
+@pytest.fixture
+def raw():
+    servers = []
+
+    def start(*connections):
+        servers.append(Raw(*connections))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture
+def client():
+    with BoundedSession(threads=8) as session:
+        yield session
+
+
+def answer(body, *headers):
+    return b"\r\n".join([b"HTTP/1.1 200 OK", *headers, b"Content-Length: %d" % len(body), b"", body])
+
+
+def test_an_answer_comes_whole_and_its_connection_is_used_again(raw, client):
+    server = raw([answer(b"one"), answer(b"two")])
+    assert [client.fetch("GET", server.url).content for _ in range(2)] == [b"one", b"two"]
+
+
+def test_a_get_on_a_connection_that_has_died_is_sent_once_more(raw, client):
+    server = raw([OK, None], [answer(b"again")])
+    client.fetch("GET", server.url)
+    assert client.fetch("GET", server.url).content == b"again"
+    assert len(server.seen) == 3
+
+
+def test_a_get_that_breaks_twice_has_failed(raw, client):
+    server = raw([None], [None], [OK])
+    with pytest.raises(requests.ConnectionError):
+        client.fetch("GET", server.url)
+    assert len(server.seen) == 2
+
+
+@pytest.mark.parametrize(("repeatable", "sent"), [(False, 1), (True, 2)])
+def test_a_post_is_sent_once_more_only_if_it_changes_nothing(raw, client, repeatable, sent):
+    server = raw([None], [OK])
+    try:
+        client.fetch("POST", server.url, data="body", repeatable=repeatable)
+        assert repeatable
+    except requests.ConnectionError:
+        assert not repeatable
+    assert len(server.seen) == sent
+
+
+def test_a_connection_that_breaks_late_is_not_tried_again(raw, client, monkeypatch):
+    monkeypatch.setattr(http_client, "RETRY_WITHIN_SECONDS", 0)
+    server = raw([None], [OK])
+    with pytest.raises(requests.ConnectionError):
+        client.fetch("GET", server.url)
+    assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize("url", ["http://nowhere.invalid/", "http://127.0.0.1:1/"])
+def test_a_host_that_is_not_there_is_a_connection_error(client, url):
+    with pytest.raises(requests.ConnectionError):
+        client.fetch("GET", url)
+
+
+def test_a_ca_bundle_that_is_not_there_is_a_tls_error(client):
+    client.verify = "/nowhere/ca.pem"
+    with pytest.raises(requests.exceptions.SSLError, match="/nowhere/ca.pem"):
+        client.fetch("GET", "https://127.0.0.1:1/")
+
+
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_a_ca_bundle_of_the_environment_is_taken(monkeypatch, name):
+    for each in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(each, raising=False)
+    with BoundedSession(threads=1) as session:
+        assert session.verify is True
+    monkeypatch.setenv(name, "/some/ca.pem")
+    with BoundedSession(threads=1) as session:
+        assert session.verify == "/some/ca.pem"
+
+
+def test_a_header_that_is_not_valid_is_a_request_error(client):
+    with pytest.raises(requests.exceptions.InvalidHeader):
+        client.fetch("GET", "http://127.0.0.1:1/", headers={"Authorization": "Bearer a\nb"})
+
+
+def test_a_body_up_to_the_limit_is_taken_and_a_larger_one_is_not(raw, client):
+    server = raw([answer(b"12345"), answer(b"123456")])
+    assert client.fetch("GET", server.url, limit=5).content == b"12345"
+    with pytest.raises(TooLarge, match="more than 5 bytes") as error:
+        client.fetch("GET", server.url, limit=5)
+    assert error.value.status == 200
+
+
+def test_a_megabyte_is_taken_without_being_asked_for(raw, client):
+    server = raw([answer(b"x" * 2**20), answer(b"x" * (2**20 + 1))])
+    assert len(client.fetch("GET", server.url).content) == 2**20
+    with pytest.raises(TooLarge):
+        client.fetch("GET", server.url)
+
+
+def test_a_redirect_is_an_answer_and_is_followed_nowhere(raw, client):
+    server = raw([b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"])
+    assert client.fetch("GET", server.url).status_code == 302
+    assert len(server.seen) == 1
+
+
+def test_a_cookie_of_an_answer_goes_to_nobody_else(raw, client):
+    server = raw([answer(b"", b"Set-Cookie: person=adele"), OK])
+    client.fetch("GET", server.url)
+    client.fetch("GET", server.url)
+    assert "adele" not in server.seen[1]
+
+
+def test_an_interim_answer_is_not_the_answer(raw, client):
+    early = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"
+    server = raw([early + early + answer(b"one"), answer(b"two")])
+    assert [client.fetch("GET", server.url).content for _ in range(2)] == [b"one", b"two"]
+
+
+def test_an_answer_to_another_request_is_refused_and_its_connection_used_no_more(raw, client):
+    server = raw([answer(b"", b"client-request-id: theirs")], [answer(b"", b"client-request-id: theirs")], [OK])
+    with pytest.raises(requests.ConnectionError, match="to another request"):
+        client.fetch("POST", server.url, data="body", headers={"client-request-id": "mine"})
+    with pytest.raises(requests.ConnectionError, match="to another request"):
+        client.fetch("POST", server.url, data="body", headers={"client-request-id": "mine"})
+    assert (
+        client.fetch("GET", server.url, headers={"client-request-id": "mine"}).content == b"{}"
+    )  # says nothing of an id
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nnope",
+        b"nonsense\r\n\r\n",
+    ],
+)
+def test_an_answer_that_is_none_is_a_request_error(raw, client, broken):
+    server = raw([broken], [broken])
+    with pytest.raises(requests.RequestException):
+        client.fetch("GET", server.url)
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"HTTP/1.1 200 OK\r\nX-A: b\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"]
+)
+def test_an_answer_that_stalls_is_a_timeout_after_the_time_for_all_of_it(client, monkeypatch, sent):
+    monkeypatch.setattr(http_client, "ANSWER_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+
+        def drip():
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(sent)
+                time.sleep(0.2)
+                connection.sendall(b"X-C: d\r\n"[: 1 if b"half" in sent else None] if sent else b"H")
+                connection.recv(65536)  # until the client gives up
+
+        thread = threading.Thread(target=drip, daemon=True)
+        thread.start()
+        began = time.monotonic()
+        with pytest.raises(requests.Timeout):
+            client.fetch("GET", url)
+        assert 0.25 < time.monotonic() - began < 5
+        thread.join(5)
+
+
+def test_a_place_is_held_for_an_answer_and_free_again_after_it(raw):
+    with BoundedSession(threads=4) as session:  # two places for an upstream, one for a person
+        server = raw([OK, OK])
+        with session.waiting(server.url, "adele"):
+            with pytest.raises(Busy):
+                ask_on_another_thread(session, server.url, "adele")
+            assert ask_on_another_thread(session, server.url, "alex").content == b"{}"
+        assert ask_on_another_thread(session, server.url, "adele").content == b"{}"
+
+
+def ask_on_another_thread(session, url, person):
+    found = []
+
+    def ask():
+        try:
+            found.append(session.fetch("GET", url, person=person))
+        except Busy as busy:
+            found.append(busy)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join()
+    if isinstance(found[0], Busy):
+        raise found[0]
+    return found[0]
+
+
+# --- What is read of an answer ------------------------------------------------------------------------------------------
+
+
+def response(body=b"", status=200, **headers):
+    made = requests.Response()
+    made.status_code, made._content, made.url = status, body, "https://graph.example/v1.0/me?secret=1"
+    made.headers.update({name.replace("_", "-"): value for name, value in headers.items()})
+    return made
+
+
+def test_a_json_object_is_read_with_its_status():
+    found = json_object(response(b'{"a": [1]}', 201))
+    assert found == {"a": [1]}
+    assert isinstance(found, JsonObject)
+    assert (found.status, found.seconds) == (201, 0)
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b'"text"', b"null", b"{", b"<html>", b"[" * 100_000, b'{"a": "\\ud800"}'])
+def test_what_is_no_json_object_is_refused_with_what_there_is(body):
+    with pytest.raises(ValueError, match="^https://graph.example/v1.0/me answered 200 with text/html$"):
+        json_object(response(body, Content_Type="text/html"))
+    with pytest.raises(ValueError, match="with no content type$"):
+        json_object(response(body))
+
+
+def test_a_lone_surrogate_can_be_replaced():
+    assert json_object(response(b'{"a": "x\\ud800y", "b": "\xc3\xa9"}'), replace=True) == {"a": "x?y", "b": "é"}
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ("", None),
+        ("7", 7),
+        ("0", 1),
+        ("86400", 86400),
+        ("86401", 86400),
+        ("9" * 5000, 86400),
+        ("-5", None),
+        ("1.5", None),
+        ("soon", None),
+        ("٣", 3),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 1),
+        ("Wed, 99 Oct 2015 07:28:00 GMT", None),
+    ],
+)
+def test_how_long_to_wait_is_at_least_a_second_and_at_most_a_day(said, seconds):
+    assert retry_after(response(**{"Retry-After": said} if said else {})) == seconds
+
+
+def test_how_long_to_wait_may_be_a_date():
+    assert 55 <= retry_after(response(**{"Retry-After": formatdate(time.time() + 60, usegmt=True)})) <= 60
+
+
+def test_the_answers_json_is_what_was_sent(raw, client):
+    body = json.dumps({"displayName": "Adèle"}).encode()
+    assert json_object(client.fetch("GET", raw([answer(body)]).url)) == {"displayName": "Adèle"}
