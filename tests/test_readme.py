@@ -19,7 +19,10 @@ import app_config
 from flask_entra.certificates import read_certificate
 
 README = ROOT / "README.md"
-ENGLISH_ONLY = [ROOT / name for name in ("docs/evidence.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")]
+ENGLISH_ONLY = [
+    *sorted((ROOT / "docs").glob("evidence*.md")),
+    *(ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")),
+]
 FRENCH = [ROOT / "README.fr.md", *sorted((ROOT / "docs").glob("*.fr.md"))]
 ENGLISH = [README, *sorted(set((ROOT / "docs").glob("*.md")) - {*FRENCH, *ENGLISH_ONLY})]
 DOCUMENTS = [*ENGLISH, *FRENCH, *ENGLISH_ONLY]
