@@ -584,6 +584,23 @@ def test_a_refresh_that_is_another_persons_is_not_kept(visit, provider, monkeypa
     assert provider.headers("/userinfo")[-1]["Authorization"] == "Bearer alices"
 
 
+def test_every_sign_in_has_a_state_a_nonce_and_a_challenge_of_its_own(visit):
+    browser = visit()
+    begun = [browser.begin() for _ in range(4)]
+    for name in ("state", "nonce", "code_challenge"):
+        assert len({each[name] for each in begun}) == 4
+
+
+def test_the_refresh_token_that_came_last_is_used(visit, provider, monkeypatch):
+    browser = visit()
+    browser.sign_in()
+    for days in (1, 2):
+        due(monkeypatch, days * 3700)
+        assert browser.get("/call_graph").status_code == 200
+    first, second = (form["refresh_token"] for form in provider.forms() if form["grant_type"] == "refresh_token")
+    assert first != second
+
+
 def test_the_names_outlast_a_refresh_that_does_not_tell_them(visit, provider, monkeypatch):
     browser = visit()
     browser.sign_in()

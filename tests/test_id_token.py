@@ -7,6 +7,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+from jwt.utils import base64url_encode
 
 from flask_entra.signin.errors import IdTokenRefused
 from flask_entra.signin.id_token import LEEWAY_SECONDS, Expected, Key, NoKeyFits, key_id, validate
@@ -210,3 +211,38 @@ def test_only_the_allowed_tenants_may_sign_in():
     accepted(token(tid=US.upper(), iss=ANY.replace("{tenantid}", US.upper())), **allowed)
     refused("ALLOWED_TENANTS", token(iss=THEIRS, tid=THEM), **allowed)
     refused("ALLOWED_TENANTS", token(tid=None, iss=ANY.replace("{tenantid}", "")), **allowed)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32", "utf-32-be"])
+@pytest.mark.parametrize("part", ["header", "claims"])
+def test_json_in_another_encoding_than_utf_8_is_refused(encoding, part):
+    texts = {"header": {"alg": "ES256", "kid": "one"}, "claims": claims()}
+    parts = {name: json.dumps(each).encode(encoding if name == part else "utf-8") for name, each in texts.items()}
+    signed = b".".join(base64url_encode(each) for each in parts.values())
+    signature = ECAlgorithm(ECAlgorithm.SHA256).sign(signed, PRIVATE)
+    refused(
+        "not encoded in UTF-8|not a JWT|Invalid header string",
+        b".".join((signed, base64url_encode(signature))).decode(),
+    )
+
+
+@pytest.mark.parametrize("kind", ["at+jwt", "logout+jwt", "secevent+jwt", "JWS", "application/at+jwt"])
+def test_a_token_of_another_kind_is_refused(kind):
+    refused(r"\(typ\)", token(header={"typ": kind}))
+
+
+@pytest.mark.parametrize("kind", ["JWT", "jwt"])
+def test_a_token_that_calls_itself_a_jwt_is_accepted(kind):
+    assert accepted(token(header={"typ": kind}))["sub"] == "adele"
+
+
+def test_a_key_that_is_named_by_an_address_or_sent_along_is_not_used():
+    sent = json.loads(ECAlgorithm.to_jwk(OTHER.public_key()))
+    for header in ({"jku": "https://evil.example/keys"}, {"x5u": "https://evil.example/one.pem"}, {"jwk": sent}):
+        refused(r"\(kid\)", token(OTHER, header=header), NoKeyFits)
+
+
+def test_a_published_point_that_is_not_on_its_curve_is_no_key():
+    entry = json.loads(ECAlgorithm.to_jwk(PRIVATE.public_key()))
+    with pytest.raises(jwt.InvalidKeyError):
+        published(y=entry["x"])

@@ -298,6 +298,26 @@ def test_a_refresh_cannot_make_somebody_another_person(person, box):
     assert "Mallory" not in person.get("/").text
 
 
+@pytest.mark.parametrize("authority", ["common", "organizations"])
+def test_a_refresh_cannot_make_somebody_a_person_of_another_tenant(serve, box, authority):
+    box.access_token_lifetime = 1
+    app = serve(AUTHORITY=box.authority(authority))
+    person = Visitor(app.url)
+    person.sign_in()
+    box.forge = forge(
+        lambda claims, header: claims.update(tid=OTHER_GUID, iss=claims["iss"].replace(claims["tid"], OTHER_GUID))
+    )
+    assert person.get("/call_graph").status_code == 502
+    assert "brought another person's (iss)" in app.log()
+
+
+def test_a_sign_in_whose_id_token_is_refused_is_over(person, box):
+    answer = person.answer()
+    box.forge = forge(FORGERIES["another audience"])
+    assert person.get(answer, follow=False).status_code == 502
+    assert not [cookie for cookie in person.cookies if cookie.path == "/getAToken"]
+
+
 # --- Sessions ---------------------------------------------------------------------------------------------------------
 
 

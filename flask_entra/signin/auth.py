@@ -45,7 +45,14 @@ from flask_entra.sessions.session import Session
 from flask_entra.sessions.store import StoreUnavailable
 from flask_entra.signin import answers, guards, invitation, pending, sign_out, tokens
 from flask_entra.signin.authorization import Requirement
-from flask_entra.signin.errors import SignInElsewhere, SignInError, SignInRequired, TenantUnavailable, person
+from flask_entra.signin.errors import (
+    IdTokenRefused,
+    SignInElsewhere,
+    SignInError,
+    SignInRequired,
+    TenantUnavailable,
+    person,
+)
 from flask_entra.signin.paths import LOGIN, LOGOUT, local_path
 from flask_entra.signin.tenant import Tenant
 from flask_entra.signin.tokens import Tokens, get_user, is_current
@@ -300,6 +307,9 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         g.return_to = flow["next"]  # for the page of a failure
         try:
             self._tokens.finish(flow, answer)
+        except IdTokenRefused:
+            self._used_up(flow)
+            raise
         except SignInError as error:
             self._used_up(flow)
             # A person who is signed in and refuses to consent to more still has the rest of the app.

@@ -7,12 +7,14 @@ https://learn.microsoft.com/entra/identity-platform/access-tokens#validate-token
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jwt
 import msgspec
+from jwt.utils import base64url_decode
 
 from flask_entra.clouds import GUID
 from flask_entra.signin.errors import IdTokenRefused
@@ -108,6 +110,10 @@ def validate(
     """
     required = {"require": ["iss", "aud", "exp", "iat", "sub"]}
     claims, key = verified(id_token, keys, algorithms, audience=expected.client_id, options=required)
+    with _refused():
+        kind = jwt.get_unverified_header(id_token).get("typ", "JWT")  # type: ignore[arg-type]  # it has just been verified
+    if str(kind).upper() != "JWT":  # RFC 8725, 3.11: another kind of token from the same authority, with the same key
+        raise IdTokenRefused("it is a token of another kind (typ)")
     _Claims(claims, key, issuer, expected).validate()
     return claims
 
@@ -123,6 +129,8 @@ def verified(
     """
     with _refused():
         header = jwt.get_unverified_header(token)  # type: ignore[arg-type]  # anything may have come
+        if any(json.detect_encoding(base64url_decode(part)) != "utf-8" for part in str(token).split(".")[:2]):
+            raise IdTokenRefused("it is not encoded in UTF-8")  # RFC 8725, 3.7; PyJWT takes UTF-16 and others too
         if header.get("alg") not in algorithms:
             raise IdTokenRefused("it is signed in a way that the authority does not announce (alg)")
         for key in keys:

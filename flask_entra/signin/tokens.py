@@ -255,23 +255,25 @@ class Tokens:
             return result
         if _not_granted(scopes, result):
             return {"error": "consent_required"}
-        if not self._is_about(user["sub"], result):
+        if not self._is_about(user, result):
             return {"error": "interaction_required"}
         self._keep(result, cache, {name: user[name] for name in NAMES if name in user})
         return result
 
-    def _is_about(self, subject: str, result: dict[str, Any]) -> bool:
+    def _is_about(self, user: dict[str, Any], result: dict[str, Any]) -> bool:
         """Whether a refresh is known to be the person's own: by its ID token, or else by the userinfo endpoint.
 
+        :param user: the claims of the ID token of before.
         :raises IdTokenRefused: it is another person's (OpenID Connect Core, 12.2).
         """
         if "id_token_claims" in result:
-            if result["id_token_claims"]["sub"] != subject:
-                raise IdTokenRefused("a refresh brought another person's (sub)")
+            for claim in ("iss", "sub"):  # under `common`, one app has people of many issuers
+                if result["id_token_claims"][claim] != user[claim]:
+                    raise IdTokenRefused(f"a refresh brought another person's ({claim})")
             return True
         if url := self._tenant.provider.userinfo_endpoint:
             try:
-                userinfo.ask(self._tenant, url, result["access_token"], subject)
+                userinfo.ask(self._tenant, url, result["access_token"], user["sub"])
             except InvalidToken as error:
                 log.warning("A refresh cannot be told to be the person's own: %s", error)
                 return False
