@@ -39,6 +39,7 @@ ROOMS = {
     "signin/invitation.py": ["test_callers.py"],
     "signin/answers.py": ["test_headers.py", "test_attacks.py", "test_deploy.py"],
     "signin/id_token.py": ["test_id_token.py"],
+    "signin/client.py": ["test_conformance.py", "test_doctor.py", "test_doctor_asks.py"],
     "signin/document.py": ["test_document.py", "test_tenant.py"],
     "signin/issuer.py": ["test_issuer.py"],
     "signin/provider.py": ["test_issuer.py", "test_conformance.py", "test_other_provider.py"],

@@ -250,6 +250,19 @@ def test_forged_signatures_are_no_flood_of_requests_for_the_keys(visit, provider
     assert len(provider.headers("/keys")) == 2
 
 
+def test_the_keys_are_asked_for_again_a_minute_later(visit, provider, monkeypatch):
+    provider.keys = [SigningKey(kid="one")]
+    browser = visit()
+    browser.sign_in()
+    provider.sign = SigningKey(kid="another", number=9).sign
+    now = time.monotonic
+    for later, asked in ((0, 2), (50, 2), (61, 3), (70, 3), (122, 4)):
+        monkeypatch.setattr(time, "monotonic", lambda later=later: now() + later)
+        browser.get("/logout")
+        refused(browser)
+        assert len(provider.headers("/keys")) == asked
+
+
 # --- Discovery --------------------------------------------------------------------------------------------------------
 
 

@@ -8,8 +8,11 @@ from types import SimpleNamespace
 import pytest
 
 from flask_entra.signin import document
-from flask_entra.signin.document import FAIL_FAST_SECONDS, FRESH_SECONDS, SLOW_SECONDS, STALE_SECONDS, Document
+from flask_entra.signin.document import Document
 from flask_entra.signin.errors import TenantUnavailable
+
+# What people and the authority notice of it: twelve hours, a day, a second, three seconds.
+FRESH_SECONDS, STALE_SECONDS, SLOW_SECONDS, FAIL_FAST_SECONDS = 12 * 3600, 24 * 3600, 1, 3
 
 
 class World:
