@@ -102,13 +102,13 @@ class Bench:
         place: Path | None = None,
         module="",
         ready="/",
-        server="",
+        server=GUNICORN,
         **more: str,
     ) -> Iterator[Server]:
         """A contestant, served.
 
         :param options: the server's.
-        :param server: `GRANIAN`, or gunicorn.
+        :param server: `GUNICORN` or `GRANIAN`.
         :param graph: which of Graph's stand-ins it calls: `at_hand`, `slow` or `far`.
         :param place: the folder; by default the one in which people are signed in.
         :param ready: the path whose first 200 is waited for.

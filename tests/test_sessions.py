@@ -699,6 +699,8 @@ def test_while_redis_hangs_one_request_a_second_waits_for_it(two_apps, redis_ser
     assert took[-2] < 0.9 < took[-1] < 3
     redis_server.go_on()
     until(lambda: person.signed_in)
+    with ThreadPoolExecutor(12) as pool:  # from now on, nobody finds out for the others
+        assert {answer.status_code for answer in pool.map(lambda _: person.get("/"), range(48))} == {200}
 
 
 @pytest.mark.parametrize("kind", ["files", "redis"])
