@@ -7,6 +7,7 @@ import flask
 import pytest
 from fake_provider import Browser
 from werkzeug import Response
+from werkzeug.test import create_environ
 
 from flask_entra.http_client import BoundedSession
 
@@ -45,6 +46,21 @@ def test_on_https_a_browser_comes_back_by_https_for_a_year(visit, path):
     answer = visit(**BEHIND).client.get(path, base_url="http://10.0.0.5:8000", headers=PROXY)
     answer.close()
     assert answer.headers.getlist("Strict-Transport-Security") == ["max-age=31536000"]
+
+
+@pytest.mark.parametrize(
+    ("redirect_uri", "path"),
+    [(f"{HTTP}/getAToken", "/getAToken"), (f"{HTTP}/getAToken", "//getAToken"), (f"{HTTP}/réponse", "/réponse")],
+)
+def test_nothing_that_watches_requests_sees_the_code(visit, redirect_uri, path):
+    app, seen = visit(REDIRECT_URI=redirect_uri).app, []
+    app.before_request(lambda: seen.append(repr(flask.request.environ)))
+    environ = create_environ("/", base_url=HTTP, query_string="code=s3cret&state=s")
+    environ |= {"PATH_INFO": path.encode().decode("latin-1"), "RAW_URI": f"{path}?code=s3cret&state=s"}
+    for _ in app(environ, lambda *answer: None):
+        pass
+    assert "RAW_URI" in seen[0]
+    assert "s3cret" not in seen[0]
 
 
 # --- Cookies ------------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """An app of another shape on the same package: views with scopes of their own are first-class."""
 
+import base64
 import json
 import re
 import subprocess
@@ -309,6 +310,21 @@ def copy_of(person):
     copy = Visitor(person.url)
     copy.cookies.update(person.cookies)
     return copy
+
+
+def test_the_claims_of_both_refusals_reach_the_sign_in(person, box):
+    person.go_on(person.get("/mail/"))
+    asked = [
+        {"access_token": {"acrs": {"essential": True, "value": value}}, value: {"a": None}} for value in ("c1", "c2")
+    ]
+    for claims in asked:
+        encoded = base64.b64encode(json.dumps(claims).encode()).decode()
+        header = {"WWW-Authenticate": f'Bearer error="insufficient_claims", claims="{encoded}"'}
+        box.misbehave("messages", Answer(401, REJECTED, header))
+    location = person.get("/mail/", follow=False).headers["Location"]
+    wanted = json.loads(parse_qs(urlsplit(location).query)["claims"][0])
+    assert wanted["c1"] == wanted["c2"] == {"a": None}
+    assert wanted["access_token"]["acrs"]["value"] == "c2"
 
 
 @pytest.mark.parametrize("claims", ["not json", "[]", "{}", '{"access_token": 5}'])

@@ -79,6 +79,13 @@ def test_an_id_token_that_has_expired_is_renewed_with_the_roles_of_now(person, s
     assert len(refreshes(box)) == 1
 
 
+def test_a_person_whom_nobody_vouches_for_any_more_is_asked_to_sign_in_and_not_told_of_a_role(person, staff, box):
+    assert person.go_on(person.get("/staff/approvals"), "alex").status_code == 403
+    let_the_id_token_expire(staff, person)
+    box.revoke("alex")
+    assert person.get("/staff/approvals", follow=False).headers["Location"].startswith(box.front_url)
+
+
 WITH_A_TOKEN = """
 from app import app, auth
 
