@@ -5,6 +5,7 @@ or to leave things out; this one can. `make_app` gives the app in the same proce
 """
 
 import contextlib
+import datetime
 import functools
 import importlib.util
 import itertools
@@ -161,6 +162,19 @@ class Browser:
     @property
     def signed_in(self):
         return 'action="/logout"' in self.get("/").text
+
+
+def due(monkeypatch, seconds=3700):
+    """Let time pass, for the app, for PyJWT and for the provider."""
+    now = time.time
+
+    class Later(datetime.datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.datetime.fromtimestamp(time.time(), tz)
+
+    monkeypatch.setattr(time, "time", lambda: now() + seconds)
+    monkeypatch.setattr(jwt.api_jwt, "datetime", Later)
 
 
 def make_app(monkeypatch, folder, provider, **settings):

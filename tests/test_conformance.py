@@ -4,7 +4,6 @@
 """
 
 import base64
-import datetime
 import time
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import parse_qs, unquote_plus, urlsplit
@@ -27,19 +26,6 @@ def refused(browser, reason=""):
     assert REFUSED in page.text
     assert reason in page.text
     assert not browser.signed_in
-
-
-def due(monkeypatch, seconds=3700):
-    """Let time pass, for the app, for PyJWT and for the provider."""
-    now = time.time
-
-    class Later(datetime.datetime):
-        @classmethod
-        def now(cls, tz=None):
-            return datetime.datetime.fromtimestamp(time.time(), tz)
-
-    monkeypatch.setattr(time, "time", lambda: now() + seconds)
-    monkeypatch.setattr(jwt.api_jwt, "datetime", Later)
 
 
 # --- Sign-in ----------------------------------------------------------------------------------------------------------

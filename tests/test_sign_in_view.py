@@ -1,0 +1,187 @@
+"""When a sign-in begins, what it asks for, where it ends, and when it is given up: the app in this process, in milliseconds."""
+
+import json
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import flask
+import pytest
+from fake_provider import due
+from werkzeug import Response
+
+from flask_entra import Auth, BoundedSession, SignInRequired
+from flask_entra.signin import invitation
+
+pytestmark = pytest.mark.filterwarnings("ignore:response_mode='form_post' is recommended")
+REFUSED = Response("", 401, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
+SCRIPT = {"Accept": "application/json"}
+
+
+@pytest.fixture
+def browser(visit):
+    """A person who has signed in to the app, which has two more views: one for POST, and one that asks for what one wants."""
+    browser = visit(SCOPE="invoices")
+    auth = Auth(BoundedSession(1))
+
+    def step(*, context):
+        raise SignInRequired(flask.request.args.get("claims"), flask.request.args.getlist("scope") or None)
+
+    def order(*, context):
+        return "ordered"
+
+    browser.app.add_url_rule("/step", view_func=auth.login_required(step))
+    browser.app.add_url_rule("/order", view_func=auth.login_required(order), methods=["POST"])
+    browser.sign_in()
+    return browser
+
+
+def step(**query):
+    return f"/step?{urlencode(query, doseq=True)}"
+
+
+def goes_to_the_provider(browser, answer):
+    return answer.headers.get("Location", "").startswith(browser.provider.url)
+
+
+def again(browser, path):
+    """Sign in again for a page, if the app lets the person; whether it has."""
+    answer = browser.get(path)
+    if goes_to_the_provider(browser, answer):
+        browser.finish(dict(parse_qsl(urlsplit(answer.headers["Location"]).query)))
+        return True
+    assert answer.status_code == 403
+    return False
+
+
+# --- What it asks for ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prompt", ["none", "create", "x", "login consent", ""])
+def test_only_a_prompt_that_a_link_may_ask_for_goes_to_the_authority(browser, prompt):
+    assert "prompt" not in browser.begin(f"/login?{urlencode({'prompt': prompt})}")
+    assert browser.begin("/login?prompt=login")["prompt"] == "login"
+
+
+def test_on_another_host_a_sign_in_moves_to_the_hosts_of_the_redirect_uri_with_all_it_was_asked(browser):
+    query = {"next": "/call_graph?x=1", "prompt": "login", "user_flow": "x", "for": "é&="}
+    answer = browser.client.get(f"/login?{urlencode(query)}", base_url="http://127.0.0.1:5000")
+    location = urlsplit(answer.headers["Location"])
+    assert (location.scheme, location.netloc, location.path) == ("http", "localhost:5000", "/login")
+    assert dict(parse_qsl(location.query)) == {**query, "moved": "1"}
+
+
+def test_a_link_that_a_script_follows_is_handed_on_to_a_person_with_what_it_asks_for(browser):
+    claims = json.dumps({"id_token": {"acrs": {"value": "c1"}}})
+    with browser.app.test_request_context("/", base_url="http://localhost:5000"):
+        link = invitation.link(["special"], claims)
+    told = browser.client.get(urlsplit(link)._replace(scheme="", netloc="").geturl(), headers=SCRIPT)
+    assert told.status_code == 401
+    begun = browser.begin(urlsplit(told.json["sign_in"])._replace(scheme="", netloc="").geturl())
+    assert "special" in begun["scope"].split()
+    assert json.loads(begun["claims"])["id_token"] == json.loads(claims)["id_token"]
+
+
+# --- Where it ends ------------------------------------------------------------------------------------------------------
+
+
+def test_after_a_form_that_needed_a_sign_in_comes_the_home_page(browser):
+    browser.client.post("/logout", base_url="http://localhost:5000", headers={"Origin": "http://localhost:5000"})
+    answer = browser.client.post("/order", base_url="http://localhost:5000")
+    begun = dict(parse_qsl(urlsplit(answer.headers["Location"]).query))
+    assert browser.finish(begun).headers["Location"] == "/"
+
+
+def test_a_sign_in_that_the_authority_refuses_is_over(browser):
+    begun = browser.begin()
+    assert browser.finish(begun, code=None, error="access_denied").status_code == 403
+    browser.client.delete_cookie("session")
+    page = browser.finish(begun)
+    assert page.status_code == 400
+    assert not browser.signed_in
+
+
+def test_who_is_signed_in_and_does_not_sign_in_as_somebody_else_has_refused_no_permission(visit):
+    browser = visit()  # which asks for no permission of an API
+    browser.sign_in()
+    page = browser.finish(browser.begin(), code=None, error="access_denied")
+    assert page.status_code == 403
+    assert "openid" not in page.text
+    assert browser.signed_in
+
+
+def test_a_sign_out_comes_back_to_the_address_of_the_redirect_uri(browser):
+    answer = browser.client.get("/logout", base_url="http://127.0.0.1:5000")
+    assert (
+        dict(parse_qsl(urlsplit(answer.headers["Location"]).query))["post_logout_redirect_uri"]
+        == "http://localhost:5000/"
+    )
+
+
+# --- When it is given up ------------------------------------------------------------------------------------------------
+
+
+def test_the_same_sign_in_is_tried_again_once_however_its_scopes_are_ordered(browser):
+    assert again(browser, step(scope=["one", "two"]))
+    assert not again(browser, step(scope=["two", "one"]))
+    assert again(browser, step(scope=["one", "three"]))
+
+
+def test_for_the_same_scopes_three_different_challenges_are_passed_on_in_a_minute(browser, monkeypatch):
+    challenges = [step(scope="one", claims=json.dumps({"id_token": {name: None}})) for name in "abcde"]
+    assert [again(browser, each) for each in challenges] == [True, True, True, False, False]
+    due(monkeypatch, 61)
+    assert again(browser, challenges[0])
+
+
+def test_eight_sign_ins_are_repeated_in_a_minute(browser):
+    assert [again(browser, step(scope=f"scope{number}")) for number in range(10)] == [True] * 8 + [False] * 2
+
+
+def test_a_sign_in_that_took_its_time_is_not_repeated_for_ever(browser, monkeypatch):
+    begun = browser.begin(step(scope="one"))
+    due(monkeypatch, 120)
+    browser.finish(begun)
+    assert not again(browser, step(scope="one"))
+
+
+def test_a_clock_that_was_ahead_keeps_nobody_from_signing_in(browser, monkeypatch):
+    due(monkeypatch, 1800)
+    assert again(browser, step(scope="one"))
+    due(monkeypatch, -1800)
+    assert again(browser, step(scope="one"))
+
+
+def test_who_signs_in_for_several_things_has_not_lost_the_session(browser):
+    for _ in range(4):
+        browser.sign_in()
+    assert again(browser, step(scope="one"))
+
+
+def test_sessions_that_get_lost_end_on_a_page_after_three_sign_ins_in_a_minute(browser):
+    for number in range(3):
+        browser.client.delete_cookie("session")
+        answer = browser.get("/call_graph")
+        if number < 2:
+            assert goes_to_the_provider(browser, answer)
+            browser.finish(dict(parse_qsl(urlsplit(answer.headers["Location"]).query)))
+    assert answer.status_code == 500
+    assert "session" in answer.text
+
+
+def test_who_signs_out_may_sign_in_again_at_once(browser):
+    for _ in range(4):
+        browser.client.post("/logout", base_url="http://localhost:5000", headers={"Origin": "http://localhost:5000"})
+        answer = browser.get("/call_graph")
+        assert goes_to_the_provider(browser, answer)
+        browser.finish(dict(parse_qsl(urlsplit(answer.headers["Location"]).query)))
+
+
+def test_where_a_sign_in_did_not_help_the_page_says_that_it_was_the_api(browser):
+    browser.provider.userinfo = REFUSED
+    refused = Response(json.dumps({"error": "invalid_grant"}), 400, content_type="application/json")
+    for _ in range(2):
+        browser.provider.token = refused
+        answer = browser.get("/call_graph")
+        browser.provider.token = {}
+        if goes_to_the_provider(browser, answer):
+            browser.finish(dict(parse_qsl(urlsplit(answer.headers["Location"]).query)))
+    assert answer.status_code == 401  # as the API has said
