@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, unquote_plus, urlsplit
 
 import jwt
 import pytest
-from fake_provider import CLIENT, Browser, SigningKey
+from fake_provider import CLIENT, Browser, SigningKey, due
 from werkzeug import Response
 
 from flask_entra.signin.id_token import LEEWAY_SECONDS
