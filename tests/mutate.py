@@ -41,7 +41,7 @@ ROOMS = {
         "test_own_app.py",
         "test_sign_out.py",
     ],
-    "signin/authorization.py": ["test_roles.py", "test_account.py"],
+    "signin/authorization.py": ["test_authorization.py", "test_roles.py", "test_account.py"],
     "signin/guards.py": ["test_guards.py"],
     "signin/sign_out.py": ["test_sign_out.py"],
     "signin/invitation.py": ["test_sign_in_view.py", "test_callers.py"],
@@ -52,7 +52,7 @@ ROOMS = {
     "signin/issuer.py": ["test_issuer.py"],
     "signin/provider.py": ["test_issuer.py", "test_conformance.py", "test_other_provider.py"],
     "signin/pending.py": ["test_headers.py", "test_sign_in_view.py", "test_signin.py", "test_attacks.py"],
-    "signin/paths.py": ["test_signin.py"],
+    "signin/paths.py": ["test_sign_in_view.py", "test_signin.py"],
     "signin/": [
         "test_id_token.py",
         "test_issuer.py",

@@ -21,6 +21,8 @@ ISSUERS = [
     ("AUTHORITY", f"{WORLD}/{ONE}", f"{WORLD}/{ANY}/v2.0", False),
     ("AUTHORITY", f"{WORLD}/{ONE}", f"https://sts.windows.net/{ONE}/", True),
     ("AUTHORITY", f"{WORLD}/{ONE}", f"https://sts.windows.net/{TWO}/", False),
+    ("AUTHORITY", f"{WORLD}/contoso.onmicrosoft.com", f"{WORLD}/{ONE}/", False),
+    ("AUTHORITY", f"{WORLD}/contoso.onmicrosoft.com", f"{WORLD}/{ONE}", False),
     ("AUTHORITY", f"{WORLD}/{ONE}", f"https://evil.example/{ONE}/v2.0", False),
     ("AUTHORITY", f"{WORLD}/{ONE}", f"http://login.microsoftonline.com/{ONE}/v2.0", False),
     ("AUTHORITY", f"{WORLD}/{ONE}", f"{GOV}/{ONE}/v2.0", False),

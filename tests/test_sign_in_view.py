@@ -1,5 +1,6 @@
 """When a sign-in begins, what it asks for, where it ends, and when it is given up: the app in this process, in milliseconds."""
 
+import hashlib
 import json
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -80,6 +81,22 @@ def test_a_link_that_a_script_follows_is_handed_on_to_a_person_with_what_it_asks
     assert json.loads(begun["claims"])["id_token"] == json.loads(claims)["id_token"]
 
 
+def test_a_link_for_claims_alone_asks_for_the_settings_scopes_with_them(browser):
+    with browser.app.test_request_context("/", base_url="http://localhost:5000"):
+        link = invitation.link(None, json.dumps({"id_token": {"auth_time": None}}))
+    begun = browser.begin(urlsplit(link)._replace(scheme="", netloc="").geturl())
+    assert "invoices" in begun["scope"].split()
+    assert json.loads(begun["claims"])["id_token"] == {"auth_time": None}
+
+
+@pytest.mark.parametrize(
+    "path", ["/logout", "/./logout", "/%6cogout", "/x/../logout", "/logout?x=1", "//logout", "/logout/"]
+)
+def test_a_sign_in_never_leads_to_the_sign_out(browser, path):
+    answer = browser.finish(browser.begin(f"/login?{urlencode({'next': path})}"))
+    assert answer.headers["Location"] == "/"
+
+
 # --- Where it ends ------------------------------------------------------------------------------------------------------
 
 
@@ -96,6 +113,21 @@ def test_a_sign_in_that_the_authority_refuses_is_over(browser):
     browser.client.delete_cookie("session")
     page = browser.finish(begun)
     assert page.status_code == 400
+    assert not browser.signed_in
+
+
+def test_a_sign_in_in_the_cookie_of_another_counts_for_nothing(visit):
+    browser, other = visit(), visit()
+    begun, theirs = browser.begin(), other.begin()
+
+    def cookie_of(whose, query):
+        return whose.client.get_cookie(
+            f"sign-in-{hashlib.sha256(query['state'].encode()).hexdigest()[:12]}", path="/getAToken"
+        )
+
+    mine = cookie_of(browser, begun)
+    browser.client.set_cookie(mine.key, cookie_of(other, theirs).value, path="/getAToken")
+    assert browser.finish({**begun, "nonce": theirs["nonce"]}).status_code == 400
     assert not browser.signed_in
 
 
