@@ -71,11 +71,12 @@ ROOMS = {
         "test_problems.py",
         "test_other_provider.py",
     ],
-    "sessions/redis": ["test_redis.py"],
+    "sessions/redis": ["test_redis.py", "test_sessions.py"],
     "sessions/seal.py": ["test_seal.py"],
     "sessions/": [
         "test_seal.py",
         "test_session_state.py",
+        "test_stores.py",
         "test_headers.py",
         "test_sessions.py",
         "test_own_app.py",

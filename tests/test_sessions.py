@@ -641,6 +641,14 @@ def test_a_sign_in_begun_on_one_finishes_on_the_other(two_apps):
     assert person.signed_in
 
 
+def test_an_update_in_redis_begins_the_lifetime_anew(redis_server):
+    store = RedisStore(redis_server.url, 8)
+    store.add("ab" * 32, b"one", 60)
+    store.update("ab" * 32, lambda found: found + b", two", 600)
+    assert store.get("ab" * 32) == b"one, two"
+    assert 500 < redis_server.client().ttl("session:" + "ab" * 32) <= 600
+
+
 def test_every_key_in_redis_expires(two_apps, redis_server):
     Visitor(two_apps[0].url).sign_in()
     client = redis_server.client()

@@ -1,0 +1,190 @@
+"""The file store, its locks, and Flask's way in, in this process: what is kept, removed, waited for, and said to browsers."""
+
+import os
+import threading
+import time
+
+import flask
+import pytest
+
+from flask_entra import deadlines
+from flask_entra.sessions import files, interface, locks
+from flask_entra.sessions.files import FileStore
+from flask_entra.sessions.store import StoreUnavailable, probe
+
+KEY = "ab" * 32
+
+
+@pytest.fixture
+def store(tmp_path):
+    return FileStore(tmp_path / "sessions")
+
+
+def folder(tmp_path):
+    return tmp_path / "sessions" / "sealed-sessions"
+
+
+@pytest.mark.parametrize("size", [0, 1, 32 * 1024 - 1, 32 * 1024, 32 * 1024 + 1, 200_000])
+def test_a_record_of_any_size_comes_back_whole(store, size):
+    store.add(KEY, b"x" * size, 60)
+    assert store.get(KEY) == b"x" * size
+
+
+def test_a_lock_is_waited_for_as_long_as_a_refresh_may_take_and_a_write_two_seconds(store, monkeypatch):
+    waited = []
+
+    def hold(path, seconds):
+        waited.append((path.name, seconds))
+        raise TimeoutError("another request holds this session for too long")
+
+    monkeypatch.setattr(locks, "hold", hold)
+    with pytest.raises(StoreUnavailable), store.lock(KEY):
+        pass
+    with pytest.raises(StoreUnavailable):
+        store.update(KEY, lambda found: found, 60)
+    assert waited == [(KEY, deadlines.LOCK_SECONDS), (f"{KEY}.write", 2)]
+
+
+def test_only_what_has_expired_and_has_a_records_name_is_removed(store, tmp_path):
+    names = [
+        KEY,
+        f"{KEY}.bak",
+        f"{KEY}.0123456789abcdef.tmp",
+        f"{KEY}.0123456789abcdef.tmp.old",
+        "ab" * 31,
+        "AB" * 32,
+        "notes",
+    ]
+    old, young = time.time() - 100, time.time() + 100
+    for name in names:
+        (folder(tmp_path) / name).write_text("x")
+        os.utime(folder(tmp_path) / name, (old, old))
+    (folder(tmp_path) / ("cd" * 32)).write_text("x")
+    os.utime(folder(tmp_path) / ("cd" * 32), (young, young))
+    assert store.prune(150) == 0
+    assert store.prune(50) == 1
+    assert not (folder(tmp_path) / KEY).exists()
+    assert store.prune(0) == 1  # what its writer has left half done stays a minute longer
+    left = {path.name for path in folder(tmp_path).iterdir()}
+    assert left == {"MADE-BY-THE-APP", "locks", "cd" * 32, *names} - {KEY, f"{KEY}.0123456789abcdef.tmp"}
+
+
+def test_who_waited_for_a_lock_that_was_removed_meanwhile_locks_the_new_one(tmp_path, monkeypatch):
+    path, entered = tmp_path / "lock", []
+    real = locks._try_lock
+
+    def overtaken(file):
+        real(file)
+        if not entered:  # the holder before has just removed the file, and another has made a new one
+            entered.append("once")
+            path.unlink()
+            path.write_text("")
+
+    monkeypatch.setattr(locks, "_try_lock", overtaken)
+    with locks.hold(path, 1), path.open("wb") as other, pytest.raises(BlockingIOError):
+        real(other)
+
+
+def test_a_store_that_loses_what_it_is_given_is_not_ready(store, monkeypatch):
+    probe(store)
+    monkeypatch.setattr(FileStore, "get", lambda self, key: None)
+    with pytest.raises(StoreUnavailable, match="does not keep"):
+        probe(store)
+
+
+def test_one_lock_is_held_by_one_at_a_time_and_its_file_is_gone_afterwards(tmp_path):
+    held, most = [], []
+
+    def work():
+        for _ in range(20):
+            with locks.hold(tmp_path / "lock", 20):
+                held.append(1)
+                most.append(len(held))
+                held.pop()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1] * 80
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- Flask's way in -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def app(visit):
+    """The app, with views that write into the session, look at it, empty it, or only set a cookie. On https."""
+    app = visit(REDIRECT_URI="https://app.example.com/getAToken").app
+
+    @app.get("/write")
+    def write():
+        flask.session["x"] = 1
+        return flask.redirect("/elsewhere", 302)
+
+    @app.get("/look")
+    def look():
+        return str(flask.session.get("x"))
+
+    @app.get("/empty")
+    def empty():
+        flask.session.clear()
+        return "emptied"
+
+    @app.get("/cookie")
+    def cookie():
+        response = flask.Response("a cookie")
+        response.set_cookie("other", "1")
+        return response
+
+    return app
+
+
+@pytest.fixture
+def ask(app):
+    client = app.test_client()
+    return lambda path: client.get(path, base_url="https://app.example.com")
+
+
+def test_a_session_that_is_emptied_takes_its_cookie_along_with_the_attributes_it_was_set_with(ask):
+    ask("/write")
+    (deleted,) = ask("/empty").headers.getlist("Set-Cookie")
+    assert deleted.startswith("__Host-session=;")
+    assert {"Secure", "HttpOnly", "Path=/", "SameSite=Lax"} <= set(deleted.split("; "))
+    assert "Max-Age=0" in deleted
+
+
+def test_an_answer_that_sets_a_cookie_is_kept_by_no_cache(ask):
+    assert ask("/cookie").headers["Cache-Control"] == "no-store"
+    assert ask("/look").headers["Cache-Control"] == "no-cache"
+    ask("/write")
+    assert ask("/look").headers["Cache-Control"] == "no-store"
+
+
+def test_a_store_that_fails_at_the_end_takes_the_place_of_the_answer_with_all_its_headers(app, ask, monkeypatch):
+    monkeypatch.setattr(interface.Session, "save", lambda self: (_ for _ in ()).throw(StoreUnavailable("gone")))
+    page = ask("/write")
+    assert page.status_code == 503
+    assert "Location" not in page.headers
+    assert page.headers["Cache-Control"] == "no-store"
+    assert "Set-Cookie" not in page.headers
+    assert "Request ID" in page.text
+
+
+def test_expired_sessions_are_removed_once_an_hour_and_two_days_late(app, ask, monkeypatch):
+    asked, now = threading.Semaphore(0), time.monotonic()
+    spares = []
+
+    def prune(self, spare):
+        spares.append(spare)
+        asked.release()
+        return 0
+
+    monkeypatch.setattr(files.FileStore, "prune", prune)
+    for later in (0, 10, 3590, 3610, 3620):
+        monkeypatch.setattr(time, "monotonic", lambda later=later: now + later)
+        ask("/write")
+    assert all(asked.acquire(timeout=5) for _ in range(2))
+    assert spares == [2 * 24 * 3600] * 2
