@@ -85,7 +85,7 @@ ROOMS = {
     ],
     "http_client.py": ["test_http_client.py", "test_headers.py", "test_graph.py", "test_tenant.py", "test_attacks.py"],
     "bulkhead.py": ["test_bulkhead.py"],
-    "bearer.py": ["test_callers.py", "test_graph.py", "test_own_app.py", "test_attacks.py"],
+    "bearer.py": ["test_bearer.py", "test_callers.py", "test_graph.py", "test_own_app.py", "test_attacks.py"],
     "cookies.py": ["test_headers.py", "test_app.py", "test_signin.py", "test_deploy.py"],
 }
 SECONDS = 240  # for the tests of one fault; longer means that they hang, which is noticed too

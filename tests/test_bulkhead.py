@@ -10,6 +10,7 @@ import requests
 from programs import free_port, gunicorn_command, posix, until
 from visitor import Visitor, cookies_of
 
+from flask_entra import bulkhead as bulkhead_module
 from flask_entra.bulkhead import SLOW_SECONDS, Bulkhead, Busy
 from sandbox.faults import Delay, Hold, Silence
 
@@ -210,3 +211,29 @@ def test_a_crowd_that_is_served_quickly_waits_longer_than_a_slow_answer():
         began = time.monotonic()
         assert all(pool.map(ask, range(8)))
     assert time.monotonic() - began > 2 * SLOW_SECONDS
+
+
+def test_nobody_waits_for_a_place_for_ever_however_quick_the_answers_are(monkeypatch):
+    monkeypatch.setattr(bulkhead_module, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(bulkhead_module, "SLOW_SECONDS", 60)
+    bulkhead, until = Bulkhead(2), threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(hold, bulkhead, "https://one", None, until)
+        began = time.monotonic()
+        with pytest.raises(Busy):
+            while time.monotonic() - began < 5:  # until the other thread has the place
+                with bulkhead.place("https://one"):
+                    time.sleep(0.001)
+        assert time.monotonic() - began < 5
+        until.set()
+
+
+def test_a_place_that_is_freed_goes_to_who_waits_for_it_at_once():
+    bulkhead, until = Bulkhead(2), threading.Event()
+    with ThreadPoolExecutor(2) as pool:
+        pool.submit(hold, bulkhead, "https://one", None, until)
+        time.sleep(0.05)
+        threading.Timer(0.05, until.set).start()
+        began = time.monotonic()
+        assert enters(bulkhead, "https://one")
+        assert time.monotonic() - began < SLOW_SECONDS / 2

@@ -257,6 +257,20 @@ def ask_on_another_thread(session, url, person):
     return found[0]
 
 
+def test_no_proxy_is_asked_for_a_host_that_needs_none(raw, monkeypatch):
+    proxy = raw([answer(b"the proxy's")])
+    server = raw([answer(b"its own")])
+    monkeypatch.setenv("HTTP_PROXY", proxy.url)
+    monkeypatch.setenv("http_proxy", proxy.url)
+    for no_proxy, expected in (("elsewhere.example", b"the proxy's"), ("127.0.0.1", b"its own")):
+        monkeypatch.setenv("NO_PROXY", no_proxy)
+        monkeypatch.setenv("no_proxy", no_proxy)
+        http_client._proxies.cache_clear()
+        with BoundedSession(threads=1) as session:
+            assert session.fetch("GET", server.url).content == expected
+    http_client._proxies.cache_clear()
+
+
 # --- What is read of an answer ------------------------------------------------------------------------------------------
 
 
