@@ -3,12 +3,15 @@
 import contextlib
 import json
 import socket
+import ssl
+import sys
 import threading
 import time
 from email.utils import formatdate
 
 import pytest
 import requests
+import trustme
 
 from flask_entra import http_client
 from flask_entra.bulkhead import Busy
@@ -172,8 +175,9 @@ def test_a_cookie_of_an_answer_goes_to_nobody_else(raw, client):
     assert "adele" not in server.seen[1]
 
 
-def test_an_interim_answer_is_not_the_answer(raw, client):
-    early = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"
+@pytest.mark.parametrize("status", [b"100 Continue", b"102 Processing", b"103 Early Hints", b"199 Else"])
+def test_an_interim_answer_is_not_the_answer(raw, client, status):
+    early = b"HTTP/1.1 " + status + b"\r\nLink: </style.css>\r\n\r\n"
     server = raw([early + early + answer(b"one"), answer(b"two")])
     assert [client.fetch("GET", server.url).content for _ in range(2)] == [b"one", b"two"]
 
@@ -227,6 +231,108 @@ def test_an_answer_that_stalls_is_a_timeout_after_the_time_for_all_of_it(client,
         with pytest.raises(requests.Timeout):
             client.fetch("GET", url)
         assert 0.25 < time.monotonic() - began < 5
+        thread.join(5)
+
+
+@contextlib.contextmanager
+def dripping():
+    """A server that answers one byte after another for three seconds, whoever asks; its address."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def drip():
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 60\r\n\r\n")
+                for _ in range(60):
+                    time.sleep(0.05)
+                    connection.sendall(b"x")
+
+        thread = threading.Thread(target=drip, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        thread.join(5)
+
+
+@pytest.mark.parametrize("by_proxy", [False, True])
+def test_an_answer_that_drips_is_given_up_when_its_time_is_over(monkeypatch, by_proxy):
+    monkeypatch.setattr(http_client, "ANSWER_SECONDS", 0.3)
+    for name in ("HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with dripping() as url:
+        if by_proxy:
+            monkeypatch.setenv("http_proxy", url)
+        http_client._proxies.cache_clear()
+        with BoundedSession(threads=1) as session:
+            began = time.monotonic()
+            with pytest.raises(requests.Timeout):
+                session.fetch("GET", "http://upstream.invalid/" if by_proxy else url)
+            assert time.monotonic() - began < 2
+    http_client._proxies.cache_clear()
+
+
+@pytest.fixture
+def silent():
+    """An address at which connections are never accepted: the queue of those that wait for it is full."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(3):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        yield listener.getsockname()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse, or accept, where Linux is silent")
+def test_of_several_addresses_one_that_is_silent_leaves_the_others_their_time(raw, silent, monkeypatch):
+    monkeypatch.setattr(http_client, "CONNECT_SECONDS", 1.0)
+    server = raw([OK])
+    addresses = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", silent)]
+    addresses.append(
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", int(server.url.split(":")[2].strip("/"))))
+    )
+    monkeypatch.setattr(http_client, "_resolve", lambda host, port: addresses)
+    with BoundedSession(threads=1) as session:
+        assert session.fetch("GET", server.url).content == b"{}"
+    monkeypatch.setattr(http_client, "_resolve", lambda host, port: addresses[:1])
+    with BoundedSession(threads=1) as session, pytest.raises(requests.ConnectTimeout, match=r"within 1\.0 seconds"):
+        session.fetch("GET", server.url)
+
+
+def test_a_handshake_that_stalls_is_given_up(monkeypatch):
+    monkeypatch.setattr(http_client, "HANDSHAKE_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as listener, BoundedSession(threads=1) as session:
+        began = time.monotonic()
+        with pytest.raises(requests.RequestException):
+            session.fetch("GET", f"https://127.0.0.1:{listener.getsockname()[1]}/")
+        assert time.monotonic() - began < 3
+
+
+def test_an_answer_over_tls_has_the_same_deadline(tmp_path, monkeypatch):
+    monkeypatch.setattr(http_client, "ANSWER_SECONDS", 0.3)
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    with socket.create_server(("127.0.0.1", 0)) as listener, BoundedSession(threads=1) as session:
+
+        def drip():
+            connection, _ = listener.accept()
+            with contextlib.suppress(OSError), context.wrap_socket(connection, server_side=True) as tls:
+                tls.recv(65536)
+                tls.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 60\r\n\r\n")
+                for _ in range(60):
+                    time.sleep(0.05)
+                    tls.sendall(b"x")
+
+        thread = threading.Thread(target=drip, daemon=True)
+        thread.start()
+        session.verify = str(tmp_path / "ca.pem")
+        began = time.monotonic()
+        with pytest.raises(requests.Timeout):
+            session.fetch("GET", f"https://localhost:{listener.getsockname()[1]}/")
+        assert time.monotonic() - began < 2
         thread.join(5)
 
 
