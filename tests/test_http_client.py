@@ -125,6 +125,19 @@ def test_a_host_that_is_not_there_is_a_connection_error(client, url):
         client.fetch("GET", url)
 
 
+def test_a_host_that_refuses_is_asked_once(client, monkeypatch):
+    asked, connect = [], http_client._connect
+
+    def counted(*args):
+        asked.append(args)
+        return connect(*args)
+
+    monkeypatch.setattr(http_client, "_connect", counted)
+    with pytest.raises(requests.ConnectionError):
+        client.fetch("GET", "http://127.0.0.1:1/")
+    assert len(asked) == 1
+
+
 def test_a_ca_bundle_that_is_not_there_is_a_tls_error(client):
     client.verify = "/nowhere/ca.pem"
     with pytest.raises(requests.exceptions.SSLError, match="/nowhere/ca.pem"):
