@@ -10,7 +10,8 @@ from fake_provider import due
 from werkzeug import Response
 
 from flask_entra import Auth, BoundedSession, SignInRequired
-from flask_entra.signin import invitation
+from flask_entra.sessions.store import StoreUnavailable
+from flask_entra.signin import invitation, pending
 
 pytestmark = pytest.mark.filterwarnings("ignore:response_mode='form_post' is recommended")
 REFUSED = Response("", 401, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
@@ -205,6 +206,16 @@ def test_who_signs_out_may_sign_in_again_at_once(browser):
         answer = browser.get("/call_graph")
         assert goes_to_the_provider(browser, answer)
         browser.finish(dict(parse_qsl(urlsplit(answer.headers["Location"]).query)))
+
+
+def test_a_store_that_fails_while_a_sign_in_begins_has_its_own_page(visit, monkeypatch):
+    browser = visit()
+
+    def fails():
+        raise StoreUnavailable("gone")
+
+    monkeypatch.setattr(pending, "finished_too_often", fails)
+    assert browser.get("/call_graph").status_code == 503
 
 
 def test_where_a_sign_in_did_not_help_the_page_says_that_it_was_the_api(browser):
