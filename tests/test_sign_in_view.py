@@ -5,13 +5,15 @@ import json
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import flask
+import itsdangerous
 import pytest
 from fake_provider import due
 from werkzeug import Response
 
 from flask_entra import Auth, BoundedSession, SignInRequired
 from flask_entra.sessions.store import StoreUnavailable
-from flask_entra.signin import invitation, pending
+from flask_entra.signin import guards, invitation, pending
+from flask_entra.signin.errors import person
 
 pytestmark = pytest.mark.filterwarnings("ignore:response_mode='form_post' is recommended")
 REFUSED = Response("", 401, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
@@ -228,3 +230,61 @@ def test_where_a_sign_in_did_not_help_the_page_says_that_it_was_the_api(browser)
         if goes_to_the_provider(browser, answer):
             browser.finish(dict(parse_qsl(urlsplit(answer.headers["Location"]).query)))
     assert answer.status_code == 401  # as the API has said
+
+
+# --- What is signed, guarded and logged -----------------------------------------------------------------------------------
+
+
+def test_a_new_key_signs_and_former_ones_are_still_believed(visit):
+    old, new = "o" * 32, "n" * 32
+    during, after, before = (
+        visit(**settings).app
+        for settings in (
+            {"SECRET_KEY": new, "SECRET_KEY_FALLBACKS": old},
+            {"SECRET_KEY": new},
+            {"SECRET_KEY": old},
+        )
+    )
+
+    def sign(app):
+        with app.app_context():
+            return pending.serializer().dumps("x")
+
+    def believes(app, signed, salt="sign-in"):
+        with app.app_context():
+            try:
+                return pending.serializer(salt).loads(signed) == "x"
+            except itsdangerous.BadData:
+                return False
+
+    assert [believes(app, sign(during)) for app in (during, after, before)] == [True, True, False]
+    assert [believes(app, sign(before)) for app in (during, after, before)] == [True, False, True]
+    assert not believes(after, sign(after), "invitation")
+
+
+def test_a_view_that_answers_options_itself_needs_a_sign_in_and_flasks_own_answer_does_not():
+    app = flask.Flask("protected")
+
+    def nobody():
+        raise SignInRequired()
+
+    guards.protect(app, nobody)
+    app.register_error_handler(SignInRequired, lambda error: ("sign in", 401))
+    app.add_url_rule("/own", "own", lambda: "mine", methods=["GET", "OPTIONS"])
+    app.add_url_rule("/flasks", "flasks", lambda: "mine")
+    client = app.test_client()
+    assert client.options("/flasks").status_code == 200
+    assert [client.options("/own").status_code, client.get("/own").status_code, client.get("/flasks").status_code] == [
+        401
+    ] * 3
+
+
+def test_the_log_names_a_person_by_an_id_and_never_by_an_address():
+    claims = {
+        "sub": "s-1",
+        "tid": "t-1",
+        "preferred_username": "adele@contoso.example",
+        "email": "adele@contoso.example",
+    }
+    assert person(claims) == "oid=s-1 tid=t-1"
+    assert person({**claims, "oid": "o-1"}) == "oid=o-1 tid=t-1"
