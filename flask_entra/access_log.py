@@ -24,9 +24,8 @@ def init_app(app: Flask) -> None:
     wsgi_app, line = app.wsgi_app, _as_json if app.config["LOG_FORMAT"] == "json" else _as_text
 
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if environ.get("SERVER_SOFTWARE", "").startswith(
-            "Werkzeug/"
-        ):  # the development server has coloured lines of its own
+        # The development server has coloured lines of its own.
+        if environ.get("SERVER_SOFTWARE", "").startswith("Werkzeug/"):
             return wsgi_app(environ, start_response)
         began = time.perf_counter()
 

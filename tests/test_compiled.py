@@ -53,6 +53,11 @@ def test_a_value_that_is_markup_already_stays_as_it_is(show):
     assert show("page.html", "<b>Ann</b>", "en", source) == 'Hello, <span dir="auto"><b>Ann</b></span>'
 
 
+def test_an_argument_may_be_named_as_in_any_other_call(show):
+    source = "{{ asset(name='icon.svg') == asset('icon.svg') }} {{ integrity(name='page.js') == integrity('page.js') }}"
+    assert show("page.html", "", "en", source) == "True True"
+
+
 def test_every_language_has_its_own_compiled_template(visit):
     app = visit().client.application
     client = app.test_client()

@@ -69,9 +69,12 @@ class _Folder(NodeTransformer):
     def visit_Call(self, call: nodes.Call) -> nodes.Node:
         name = getattr(call.node, "name", "")
         constants = [argument.value for argument in call.args if isinstance(argument, nodes.Const)]
+        is_text = name in ("_", "gettext")
         if name not in _CONSTANT or len(constants) < len(call.args) or call.dyn_args or call.dyn_kwargs:
             return self.generic_visit(call)
-        if name not in ("_", "gettext"):
+        if call.kwargs and not (is_text and constants):  # only a text's are values to put into it
+            return self.generic_visit(call)
+        if not is_text:
             return nodes.Const(self._functions[name](*constants)).set_lineno(call.lineno)
         # As Jinja's own gettext: where values are escaped, the text is markup; and %% stands for a percent sign.
         text = nodes.Const(self._text(gettext(*constants)))
