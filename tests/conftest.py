@@ -30,6 +30,12 @@ WARNINGS = "error,ignore::ResourceWarning"
 NETWORK = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
+if sys.platform != "win32":
+    # A shell starts what runs in the background with these ignored, and tests send them to apps, which inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
+
 def bare_environment():
     """This process's environment without anything that the app reads."""
     left_out = {*SETTINGS, *NETWORK, "FLASK_APP", "FLASK_DEBUG"}

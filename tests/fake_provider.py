@@ -135,6 +135,11 @@ def _json(content):
     return content if isinstance(content, Response) else Response(json.dumps(content), content_type="application/json")
 
 
+def asked(answer):
+    """The parameters of the authorization request to which an answer of the app leads."""
+    return dict(parse_qsl(urlsplit(answer.headers["Location"]).query))
+
+
 class Browser:
     """A person's browser at the app, in this process."""
 
@@ -148,7 +153,7 @@ class Browser:
         """Begin a sign-in; the parameters of the authorization request."""
         answer = self.get(path)
         assert answer.status_code == 302, answer.text
-        return dict(parse_qsl(urlsplit(answer.headers["Location"]).query))
+        return asked(answer)
 
     def finish(self, query, **changes):
         """Come back from the provider with a code, or what a test wants instead; None leaves a parameter out."""

@@ -19,7 +19,6 @@ import difflib
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -264,13 +263,10 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=600, help="after which no further fault is begun")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many are tried at a time")
     given = parser.parse_args()
-    # A shell starts what runs in the background with these signals ignored, and tests send them to apps that they stop.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     paths = sorted(
         path
-        for room in given.files or ("signin/", "sessions/", "http_client.py", "bulkhead.py", "bearer.py", "cookies.py")
-        for path in ([PACKAGE / room] if room.endswith(".py") else (PACKAGE / room).glob("*.py"))
+        for path in PACKAGE.rglob("*.py")
+        if path.relative_to(PACKAGE).as_posix().startswith(tuple(given.files or ROOMS))
     )
     faults = [fault for path in paths for fault in faults_of(path)]
     random.Random(given.seed).shuffle(faults)

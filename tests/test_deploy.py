@@ -74,25 +74,6 @@ def test_waiting_for_graph_holds_up_nobody(gunicorn, box):
 
 
 @posix
-def test_stopping_gunicorn_lets_requests_end(gunicorn, box):
-    app = gunicorn()
-    person = Visitor(app.url)
-    person.sign_in()
-    held = Hold()
-    box.misbehave("me", held)
-    with ThreadPoolExecutor(2) as pool:
-        page = pool.submit(person.get, "/call_graph")
-        held.wait()
-        stopped = pool.submit(app.stop)
-        while "Handling signal: term" not in app.log():
-            time.sleep(0.02)
-        held.release()
-        assert page.result().status_code == 200
-        person.close()
-        stopped.result()
-
-
-@posix
 def test_two_masters_of_one_user_share_no_control_socket(gunicorn, tmp_path):
     app = gunicorn(HOME=str(tmp_path))
     Visitor(app.url).sign_in()
@@ -151,9 +132,13 @@ def test_half_sent_requests_hold_up_nobody_under_granian(granian):
         assert requests.get(app.url, timeout=5).status_code == 200
 
 
+# --- Both -------------------------------------------------------------------------------------------------------------
+
+
 @posix
-def test_stopping_granian_lets_requests_end(granian, box):
-    app = granian()
+@pytest.mark.parametrize(("server", "says"), [("gunicorn", "Handling signal: term"), ("granian", "Stopping worker")])
+def test_stopping_lets_requests_end(request, box, server, says):
+    app = request.getfixturevalue(server)()
     person = Visitor(app.url)
     person.sign_in()
     held = Hold()
@@ -162,15 +147,18 @@ def test_stopping_granian_lets_requests_end(granian, box):
         page = pool.submit(person.get, "/call_graph")
         held.wait()
         stopped = pool.submit(app.stop)
-        while "Stopping worker" not in app.log():
-            time.sleep(0.02)
+        until(lambda: says in app.log())
         held.release()
         assert page.result().status_code == 200
         person.close()
         stopped.result()
 
 
-# --- Both -------------------------------------------------------------------------------------------------------------
+def answer_of(app, path="/"):
+    """What the app answers; None while a process that was just about to end has taken the request."""
+    with contextlib.suppress(requests.ConnectionError):
+        return requests.get(app.url + path, timeout=5)
+    return None
 
 
 def children(pid):
@@ -184,13 +172,9 @@ def test_a_process_that_dies_is_replaced(request, server):
     first = children(app.process.pid)
     for worker in first:
         os.kill(worker, signal.SIGKILL)
-    while not children(app.process.pid) - first:
-        time.sleep(0.02)
-    for _ in range(200):
-        with contextlib.suppress(requests.ConnectionError):
-            assert requests.get(app.url, timeout=5).status_code == 200
-            break
-        time.sleep(0.05)
+    until(lambda: children(app.process.pid) - first)
+    until(lambda: answer_of(app) is not None)
+    assert answer_of(app).status_code == 200
     assert Visitor(app.url).sign_in().status_code == 200
 
 
@@ -213,14 +197,8 @@ def test_a_reload_of_gunicorn_serves_new_code_and_settings(serve, copy):
     with (copy / "app.py").open("a") as file:
         file.write('\n\n@app.get("/new")\ndef new():\n    return "new"\n')
     app.process.send_signal(signal.SIGHUP)
-
-    def page(path):
-        with contextlib.suppress(requests.ConnectionError):  # of a process that was just about to end
-            return requests.get(app.url + path, timeout=5)
-        return None
-
-    until(lambda: (found := page("/new")) is not None and found.status_code == 200)
-    until(lambda: (found := page("/")) is not None and "– After</title>" in found.text)
+    until(lambda: (found := answer_of(app, "/new")) is not None and found.status_code == 200)
+    until(lambda: (found := answer_of(app)) is not None and "– After</title>" in found.text)
 
 
 # --- nginx ------------------------------------------------------------------------------------------------------------

@@ -1,22 +1,17 @@
 """Graph called well: what Graph says, and what the person sees."""
 
-import contextlib
 import html
 import json
 import re
-import socket
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-import requests
 from conftest import hurried
 from hypothesis import given
 from hypothesis import strategies as st
 from visitor import Page, Visitor
 
-from flask_entra import http_client
 from flask_entra.deadlines import ANSWER_SECONDS
 from flask_entra.graph import GraphClient, GraphError, TokenRejected
 from flask_entra.http_client import BoundedSession
@@ -240,64 +235,6 @@ def test_a_redirect_is_not_followed_with_the_token(adele, box):
     box.misbehave("me", Answer(302, "", {"Location": f"{box.back_url}/v1.0/users"}))
     assert adele.get("/call_graph").status_code == 502
     assert box.seen("users") == []
-
-
-# --- The client by itself, where the network fails ---------------------------------------------------------------------
-
-
-@pytest.fixture
-def black_hole():
-    """The address of a listener that accepts nobody: what is sent there gets no answer."""
-    with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(socket.socket())
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        for _ in range(4):  # fill its queue
-            waiting = stack.enter_context(socket.socket())
-            waiting.setblocking(False)
-            waiting.connect_ex(listener.getsockname())
-        yield listener.getsockname()
-
-
-def resolved(monkeypatch, addresses):
-    """Let the resolver give these addresses."""
-
-    def getaddrinfo(*args, **kwargs):
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in addresses]
-
-    monkeypatch.setattr("flask_entra.http_client.socket.getaddrinfo", getaddrinfo)
-
-
-@pytest.fixture
-def patience(monkeypatch):
-    """Seconds to connect, fewer than usual."""
-    monkeypatch.setattr(http_client, "CONNECT_SECONDS", 0.5)
-    return 0.5
-
-
-def seconds_to_give_up(url):
-    began = time.monotonic()
-    with BoundedSession(threads=4) as session, pytest.raises(requests.RequestException):
-        session.fetch("GET", url)
-    return time.monotonic() - began
-
-
-def test_many_silent_addresses_take_no_longer_than_one(monkeypatch, black_hole, patience):
-    resolved(monkeypatch, [black_hole] * 8)
-    assert seconds_to_give_up("http://graph.example/") < 8 * patience - 1
-
-
-def test_a_silent_resolver_takes_no_longer_than_that(monkeypatch, patience):
-    until = threading.Event()
-    monkeypatch.setattr("flask_entra.http_client.socket.getaddrinfo", lambda *_, **__: until.wait(60))
-    assert seconds_to_give_up("http://graph.example/") < 60
-    until.set()
-
-
-def test_a_silent_address_leaves_time_for_the_next(monkeypatch, black_hole, app, patience):
-    resolved(monkeypatch, [black_hole, ("127.0.0.1", app.port)])
-    with BoundedSession(threads=4) as session:
-        assert session.fetch("GET", f"http://localhost:{app.port}/healthz").status_code == 200
 
 
 # --- The profile page -------------------------------------------------------------------------------------------------

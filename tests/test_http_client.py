@@ -28,7 +28,8 @@ class Raw:
 
     def __init__(self, *connections):
         self.seen, self._listener = [], socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/"
+        self.address = self._listener.getsockname()
+        self.url = f"http://127.0.0.1:{self.address[1]}/"
         self._thread = threading.Thread(target=self._serve, args=[connections], daemon=True)
         self._thread.start()
 
@@ -248,13 +249,16 @@ def test_an_answer_that_stalls_is_a_timeout_after_the_time_for_all_of_it(client,
 
 
 @contextlib.contextmanager
-def dripping():
-    """A server that answers one byte after another for three seconds, whoever asks; its address."""
+def dripping(tls=None):
+    """A server that answers one byte after another for three seconds, whoever asks; its host and port.
+
+    :param tls: the context of its side; None serves without TLS.
+    """
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def drip():
-            connection, _ = listener.accept()
-            with connection, contextlib.suppress(OSError):
+            plain, _ = listener.accept()
+            with contextlib.suppress(OSError), tls.wrap_socket(plain, server_side=True) if tls else plain as connection:
                 connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 60\r\n\r\n")
                 for _ in range(60):
                     time.sleep(0.05)
@@ -262,55 +266,46 @@ def dripping():
 
         thread = threading.Thread(target=drip, daemon=True)
         thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        yield f"localhost:{listener.getsockname()[1]}"
         thread.join(5)
 
 
-@pytest.mark.parametrize("by_proxy", [False, True])
-def test_an_answer_that_drips_is_given_up_when_its_time_is_over(monkeypatch, by_proxy):
+@pytest.mark.parametrize("way", ["directly", "by a proxy", "over TLS"])
+def test_an_answer_that_drips_is_given_up_when_its_time_is_over(tmp_path, monkeypatch, way):
     monkeypatch.setattr(http_client, "ANSWER_SECONDS", 0.3)
     for name in ("HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
-    with dripping() as url:
-        if by_proxy:
-            monkeypatch.setenv("http_proxy", url)
+    authority, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    authority.issue_cert("localhost").configure_cert(tls)
+    with dripping(tls if way == "over TLS" else None) as server:
+        if way == "by a proxy":
+            monkeypatch.setenv("http_proxy", f"http://{server}")
         http_client._proxies.cache_clear()
+        url = {
+            "directly": f"http://{server}",
+            "by a proxy": "http://upstream.invalid",
+            "over TLS": f"https://{server}",
+        }[way]
         with BoundedSession(threads=1) as session:
+            session.verify = str(tmp_path / "ca.pem")
             began = time.monotonic()
             with pytest.raises(requests.Timeout):
-                session.fetch("GET", "http://upstream.invalid/" if by_proxy else url)
+                session.fetch("GET", url)
             assert time.monotonic() - began < 2
     http_client._proxies.cache_clear()
 
 
-@pytest.fixture
-def silent():
-    """An address at which connections are never accepted: the queue of those that wait for it is full."""
-    with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(socket.socket())
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        for _ in range(3):
-            waiting = stack.enter_context(socket.socket())
-            waiting.setblocking(False)
-            waiting.connect_ex(listener.getsockname())
-        yield listener.getsockname()
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse, or accept, where Linux is silent")
-def test_of_several_addresses_one_that_is_silent_leaves_the_others_their_time(raw, silent, monkeypatch):
+def test_of_several_addresses_one_that_is_silent_leaves_the_others_their_time(raw, black_hole, monkeypatch):
     monkeypatch.setattr(http_client, "CONNECT_SECONDS", 1.0)
     server = raw([OK])
-    addresses = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", silent)]
-    addresses.append(
-        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", int(server.url.split(":")[2].strip("/"))))
-    )
-    monkeypatch.setattr(http_client, "_resolve", lambda host, port: addresses)
+    resolved(monkeypatch, [black_hole, server.address])
     began = time.monotonic()
     with BoundedSession(threads=1) as session:
         assert session.fetch("GET", server.url).content == b"{}"
     assert time.monotonic() - began < 0.9  # half of the time, and no more
-    monkeypatch.setattr(http_client, "_resolve", lambda host, port: addresses[:1])
+    resolved(monkeypatch, [black_hole])
     with BoundedSession(threads=1) as session, pytest.raises(requests.ConnectTimeout, match=r"within 1\.0 seconds"):
         session.fetch("GET", server.url)
 
@@ -322,33 +317,6 @@ def test_a_handshake_that_stalls_is_given_up(monkeypatch):
         with pytest.raises(requests.RequestException):
             session.fetch("GET", f"https://127.0.0.1:{listener.getsockname()[1]}/")
         assert time.monotonic() - began < 3
-
-
-def test_an_answer_over_tls_has_the_same_deadline(tmp_path, monkeypatch):
-    monkeypatch.setattr(http_client, "ANSWER_SECONDS", 0.3)
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(context)
-    with socket.create_server(("127.0.0.1", 0)) as listener, BoundedSession(threads=1) as session:
-
-        def drip():
-            connection, _ = listener.accept()
-            with contextlib.suppress(OSError), context.wrap_socket(connection, server_side=True) as tls:
-                tls.recv(65536)
-                tls.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 60\r\n\r\n")
-                for _ in range(60):
-                    time.sleep(0.05)
-                    tls.sendall(b"x")
-
-        thread = threading.Thread(target=drip, daemon=True)
-        thread.start()
-        session.verify = str(tmp_path / "ca.pem")
-        began = time.monotonic()
-        with pytest.raises(requests.Timeout):
-            session.fetch("GET", f"https://localhost:{listener.getsockname()[1]}/")
-        assert time.monotonic() - began < 2
-        thread.join(5)
 
 
 def test_a_place_is_held_for_an_answer_and_free_again_after_it(raw):
@@ -390,6 +358,64 @@ def test_no_proxy_is_asked_for_a_host_that_needs_none(raw, monkeypatch):
         with BoundedSession(threads=1) as session:
             assert session.fetch("GET", server.url).content == expected
     http_client._proxies.cache_clear()
+
+
+# --- Where the network fails --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def black_hole():
+    """The address of a listener that accepts nobody: what is sent there gets no answer."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):  # fill its queue
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        yield listener.getsockname()
+
+
+def resolved(monkeypatch, addresses):
+    """Let the resolver give these addresses."""
+
+    def getaddrinfo(*args, **kwargs):
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in addresses]
+
+    monkeypatch.setattr("flask_entra.http_client.socket.getaddrinfo", getaddrinfo)
+
+
+@pytest.fixture
+def patience(monkeypatch):
+    """Seconds to connect, fewer than usual."""
+    monkeypatch.setattr(http_client, "CONNECT_SECONDS", 0.5)
+    return 0.5
+
+
+def seconds_to_give_up(url):
+    began = time.monotonic()
+    with BoundedSession(threads=4) as session, pytest.raises(requests.RequestException):
+        session.fetch("GET", url)
+    return time.monotonic() - began
+
+
+def test_many_silent_addresses_take_no_longer_than_one(monkeypatch, black_hole, patience):
+    resolved(monkeypatch, [black_hole] * 8)
+    assert seconds_to_give_up("http://graph.example/") < 8 * patience - 1
+
+
+def test_a_silent_resolver_takes_no_longer_than_that(monkeypatch, patience):
+    until = threading.Event()
+    monkeypatch.setattr("flask_entra.http_client.socket.getaddrinfo", lambda *_, **__: until.wait(60))
+    assert seconds_to_give_up("http://graph.example/") < 60
+    until.set()
+
+
+def test_a_silent_address_leaves_time_for_the_next(monkeypatch, black_hole, app, patience):
+    resolved(monkeypatch, [black_hole, ("127.0.0.1", app.port)])
+    with BoundedSession(threads=4) as session:
+        assert session.fetch("GET", f"http://localhost:{app.port}/healthz").status_code == 200
 
 
 # --- What is read of an answer ------------------------------------------------------------------------------------------

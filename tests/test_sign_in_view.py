@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import flask
 import itsdangerous
 import pytest
-from fake_provider import due
+from fake_provider import asked, due
 from werkzeug import Response
 
 from flask_entra import Auth, BoundedSession, SignInRequired
@@ -42,6 +42,20 @@ def step(**query):
     return f"/step?{urlencode(query, doseq=True)}"
 
 
+def path_of(url):
+    return urlsplit(url)._replace(scheme="", netloc="").geturl()
+
+
+def link_to_a_sign_in(browser, scopes, claims):
+    """The path of such a link, as the app gives it to a script."""
+    with browser.app.test_request_context("/", base_url="http://localhost:5000"):
+        return path_of(invitation.link(scopes, claims))
+
+
+def sign_out(browser):
+    browser.client.post("/logout", base_url="http://localhost:5000", headers={"Origin": "http://localhost:5000"})
+
+
 def goes_to_the_provider(browser, answer):
     return answer.headers.get("Location", "").startswith(browser.provider.url)
 
@@ -50,7 +64,7 @@ def again(browser, path):
     """Sign in again for a page, if the app lets the person; whether it has."""
     answer = browser.get(path)
     if goes_to_the_provider(browser, answer):
-        browser.finish(dict(parse_qsl(urlsplit(answer.headers["Location"]).query)))
+        browser.finish(asked(answer))
         return True
     assert answer.status_code == 403
     return False
@@ -75,19 +89,15 @@ def test_on_another_host_a_sign_in_moves_to_the_hosts_of_the_redirect_uri_with_a
 
 def test_a_link_that_a_script_follows_is_handed_on_to_a_person_with_what_it_asks_for(browser):
     claims = json.dumps({"id_token": {"acrs": {"value": "c1"}}})
-    with browser.app.test_request_context("/", base_url="http://localhost:5000"):
-        link = invitation.link(["special"], claims)
-    told = browser.client.get(urlsplit(link)._replace(scheme="", netloc="").geturl(), headers=SCRIPT)
+    told = browser.client.get(link_to_a_sign_in(browser, ["special"], claims), headers=SCRIPT)
     assert told.status_code == 401
-    begun = browser.begin(urlsplit(told.json["sign_in"])._replace(scheme="", netloc="").geturl())
+    begun = browser.begin(path_of(told.json["sign_in"]))
     assert "special" in begun["scope"].split()
     assert json.loads(begun["claims"])["id_token"] == json.loads(claims)["id_token"]
 
 
 def test_a_link_for_claims_alone_asks_for_the_settings_scopes_with_them(browser):
-    with browser.app.test_request_context("/", base_url="http://localhost:5000"):
-        link = invitation.link(None, json.dumps({"id_token": {"auth_time": None}}))
-    begun = browser.begin(urlsplit(link)._replace(scheme="", netloc="").geturl())
+    begun = browser.begin(link_to_a_sign_in(browser, None, json.dumps({"id_token": {"auth_time": None}})))
     assert "invoices" in begun["scope"].split()
     assert json.loads(begun["claims"])["id_token"] == {"auth_time": None}
 
@@ -104,9 +114,9 @@ def test_a_sign_in_never_leads_to_the_sign_out(browser, path):
 
 
 def test_after_a_form_that_needed_a_sign_in_comes_the_home_page(browser):
-    browser.client.post("/logout", base_url="http://localhost:5000", headers={"Origin": "http://localhost:5000"})
+    sign_out(browser)
     answer = browser.client.post("/order", base_url="http://localhost:5000")
-    begun = dict(parse_qsl(urlsplit(answer.headers["Location"]).query))
+    begun = asked(answer)
     assert browser.finish(begun).headers["Location"] == "/"
 
 
@@ -145,10 +155,7 @@ def test_who_is_signed_in_and_does_not_sign_in_as_somebody_else_has_refused_no_p
 
 def test_a_sign_out_comes_back_to_the_address_of_the_redirect_uri(browser):
     answer = browser.client.get("/logout", base_url="http://127.0.0.1:5000")
-    assert (
-        dict(parse_qsl(urlsplit(answer.headers["Location"]).query))["post_logout_redirect_uri"]
-        == "http://localhost:5000/"
-    )
+    assert asked(answer)["post_logout_redirect_uri"] == "http://localhost:5000/"
 
 
 # --- When it is given up ------------------------------------------------------------------------------------------------
@@ -197,17 +204,17 @@ def test_sessions_that_get_lost_end_on_a_page_after_three_sign_ins_in_a_minute(b
         answer = browser.get("/call_graph")
         if number < 2:
             assert goes_to_the_provider(browser, answer)
-            browser.finish(dict(parse_qsl(urlsplit(answer.headers["Location"]).query)))
+            browser.finish(asked(answer))
     assert answer.status_code == 500
     assert "session" in answer.text
 
 
 def test_who_signs_out_may_sign_in_again_at_once(browser):
     for _ in range(4):
-        browser.client.post("/logout", base_url="http://localhost:5000", headers={"Origin": "http://localhost:5000"})
+        sign_out(browser)
         answer = browser.get("/call_graph")
         assert goes_to_the_provider(browser, answer)
-        browser.finish(dict(parse_qsl(urlsplit(answer.headers["Location"]).query)))
+        browser.finish(asked(answer))
 
 
 def test_a_store_that_fails_while_a_sign_in_begins_has_its_own_page(visit, monkeypatch):
@@ -228,7 +235,7 @@ def test_where_a_sign_in_did_not_help_the_page_says_that_it_was_the_api(browser)
         answer = browser.get("/call_graph")
         browser.provider.token = {}
         if goes_to_the_provider(browser, answer):
-            browser.finish(dict(parse_qsl(urlsplit(answer.headers["Location"]).query)))
+            browser.finish(asked(answer))
     assert answer.status_code == 401  # as the API has said
 
 

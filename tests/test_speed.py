@@ -7,24 +7,20 @@ import statistics
 import time
 
 import pytest
+from conftest import ROOT
 from flask import Flask, render_template
 from jinja2 import DictLoader
 from werkzeug.test import create_environ
 
 pytestmark = pytest.mark.filterwarnings("ignore:response_mode='form_post' is recommended")
 USER = {"name": "Adele Vance", "preferred_username": "adele@contoso.example"}
-FIVE_LINES = """<!doctype html>
-<title>Speed</title>
-<h1>Hello, {{ user.name }}</h1>
-<p>You are signed in as {{ user.preferred_username }}.</p>
-<p><a href="/call_graph">Call Graph</a></p>
-"""
+FIVE_LINES = ROOT / "bench" / "apps" / "templates" / "five_lines.html"
 
 
 def bare():
     """Bare Flask with a page of five lines."""
     app = Flask("bare")
-    app.jinja_loader = DictLoader({"five_lines.html": FIVE_LINES})
+    app.jinja_loader = DictLoader({"five_lines.html": FIVE_LINES.read_text()})
     app.add_url_rule("/", view_func=lambda: render_template("five_lines.html", user=USER))
     return app
 
