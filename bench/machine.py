@@ -153,6 +153,7 @@ def gunicorn(module: str, folder: Path, port: int, *options: str) -> list[str]:
 def granian(module: str, port: int, *options: str) -> list[str]:
     """The command that serves a contestant with granian, as docs/operate.md has it."""
     command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--no-ws", "--blocking-threads", "64"]
+    command += ["--respawn-failed-workers", "--workers-kill-timeout", "30"]
     return [*command, "--port", str(port), *options, f"{module}:app"]
 
 

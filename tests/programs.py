@@ -42,7 +42,8 @@ def gunicorn_command(port, *options):
 def granian_command(port, *options):
     """Serve the app on a port, as docs/operate.md has it."""
     command = [str(Path(sys.executable).with_name("granian")), "--interface", "wsgi", "--no-ws"]
-    return [*command, "--respawn-failed-workers", "--port", str(port), *options, "app:app"]
+    command += ["--respawn-failed-workers", "--workers-kill-timeout", "30"]
+    return [*command, "--port", str(port), *options, "app:app"]
 
 
 def until(condition, seconds=30):
