@@ -16,6 +16,7 @@ import pytest
 import requests
 from forked import POSSIBLE, Forked
 from programs import free_port, needs
+from reached import pytest_configure as pytest_configure  # a hook
 from redis_servers import Redis
 from visitor import Visitor
 
@@ -248,13 +249,14 @@ def person(app):
 
 
 @pytest.hookimpl(wrapper=True)  # around pytest-xdist, which reads the groups
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     """Let one process of tests open a page in browsers for all that is tried with it, and begin with the longest tests."""
     for item in items:
         if "shown" in item.fixturenames:
             item.add_marker(pytest.mark.xdist_group(item.callspec.params["shown"].__name__))
     yield
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.hookimpl(wrapper=True)

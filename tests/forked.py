@@ -13,6 +13,8 @@ import sys
 import warnings
 from pathlib import Path
 
+from reached import watch
+
 TESTS = Path(__file__).parent
 POSSIBLE = "forkserver" in multiprocessing.get_all_start_methods()  # not on Windows
 
@@ -58,6 +60,7 @@ def _run(arguments, cwd, env, log):
     sys.argv[1:] = arguments[1:]
     sys.warnoptions[:] = filter(None, env.get("PYTHONWARNINGS", "").split(","))
     warnings._processoptions(sys.warnoptions)
+    watch()
     try:
         runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
     finally:

@@ -1,12 +1,15 @@
 """Deliberate faults in the rooms that security rests on, to see whether the tests notice: `python -m tests.mutate`.
 
 A fault is one small change of one line (a comparison turned round, a call left out, a number one larger …). For each, the tests
-of its room run in a copy of the project until the first one fails. A fault that none notices has survived, and is printed as a
-change of the source: either a test is missing, or the change means the same.
+that reach its line run in a copy of the project until the first one fails. A fault that none notices has survived, and is printed
+as a change of the source: either a test is missing, or the change means the same.
 
     python -m tests.mutate --seed 1 --faults 200          two hundred faults, drawn at random
     python -m tests.mutate sessions/seal.py               all faults of one file
+    python -m tests.mutate --written faults.json          faults that somebody has thought of: a list of objects with the
+                                                          `file`, as in flask_entra/cookies.py, and the `old` and `new` text
 
+The tests are run once before, to see what each reaches (`reached.py`); `--reached FOLDER` keeps that for the next time.
 A script of ours, because mutmut finds out which tests reach a function by the calls in its own process, and these tests start the
 app as another one; cosmic-ray runs any command, but draws no sample and tries one fault at a time.
 """
@@ -15,7 +18,9 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import difflib
+import json
 import os
 import random
 import shutil
@@ -24,70 +29,26 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.reached import BY_TEST, FOLDER, lines_of
+
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "flask_entra"
-# What notices a fault in which files, the likeliest and quickest tests first. A file has the tests of each line that it is in.
-ROOMS = {
-    "signin/auth.py": [
-        "test_sign_in_view.py",
-        "test_conformance.py",
-        "test_roles.py",
-        "test_own_app.py",
-        "test_sign_out.py",
-    ],
-    "signin/authorization.py": ["test_authorization.py", "test_roles.py", "test_account.py"],
-    "signin/guards.py": ["test_guards.py"],
-    "signin/sign_out.py": ["test_sign_out.py"],
-    "signin/invitation.py": ["test_sign_in_view.py", "test_callers.py"],
-    "signin/answers.py": ["test_headers.py", "test_deploy.py"],
-    "signin/id_token.py": ["test_id_token.py"],
-    "signin/client.py": ["test_conformance.py", "test_doctor.py", "test_doctor_asks.py"],
-    "signin/document.py": ["test_document.py", "test_tenant.py"],
-    "signin/issuer.py": ["test_issuer.py"],
-    "signin/provider.py": ["test_issuer.py", "test_conformance.py", "test_other_provider.py"],
-    "signin/pending.py": ["test_headers.py", "test_sign_in_view.py", "test_signin.py", "test_attacks.py"],
-    "signin/paths.py": ["test_sign_in_view.py", "test_signin.py"],
-    "signin/": [
-        "test_id_token.py",
-        "test_issuer.py",
-        "test_headers.py",
-        "test_conformance.py",
-        "test_sign_in_view.py",
-        "test_callers.py",
-        "test_own_app.py",
-        "test_signin.py",
-        "test_tenant.py",
-        "test_attacks.py",
-        "test_graph.py",
-        "test_app.py",
-        "test_sign_out.py",
-        "test_roles.py",
-        "test_problems.py",
-        "test_other_provider.py",
-    ],
-    "sessions/redis": ["test_redis.py", "test_sessions.py"],
-    "sessions/seal.py": ["test_seal.py"],
-    "sessions/": [
-        "test_seal.py",
-        "test_session_state.py",
-        "test_stores.py",
-        "test_headers.py",
-        "test_sessions.py",
-        "test_own_app.py",
-        "test_attacks.py",
-        "test_doctor_asks.py",
-    ],
-    "http_client.py": ["test_http_client.py", "test_headers.py", "test_graph.py", "test_tenant.py", "test_attacks.py"],
-    "bulkhead.py": ["test_bulkhead.py"],
-    "bearer.py": ["test_bearer.py", "test_callers.py", "test_graph.py", "test_own_app.py", "test_attacks.py"],
-    "cookies.py": ["test_headers.py", "test_app.py", "test_signin.py", "test_deploy.py"],
-}
+ROOMS = ("signin/", "sessions/", "http_client.py", "bulkhead.py", "bearer.py", "cookies.py")
 SECONDS = 240  # for the tests of one fault; longer means that they hang, which is noticed too
+ENOUGH_SECONDS = 60  # of tests for one fault, if those that reach its line take less
+NEVER = {  # to notice a fault of the app
+    "tests/test_bench.py",
+    "tests/test_evidence.py",
+    "tests/test_pages.py",
+    "tests/test_readme.py",
+    "tests/test_sandbox.py",
+    "tests/test_speed.py",
+}
 
 SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Eq: ast.NotEq,
@@ -110,36 +71,64 @@ SWAPS: dict[type[ast.AST], type[ast.AST]] = {
 
 
 @dataclass(frozen=True)
-class Fault:
+class Drawn:
     """One change of one file: `kind` at the node number `node` of the file's tree."""
 
     path: Path
     node: int
     kind: str
+    line: int
 
-    def source(self) -> str:
-        """The file with the fault."""
+    def texts(self) -> tuple[str, str]:
+        """The file without and with the fault."""
+        before = ast.parse(self.path.read_text())
         tree = ast.parse(self.path.read_text())
         nodes = list(ast.walk(tree))
         parents = {child: parent for parent in nodes for child in ast.iter_child_nodes(parent)}
         _apply(nodes[self.node], parents, self.kind)
-        return ast.unparse(ast.fix_missing_locations(tree))
-
-    def difference(self) -> str:
-        """The change, as a diff of the lines that differ."""
-        before = ast.unparse(ast.parse(self.path.read_text())).splitlines()
-        lines = difflib.unified_diff(before, self.source().splitlines(), n=0, lineterm="")
-        return "\n".join(line for line in lines if line[:2] not in ("--", "++", "@@"))
+        return ast.unparse(before), ast.unparse(ast.fix_missing_locations(tree))
 
 
-def faults_of(path: Path) -> Iterator[Fault]:
+@dataclass(frozen=True)
+class Written:
+    """A change that somebody has thought of."""
+
+    path: Path
+    old: str
+    new: str
+
+    def texts(self) -> tuple[str, str]:
+        """The file without and with the fault."""
+        text = self.path.read_text()
+        if text.count(self.old) != 1:
+            raise ValueError(f"{self.path} has this {text.count(self.old)} times, and not once:\n{self.old}")
+        return text, text.replace(self.old, self.new)
+
+    @property
+    def line(self) -> int:
+        """The first line that differs."""
+        pairs = zip(*(text.splitlines() for text in self.texts()), strict=False)
+        return next(number for number, (before, after) in enumerate(pairs, 1) if before != after)
+
+
+Fault = Drawn | Written
+
+
+def difference(fault: Fault) -> str:
+    """The change, as a diff of the lines that differ."""
+    before, after = (text.splitlines() for text in fault.texts())
+    lines = difflib.unified_diff(before, after, n=0, lineterm="")
+    return "\n".join(line for line in lines if line[:2] not in ("--", "++", "@@"))
+
+
+def faults_of(path: Path) -> Iterator[Drawn]:
     """Every fault that can be put into a file."""
     nodes = list(ast.walk(ast.parse(path.read_text())))
     never_run = {part for node in nodes for type_ in _annotations(node) for part in ast.walk(type_)}
     for number, node in enumerate(nodes):
         if node not in never_run:
             for kind in _kinds(node):
-                yield Fault(path, number, kind)
+                yield Drawn(path, number, kind, node.lineno)  # type: ignore[attr-defined]
 
 
 def _annotations(node: ast.AST) -> list[ast.AST]:
@@ -226,68 +215,121 @@ class Copies:
         return root
 
 
-def noticed(fault: Fault, root: Path) -> str | None:
+class Reached:
+    """Which tests reach which lines.
+
+    :param folder: where what an earlier run has found lies, or where it is to lie: then all tests are run now.
+    """
+
+    def __init__(self, folder: Path):
+        if not any(folder.iterdir()):
+            print("All tests are run once, to see what each reaches.", flush=True)
+            watching = {**os.environ, FOLDER: str(folder), BY_TEST: "1"}
+            if subprocess.run([sys.executable, "-m", "pytest", "-q"], cwd=ROOT, env=watching).returncode:
+                raise SystemExit("The tests do not pass without a fault.")
+        self._lines, self._seconds = lines_of(folder)
+
+    def tests(self, fault: Fault) -> list[str]:
+        """Those that may notice a fault, the quickest first: what reaches its line, or else its function, or else its file."""
+        lines, chosen = self._lines[fault.path.relative_to(PACKAGE).as_posix()], dict[str, None]()
+        function, whole = _functions(fault.path, fault.line)
+        for scope in ({fault.line} & function, function, whole):
+            if sum(map(self._seconds.__getitem__, chosen)) < ENOUGH_SECONDS:
+                there = {test for line in scope for test in lines.get(line, ()) if test} - {*chosen}
+                there = {test for test in there if test.partition("::")[0] not in NEVER}
+                chosen |= dict.fromkeys(sorted(there, key=self._seconds.__getitem__))
+        return [*chosen]
+
+
+def _functions(path: Path, line: int) -> tuple[set[int], set[int]]:
+    """The lines of the innermost function around a line (none at the top of a file), and of all functions of the file."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    functions = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, kinds)]
+    bodies = [set(range(node.body[0].lineno, (node.end_lineno or 0) + 1)) for node in functions]
+    return min((body for body in bodies if line in body), key=len, default=set()), set().union(*bodies)
+
+
+def noticed(fault: Fault, root: Path, tests: list[str]) -> str | None:
     """The first test that fails with a fault; None if all pass."""
-    name = fault.path.relative_to(PACKAGE).as_posix()
-    tests = dict.fromkeys(f"tests/{each}" for room in ROOMS if name.startswith(room) for each in ROOMS[room])
     target = root / fault.path.relative_to(ROOT)
-    target.write_text(fault.source())
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", "--no-header"]
-    command += ["-p", "no:cacheprovider", "-p", "no:randomly", *tests]
+    target.write_text(fault.texts()[1])
+    (root / "chosen.txt").write_text("\n".join(tests))
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", "--no-header", "@chosen.txt"]
+    command += ["-p", "no:cacheprovider", "-p", "no:randomly"]
+    # With a session of their own, what the tests have started can be ended with them.
+    process = subprocess.Popen(
+        command,
+        cwd=root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+    )
     try:
-        done = subprocess.run(
-            command,
-            cwd=root,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-        )
+        printed = process.communicate(timeout=SECONDS)[0]
     except subprocess.TimeoutExpired:
         return "the tests hang"
     finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, 9)
+        process.wait()
         shutil.copy2(fault.path, target)
-    if done.returncode == 0:
+    if process.returncode == 0:
         return None
-    return next(
-        (line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))), f"exit {done.returncode}"
-    )
+    failed = (line for line in printed.splitlines() if line.startswith(("FAILED", "ERROR")))
+    return next(failed, f"exit {process.returncode}: {printed[-300:]}")
 
 
 def main() -> int:
     """Try faults and print those that nobody has noticed."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutate", description=__doc__.splitlines()[0])
     parser.add_argument("files", nargs="*", help="only these, as in sessions/seal.py; all rooms otherwise")
+    parser.add_argument("--written", type=Path, help="a file of faults to try, instead of drawing some")
     parser.add_argument("--seed", type=int, default=1, help="of the drawing (1)")
     parser.add_argument("--faults", type=int, help="how many to draw; all otherwise")
     parser.add_argument("--minutes", type=float, default=600, help="after which no further fault is begun")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many are tried at a time")
+    parser.add_argument("--reached", type=Path, help="a folder for what the tests reach; measured if it is empty")
+    parser.add_argument("--verbose", action="store_true", help="print also which test noticed a fault")
     given = parser.parse_args()
-    paths = sorted(
-        path
-        for path in PACKAGE.rglob("*.py")
-        if path.relative_to(PACKAGE).as_posix().startswith(tuple(given.files or ROOMS))
-    )
-    faults = [fault for path in paths for fault in faults_of(path)]
-    random.Random(given.seed).shuffle(faults)
-    faults, until = faults[: given.faults], time.monotonic() + 60 * given.minutes
-    tried: list[tuple[Fault, str | None]] = []
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(given.jobs) as pool:
-        copies = Copies(Path(folder))
+    with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor(given.jobs) as pool:
+        copies, tried = Copies(Path(temporary) / "copies"), list[str | None]()
+        folder = given.reached or Path(temporary) / "reached"
+        folder.mkdir(exist_ok=True)
+        reached, until = Reached(folder), time.monotonic() + 60 * given.minutes
 
         def attempt(fault: Fault) -> None:
             if time.monotonic() < until:
-                outcome = noticed(fault, copies.mine())
-                tried.append((fault, outcome))
+                tests = reached.tests(fault)
+                outcome = noticed(fault, copies.mine(), tests) if tests else None
+                tried.append(outcome)
+                name = f"{len(tried)}: {fault.path.relative_to(ROOT)}:{fault.line}"
                 if outcome is None:
-                    print(f"{len(tried)}: survived: {fault.path.relative_to(ROOT)}\n{fault.difference()}", flush=True)
+                    print(f"{name}: survived {len(tests)} tests\n{difference(fault)}", flush=True)
+                elif given.verbose:
+                    print(f"{name}: {outcome}", flush=True)
 
+        faults = written(given.written) if given.written else drawn(given.files or ROOMS, given.seed)[: given.faults]
         list(pool.map(attempt, faults))
-    survived = sum(outcome is None for _fault, outcome in tried)
-    print(
-        f"{len(tried)} faults of {len(faults)} tried, {len(tried) - survived} noticed, {survived} survived (seed {given.seed})"
-    )
+    survived = sum(outcome is None for outcome in tried)
+    print(f"{len(tried)} faults of {len(faults)} tried, {len(tried) - survived} noticed, {survived} survived")
     return 1 if survived else 0
+
+
+def drawn(rooms: Iterable[str], seed: int) -> list[Fault]:
+    """All faults that can be put into rooms, in an order that the seed decides."""
+    paths = (
+        path for path in sorted(PACKAGE.rglob("*.py")) if path.relative_to(PACKAGE).as_posix().startswith(tuple(rooms))
+    )
+    faults: list[Fault] = [fault for path in paths for fault in faults_of(path)]
+    random.Random(seed).shuffle(faults)
+    return faults
+
+
+def written(path: Path) -> list[Fault]:
+    """The faults of a file."""
+    return [Written(ROOT / each["file"], each["old"], each["new"]) for each in json.loads(path.read_text())]
 
 
 if __name__ == "__main__":
