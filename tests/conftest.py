@@ -21,6 +21,7 @@ from redis_servers import Redis
 from visitor import Visitor
 
 from app_config import SETTINGS
+from flask_entra.pages import languages
 from sandbox import Sandbox
 
 pytest_plugins = ["fake_provider", "run_doctor"]
@@ -172,6 +173,12 @@ def no_traceback():
     found = [each for app in Served.running for each in app.tracebacks()]
     Served.running[:] = [app for app in Served.running if app.process.poll() is None]
     assert not found, "\n".join(found)
+
+
+@pytest.fixture(autouse=True)
+def in_english():
+    """A request to the app in this process chooses the language of what the process says, until the next one."""
+    languages.speak("en")
 
 
 @pytest.fixture

@@ -225,7 +225,8 @@ class Reached:
         if not any(folder.iterdir()):
             print("All tests are run once, to see what each reaches.", flush=True)
             watching = {**os.environ, FOLDER: str(folder), BY_TEST: "1"}
-            if subprocess.run([sys.executable, "-m", "pytest", "-q"], cwd=ROOT, env=watching).returncode:
+            command = [sys.executable, "-m", "pytest", "-q", *(f"--ignore={each}" for each in sorted(NEVER))]
+            if subprocess.run(command, cwd=ROOT, env=watching).returncode:
                 raise SystemExit("The tests do not pass without a fault.")
         self._lines, self._seconds = lines_of(folder)
 
@@ -236,7 +237,6 @@ class Reached:
         for scope in ({fault.line} & function, function, whole):
             if sum(map(self._seconds.__getitem__, chosen)) < ENOUGH_SECONDS:
                 there = {test for line in scope for test in lines.get(line, ()) if test} - {*chosen}
-                there = {test for test in there if test.partition("::")[0] not in NEVER}
                 chosen |= dict.fromkeys(sorted(there, key=self._seconds.__getitem__))
         return [*chosen]
 

@@ -152,6 +152,13 @@ def test_an_id_token_signed_with_a_key_that_is_not_published_is_refused(visit, p
     refused(visit(), "does not publish")
 
 
+@pytest.mark.parametrize("beside", ["refresh_token", "token_type", "expires_in"])
+def test_an_id_token_is_validated_whatever_is_missing_beside_it(visit, provider, beside):
+    provider.token = {beside: None}
+    provider.sign = SigningKey(kid="first", number=9).sign
+    refused(visit(), "does not publish")
+
+
 def test_a_key_is_used_for_nothing_but_what_it_says_it_is_for(visit, provider):
     provider.metadata["id_token_signing_alg_values_supported"] = ["RS256", "PS256"]
     provider.keys = [SigningKey("PS256", "first", alg="RS256")]
@@ -247,6 +254,27 @@ def test_the_keys_are_asked_for_again_a_minute_later(visit, provider, monkeypatc
         browser.get("/logout")
         refused(browser)
         assert len(provider.headers("/keys")) == asked
+
+
+def test_keys_that_could_not_be_fetched_are_asked_for_again_by_the_next_sign_in(visit, provider):
+    browser = visit()
+    browser.sign_in()
+    provider.keys = [SigningKey(kid="second", number=1)]
+    provider.published = Response("", 503)
+    browser.get("/logout")
+    assert browser.sign_in().status_code == 502
+    provider.published = None
+    assert browser.sign_in().status_code == 302
+    assert browser.signed_in
+
+
+def test_an_answer_that_is_nested_too_deeply_is_an_answer_that_is_not_understood(visit, provider):
+    provider.token = Response('{"access_token": ' + "[" * 100_000 + "]" * 100_000 + "}", content_type="application/json")
+    browser = visit()
+    page = browser.sign_in()
+    assert page.status_code == 502
+    assert "nonce" not in page.text
+    assert not browser.signed_in
 
 
 # --- Discovery --------------------------------------------------------------------------------------------------------
@@ -347,8 +375,9 @@ def test_the_profile_without_an_api_is_what_userinfo_tells(visit, provider):
     assert "Mallory" not in page.text
 
 
-def test_without_userinfo_there_is_nothing_to_show_and_no_button_for_it(visit, provider):
-    del provider.metadata["userinfo_endpoint"]
+@pytest.mark.parametrize("endpoint", [None, "http://userinfo.example/", "", 7])
+def test_without_userinfo_over_https_there_is_nothing_to_show_and_no_button_for_it(visit, provider, endpoint):
+    provider.metadata["userinfo_endpoint"] = endpoint
     browser = visit()
     browser.sign_in()
     assert "This app is not set up to call an API" in browser.get("/").text
@@ -558,16 +587,16 @@ def test_the_id_token_of_a_refresh_is_held_to_the_same(visit, provider, monkeypa
     assert browser.get("/call_graph").status_code == 200
 
 
-def test_a_refresh_without_an_id_token_is_asked_whose_it_is_and_lasts(visit, provider, monkeypatch):
+def test_a_refresh_without_an_id_token_is_asked_whose_it_is_and_lasts_as_long_as_one(visit, provider, monkeypatch):
+    provider.token = {"expires_in": 90_000}  # the access token stays good
     browser = visit()
     browser.sign_in()
-    provider.token = {"id_token": None}
-    due(monkeypatch)
-    assert browser.get("/call_graph").status_code == 200
-    assert [path for path, _, _ in provider.seen].count("/token") == 2
-    for _ in range(3):  # the ID token has expired, and the provider has vouched for the person since
+    provider.token = {"expires_in": 90_000, "id_token": None}
+    lasts = 3600 + LEEWAY_SECONDS
+    for later, asked in ((lasts - 20, 1), (40, 2), (lasts - 20, 2), (40, 3)):
+        due(monkeypatch, later)
         assert browser.get("/call_graph").status_code == 200
-    assert [path for path, _, _ in provider.seen].count("/token") == 2
+        assert len(provider.forms()) == asked
 
 
 @pytest.mark.parametrize("told", [{"sub": "mallory"}, Response("", 500)], ids=["another person", "no answer"])

@@ -120,8 +120,6 @@ def _failures_of_msal() -> Iterator[None]:
     except OSError as error:  # the federated token's file; errors of the network are TenantUnavailable already
         raise SignInError("invalid_client", f"AZURE_FEDERATED_TOKEN_FILE cannot be read: {error.strerror}") from error
     except RuntimeError as error:
-        if isinstance(error, RecursionError):
-            raise TenantUnavailable("an answer that MSAL does not understand (RecursionError)") from error
         raise IdTokenRefused("its nonce is not the one that was sent") from error  # MSAL says so of a wrong nonce
     except Exception as error:
         raise TenantUnavailable(f"an answer that MSAL does not understand ({type(error).__name__})") from error
