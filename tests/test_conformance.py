@@ -269,7 +269,9 @@ def test_keys_that_could_not_be_fetched_are_asked_for_again_by_the_next_sign_in(
 
 
 def test_an_answer_that_is_nested_too_deeply_is_an_answer_that_is_not_understood(visit, provider):
-    provider.token = Response('{"access_token": ' + "[" * 100_000 + "]" * 100_000 + "}", content_type="application/json")
+    provider.token = Response(
+        '{"access_token": ' + "[" * 100_000 + "]" * 100_000 + "}", content_type="application/json"
+    )
     browser = visit()
     page = browser.sign_in()
     assert page.status_code == 502

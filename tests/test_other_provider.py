@@ -153,11 +153,12 @@ def test_the_doctor_says_what_will_not_work_with_a_provider(visit, provider, met
 
 
 @quiet
-def test_the_doctor_says_that_a_provider_does_not_take_the_secret(visit, provider):
-    provider.token = Response('{"error": "invalid_client", "error_description": "no"}', 401)
+@pytest.mark.parametrize(("error", "status"), [("invalid_client", 401), ("unauthorized_client", 400)])
+def test_the_doctor_says_that_a_provider_does_not_take_the_secret(visit, provider, error, status):
+    provider.token = Response(f'{{"error": "{error}", "error_description": "no"}}', status)
     code, printed = doctor(visit())
     assert code == 1
-    assert "✗ CLIENT_SECRET is not accepted by the tenant (invalid_client)" in printed
+    assert f"✗ CLIENT_SECRET is not accepted by the tenant ({error})" in printed
 
 
 @quiet
