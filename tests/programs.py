@@ -34,6 +34,12 @@ def free_port():
             return port
 
 
+def listens(port):
+    """Whether a program of this machine takes connections at a port."""
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == 0
+
+
 def gunicorn_command(port, *options):
     """Serve the app on a port, with the settings that gunicorn finds by itself."""
     return [sys.executable, "-m", "gunicorn", "app:app", "--bind", f"127.0.0.1:{port}", *options]

@@ -681,6 +681,16 @@ def test_a_token_that_is_still_good_is_used_while_the_provider_cannot_renew_it(
     assert page.headers.get("Retry-After") == (None if status == 200 else "3600")
 
 
+@pytest.mark.parametrize("after", [3800, 3995])
+def test_a_token_that_is_still_good_is_not_used_for_somebody_who_was_revoked(visit, provider, monkeypatch, after):
+    provider.token, provider.claims = {"expires_in": 4000}, {"exp": int(time.time()) + 9000}
+    browser = visit()
+    browser.sign_in()
+    due(monkeypatch, after)
+    provider.token = Response('{"error": "invalid_grant"}', 400, content_type="application/json")
+    assert browser.get("/call_graph").status_code == 302
+
+
 @pytest.mark.parametrize("error", ["temporarily_unavailable", "server_error"])
 @pytest.mark.parametrize(("after", "status"), [(3800, 200), (3995, 502)])
 def test_a_token_that_is_still_good_is_used_while_the_provider_says_to_come_back(

@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import time
 import pytest
 import requests
 from conftest import ROOT, Served, bare_environment
+from programs import listens
 from visitor import Visitor
 
 import app_config
@@ -75,11 +75,6 @@ def answers(url):
         except requests.ConnectionError:
             time.sleep(0.1)
     raise AssertionError(f"{url} does not answer")
-
-
-def busy(port):
-    with socket.socket() as sock:
-        return sock.connect_ex(("127.0.0.1", port)) == 0
 
 
 def in_french(page):
@@ -260,7 +255,7 @@ def test_ci_runs_exactly_the_test_command():
 @posix
 @pytest.mark.xdist_group("port 5000")  # each takes the port that the README names
 def test_the_first_command_ends_with_the_app_answering_on_port_5000(tmp_path):
-    if busy(5000):
+    if listens(5000):
         pytest.skip("port 5000 is in use on this machine")
     clone = tmp_path / "clone"
     ignored = shutil.ignore_patterns(".git", ".venv", ".env", "flask_session", "__pycache__", ".*_cache")
@@ -291,7 +286,7 @@ def test_the_first_command_ends_with_the_app_answering_on_port_5000(tmp_path):
     finally:
         os.killpg(process.pid, signal.SIGINT)
         process.communicate(timeout=30)
-    assert not busy(5000)
+    assert not listens(5000)
 
 
 @posix
@@ -387,7 +382,7 @@ def test_the_sample_names_every_setting_with_its_default():
 @posix
 @pytest.mark.xdist_group("port 5000")  # each takes the port that the README names
 def test_the_servers_start_as_written(copy, box):
-    if busy(5000) or busy(8000):
+    if listens(5000) or listens(8000):
         pytest.skip("port 5000 or 8000 is in use on this machine")
     production = "http://127.0.0.1:8000"
     for name, url in (("flask", "http://localhost:5000"), ("gunicorn", production), ("granian", production)):

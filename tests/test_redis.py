@@ -2,6 +2,7 @@
 
 import json
 import socket
+import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ import pytest
 import redis
 import requests
 import trustme
-from programs import free_port, gunicorn_command, needs
+from programs import free_port, gunicorn_command, listens, needs, until
 from redis_servers import HOST, Cluster, Redis, Watched
 from visitor import Visitor
 
@@ -252,6 +253,27 @@ def test_sentinel_has_a_user_of_its_own(tmp_path):
         watched.stop()
 
 
+def test_sentinel_and_the_master_are_asked_over_tls(tmp_path):
+    needs("redis-server")
+    port, watching = free_port(), free_port()
+    files = tls_files(tmp_path)
+    server = Redis(tmp_path / "redis", "--tls-port", str(port), *files)
+    settings = tmp_path / "sentinel.conf"
+    settings.write_text(
+        f"port 0\ntls-port {watching}\ntls-replication yes\nbind {HOST}\ndir {tmp_path}\n"
+        f"sentinel monitor sessions {HOST} {port} 1\n"
+    )
+    sentinel = subprocess.Popen(["redis-server", str(settings), "--sentinel", *files], stdout=subprocess.DEVNULL)
+    try:
+        until(lambda: listens(watching))
+        ca = tmp_path / "vouches.pem"
+        RedisStore(f"rediss+sentinel://{HOST}:{watching}/sessions/0?ssl_ca_certs={ca}", threads=8).ping()
+    finally:
+        sentinel.kill()
+        sentinel.wait(10)
+        server.stop()
+
+
 # --- Entra ID ---------------------------------------------------------------------------------------------------------
 
 OID = "11111111-2222-4333-8444-555555555555"
@@ -286,16 +308,21 @@ def managed_identity():
     server.server_close()
 
 
+def tls_files(folder):
+    """The options for the files that TLS needs; `vouches.pem` in the folder vouches for a Redis that has them."""
+    authority, pem = trustme.CA(), str(folder / "redis.pem")
+    authority.issue_cert("localhost", HOST).private_key_and_cert_chain_pem.write_to_path(pem)
+    authority.cert_pem.write_to_path(folder / "vouches.pem")
+    files = ["--tls-cert-file", pem, "--tls-key-file", pem, "--tls-ca-cert-file", str(folder / "vouches.pem")]
+    return [*files, "--tls-auth-clients", "no"]
+
+
 @pytest.fixture
 def azure_redis(tmp_path):
     """A Redis over TLS where one user, named after the managed identity, signs in with its token."""
     needs("redis-server")
-    authority = trustme.CA()
-    authority.issue_cert("localhost", HOST).private_key_and_cert_chain_pem.write_to_path(tmp_path / "redis.pem")
-    authority.cert_pem.write_to_path(tmp_path / "vouches.pem")
-    tls_port, pem = free_port(), str(tmp_path / "redis.pem")
-    tls = ["--tls-port", str(tls_port), "--tls-cert-file", pem, "--tls-key-file", pem, "--tls-auth-clients", "no"]
-    server = Redis(tmp_path / "redis", *tls, "--tls-ca-cert-file", str(tmp_path / "vouches.pem"))
+    tls_port = free_port()
+    server = Redis(tmp_path / "redis", "--tls-port", str(tls_port), *tls_files(tmp_path))
     server.client().acl_setuser(OID, enabled=True, passwords=[f"+{TOKEN}"], keys=["*"], categories=["+@all"])
     server.client().acl_setuser("default", enabled=False, keys=["*"], categories=["+@all"])
     yield f"rediss+entraid://localhost:{tls_port}/0?ssl_ca_certs={tmp_path / 'vouches.pem'}"
@@ -350,6 +377,7 @@ def test_an_address_is_read_whatever_redis_it_means(url, urls, master):
     address = read_address(url)
     assert list(address.urls) == urls
     assert address.master == master
+    assert address.tls == urls[0].startswith("rediss:")
 
 
 @pytest.mark.parametrize(

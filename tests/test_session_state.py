@@ -178,6 +178,17 @@ def test_a_value_that_others_have_changed_or_taken_out_meanwhile_is_taken_over(s
     assert dict(Session(store, 7200, stored.sid)) == {"basket": 2, "flag": False}
 
 
+def test_a_value_that_only_python_takes_for_the_same_is_a_change(store, stored):
+    stored["flag"] = True
+    stored.save()
+    other = Session(store, 7200, stored.sid)
+    other["basket"] = 1
+    stored["flag"] = 1
+    other.save()
+    stored.save()
+    assert repr(dict(Session(store, 7200, stored.sid))) == "{'person': 'adele', 'flag': 1, 'basket': 1}"
+
+
 def test_the_store_is_asked_whether_it_has_a_session(store, stored):
     assert stored.is_stored()
     assert store.asked == ["get"]
