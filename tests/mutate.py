@@ -229,15 +229,25 @@ class Reached:
             if subprocess.run(command, cwd=ROOT, env=watching).returncode:
                 raise SystemExit("The tests do not pass without a fault.")
         self._lines, self._seconds = lines_of(folder)
+        self._noticed: dict[tuple[Path, str], int] = {}  # by the file of the app and that of the test
+
+    def note(self, fault: Fault, outcome: str) -> None:
+        """Tests of a file that has noticed a fault are likely to notice others of the same room."""
+        of_test = fault.path, outcome.partition("::")[0].split()[-1]
+        self._noticed[of_test] = self._noticed.get(of_test, 0) + 1
 
     def tests(self, fault: Fault) -> list[str]:
-        """Those that may notice a fault, the quickest first: what reaches its line, then its function, then its file."""
+        """Those that may notice a fault, the likeliest and quickest first: what reaches its line, its function, its file."""
+
+        def last(test: str) -> tuple[int, float]:
+            return -self._noticed.get((fault.path, test.partition("::")[0]), 0), self._seconds[test]
+
         lines, chosen = self._lines[fault.path.relative_to(PACKAGE).as_posix()], dict[str, None]()
         function, whole = _functions(fault.path, fault.line)
         left = ENOUGH_SECONDS
         for scope in ({fault.line} & function, function, whole):
             there = {test for line in scope for test in lines.get(line, ()) if test} - {*chosen}
-            for test in sorted(there, key=self._seconds.__getitem__):
+            for test in sorted(there, key=last):
                 if left > 0:
                     left -= self._seconds[test]
                     chosen[test] = None
@@ -310,8 +320,10 @@ def main() -> int:
                 name = f"{len(tried)}: {fault.path.relative_to(ROOT)}:{fault.line}"
                 if outcome is None:
                     print(f"{name}: survived {len(tests)} tests\n{difference(fault)}", flush=True)
-                elif given.verbose:
-                    print(f"{name}: {outcome}", flush=True)
+                else:
+                    reached.note(fault, outcome)
+                    if given.verbose:
+                        print(f"{name}: {outcome}", flush=True)
 
         faults = written(given.written) if given.written else drawn(given.files or ROOMS, given.seed)[: given.faults]
         list(pool.map(attempt, faults))

@@ -3,6 +3,7 @@
 import pytest
 from certificates import make_certificate
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.serialization import NoEncryption, pkcs12
 
 from flask_entra.certificates import CertificateError, read_certificate
 
@@ -28,3 +29,12 @@ def test_a_path_at_which_there_is_nothing_is_said_so(path):
     with pytest.raises(CertificateError) as error:
         read_certificate(path)
     assert error.value.trouble == "unreadable"
+
+
+def test_a_pfx_without_a_key_is_said_so(tmp_path):
+    _, certificate = make_certificate()
+    path = tmp_path / "app.pfx"
+    path.write_bytes(pkcs12.serialize_key_and_certificates(None, None, None, [certificate], NoEncryption()))
+    with pytest.raises(CertificateError) as error:
+        read_certificate(str(path))
+    assert error.value.trouble == "no_key"

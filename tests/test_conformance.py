@@ -13,6 +13,7 @@ import pytest
 from fake_provider import CLIENT, Browser, SigningKey, due
 from werkzeug import Response
 
+from flask_entra.sessions.files import FileStore
 from flask_entra.signin.id_token import LEEWAY_SECONDS
 
 # MSAL's advice; `signin/client.py` says why not. pytest sets its own filters.
@@ -601,17 +602,57 @@ def test_a_refresh_without_an_id_token_is_asked_whose_it_is_and_lasts_as_long_as
         assert len(provider.forms()) == asked
 
 
-@pytest.mark.parametrize("told", [{"sub": "mallory"}, Response("", 500)], ids=["another person", "no answer"])
-def test_a_refresh_that_is_another_persons_is_not_kept(visit, provider, monkeypatch, told):
+@pytest.mark.parametrize(
+    ("told", "status"),
+    [({"sub": "mallory"}, 502), (Response("", 500), 502), (Response("", 401), 302)],
+    ids=["another person", "no answer", "refuses the token"],
+)
+def test_a_refresh_that_is_another_persons_is_not_kept(visit, provider, monkeypatch, told, status):
     browser = visit()
     browser.sign_in()
     provider.token, provider.userinfo = {"id_token": None, "access_token": "mallorys"}, told
     due(monkeypatch)
-    assert browser.get("/call_graph").status_code == 502
+    assert browser.get("/call_graph").status_code == status
     provider.userinfo = {"sub": "alice"}
     provider.token = {"id_token": None, "access_token": "alices"}
     assert browser.get("/call_graph").status_code == 200
     assert provider.headers("/userinfo")[-1]["Authorization"] == "Bearer alices"
+
+
+def test_somebody_who_signs_out_while_a_refresh_is_about_to_begin_stays_signed_out(visit, provider, monkeypatch):
+    browser = visit()
+    browser.sign_in()
+    due(monkeypatch)
+    lock = FileStore.lock
+
+    def sign_out_first(store, key):
+        store.delete(key)  # as another request does that had the session first
+        return lock(store, key)
+
+    monkeypatch.setattr(FileStore, "lock", sign_out_first)
+    assert browser.get("/call_graph").status_code == 302
+    assert len(provider.forms()) == 1
+    assert not browser.signed_in
+
+
+@pytest.mark.parametrize("access_token", ["\u20ac", "a\nb", "a\r\nX-Evil: b", "", " ", "a b", 5, None])
+def test_an_access_token_that_no_header_can_carry_signs_nobody_in(visit, provider, access_token):
+    provider.token = {"access_token": access_token}
+    browser = visit()
+    assert browser.sign_in().status_code == 502
+    assert not browser.signed_in
+    assert provider.headers("/userinfo") == []
+
+
+@pytest.mark.parametrize("status", [400, 401, 404])
+@pytest.mark.parametrize(
+    "body", ["{}", "[]", "", '{"error": 5}', '{"error": "invalid_grant", "error_description": []}']
+)
+def test_a_refusal_that_does_not_say_why_is_an_answer_that_is_not_understood(visit, provider, status, body):
+    provider.token = Response(body, status, content_type="application/json")
+    browser = visit()
+    assert browser.sign_in().status_code == 502
+    assert not browser.signed_in
 
 
 def test_every_sign_in_has_a_state_a_nonce_and_a_challenge_of_its_own(visit):

@@ -188,3 +188,29 @@ def test_expired_sessions_are_removed_once_an_hour_and_two_days_late(app, ask, m
         ask("/write")
     assert all(asked.acquire(timeout=5) for _ in range(2))
     assert spares == [2 * 24 * 3600] * 2
+
+
+def test_a_folder_that_cannot_be_used_is_said_so_whatever_is_asked_of_it(tmp_path):
+    (tmp_path / "sessions").write_text("a file in the way")
+    store = FileStore(tmp_path / "sessions")
+    for ask in (store.get, store.delete, lambda key: store.add(key, b"x", 60)):
+        with pytest.raises(StoreUnavailable):
+            ask(KEY)
+    with pytest.raises(StoreUnavailable):
+        store.ping()
+
+
+def test_flask_sessions_own_names_do_what_the_session_does(visit):
+    app = visit().app
+    with app.test_request_context():
+        session, lifetime = flask.session, app.permanent_session_lifetime
+        session["basket"] = 1
+        app.session_interface._upsert_session(lifetime, session, session.sid)
+        old = session.sid
+        app.session_interface.regenerate(session)
+        app.session_interface._upsert_session(lifetime, session, session.sid)
+        assert session.sid != old
+        assert app.session_interface._retrieve_session_data(old) is None
+        assert app.session_interface._retrieve_session_data(session.sid) == {"basket": 1}
+        app.session_interface._delete_session(session.sid)
+        assert app.session_interface._retrieve_session_data(session.sid) is None

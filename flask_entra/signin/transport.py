@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote_plus
@@ -49,8 +50,9 @@ class Transport:
         if not all(isinstance(answer.get(name, ""), str) for name in ("error", "error_description", "claims")):
             raise TenantUnavailable("the token endpoint sent an error that is not text")
         if "error" not in answer:
-            if not isinstance(answer.get("access_token"), str):
-                raise TenantUnavailable("the token endpoint sent no access token")
+            token = answer.get("access_token")
+            if not (isinstance(token, str) and _CAN_BE_SENT.fullmatch(token)):
+                raise TenantUnavailable("the token endpoint sent no access token, or one that no header can carry")
             if "id_token" in answer:
                 self._tenant.validate(answer["id_token"])
         return response
@@ -75,6 +77,7 @@ class Transport:
         """Nothing: the shared client outlives MSAL's app objects."""
 
 
+_CAN_BE_SENT = re.compile("[!-~]+")  # visible ASCII characters (RFC 6749, A.12), without spaces (RFC 6750, 2.1)
 _IN_BASIC = ("client_id", "client_secret")
 
 
