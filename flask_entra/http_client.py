@@ -54,7 +54,7 @@ class TooLarge(requests.RequestException):
     """
 
     def __init__(self, limit: int, response: requests.Response):
-        super().__init__(f"the answer has more than {limit} bytes", response=response)
+        super().__init__(f"the answer has more than {limit} bytes")
         self.status = response.status_code
 
 

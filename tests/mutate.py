@@ -239,8 +239,10 @@ class Reached:
     def tests(self, fault: Fault) -> list[str]:
         """Those that may notice a fault, the likeliest and quickest first: what reaches its line, its function, its file."""
 
-        def last(test: str) -> tuple[int, float]:
-            return -self._noticed.get((fault.path, test.partition("::")[0]), 0), self._seconds[test]
+        def last(test: str) -> tuple[bool, int, float]:
+            of_file = test.partition("::")[0]
+            named = of_file == f"tests/test_{fault.path.stem}.py"
+            return not named, -self._noticed.get((fault.path, of_file), 0), self._seconds[test]
 
         lines, chosen = self._lines[fault.path.relative_to(PACKAGE).as_posix()], dict[str, None]()
         function, whole = _functions(fault.path, fault.line)
