@@ -146,7 +146,12 @@ PAGES = {
 
 @pytest.fixture(scope="session")
 def browser():
-    names = ("chromium-headless-shell", "chromium", "google-chrome", "chrome")  # without its windows, it takes half the time
+    names = (
+        "chromium-headless-shell",
+        "chromium",
+        "google-chrome",
+        "chrome",
+    )  # without its windows, it takes half the time
     path = next(filter(None, map(shutil.which, names)), None)
     if path is None:
         assert not os.environ.get("CI"), "there is no Chromium"

@@ -238,6 +238,13 @@ def test_a_mistake_in_what_is_stored_is_not_blamed_on_redis(redis_server, mistak
     assert store.get(KEY) == b"value"
 
 
+def test_redis_removes_what_has_expired_by_itself(redis_server):
+    store = RedisStore(redis_server.url, threads=8)
+    store.add(KEY, b"value", 100)
+    assert store.prune(0) == 0
+    assert store.get(KEY) == b"value"
+
+
 def test_sentinel_has_a_user_of_its_own(tmp_path):
     needs("redis-server")
     watched = Watched(tmp_path)
