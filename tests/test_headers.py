@@ -98,6 +98,14 @@ def test_every_cookie_has_its_name_path_age_and_flags_to_the_letter(visit, https
     }
     (value,) = re.findall(f"^{host}session=([^;]*)", "\n".join(answer.headers.getlist("Set-Cookie")), re.MULTILINE)
     assert re.fullmatch(r"[\w-]{43}", value)
+    assert cookies(browser.client.post("/logout", **base)) == {
+        f"{host}session": {"Path=/", "Max-Age=0", *flags},
+        f"{host}signed-in": {"Path=/", "Max-Age=0", *flags},
+        f"{host}signed-out": {"Path=/", "Max-Age=300", *flags},
+    }
+    assert cookies(browser.client.get("/", **base)) == {f"{host}signed-out": {"Path=/", "Max-Age=0", *flags}}
+    french = browser.client.get("/?lang=fr", **base)
+    assert cookies(french) == {f"{host}lang": {"Path=/", "Max-Age=31536000", *flags}}
 
 
 # --- Caches -------------------------------------------------------------------------------------------------------------

@@ -190,9 +190,10 @@ def test_expired_sessions_are_removed_once_an_hour_and_two_days_late(app, ask, m
     assert spares == [2 * 24 * 3600] * 2
 
 
-def test_a_folder_that_cannot_be_used_is_said_so_whatever_is_asked_of_it(tmp_path):
+def test_a_folder_that_cannot_be_used_is_said_so_whatever_is_asked_of_it(tmp_path, caplog):
     (tmp_path / "sessions").write_text("a file in the way")
     store = FileStore(tmp_path / "sessions")
+    assert f"SESSION_FILE_DIR {tmp_path / 'sessions'} cannot be used (File exists): nobody can sign in." in caplog.text
     for ask in (store.get, store.delete, lambda key: store.add(key, b"x", 60)):
         with pytest.raises(StoreUnavailable):
             ask(KEY)
