@@ -4,6 +4,7 @@
 """
 
 import base64
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import parse_qs, unquote_plus, urlsplit
@@ -269,6 +270,15 @@ def test_keys_that_could_not_be_fetched_are_asked_for_again_by_the_next_sign_in(
     assert browser.signed_in
 
 
+@pytest.mark.parametrize("status", [201, 400, 404])
+def test_keys_with_another_status_than_200_are_none(visit, provider, status):
+    key_set = json.dumps({"keys": [key.jwk for key in provider.keys]})
+    provider.published = Response(key_set, status, content_type="application/json")
+    browser = visit()
+    assert browser.sign_in().status_code == 502
+    assert not browser.signed_in
+
+
 def test_an_answer_that_is_nested_too_deeply_is_an_answer_that_is_not_understood(visit, provider):
     provider.token = Response(
         '{"access_token": ' + "[" * 100_000 + "]" * 100_000 + "}", content_type="application/json"
@@ -326,6 +336,16 @@ def test_names_that_stand_only_at_userinfo_are_shown(visit, provider):
     page = browser.get("/").text
     assert "Alice Liddell" in page
     assert "alice@example.com" in page
+
+
+@pytest.mark.parametrize(("size", "known"), [(60_000, True), (66_000, False)])
+def test_of_userinfo_64_kilobytes_are_read_and_no_more(visit, provider, size, known):
+    provider.claims = {"name": None}
+    provider.userinfo = {"sub": "alice", "name": "Alice of userinfo", "about": "x" * size}
+    browser = visit()
+    browser.sign_in()
+    assert browser.signed_in
+    assert ("Alice of userinfo" in browser.get("/").text) == known
 
 
 def test_names_of_the_id_token_are_not_asked_for_again(visit, provider):

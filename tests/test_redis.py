@@ -238,6 +238,16 @@ def test_a_mistake_in_what_is_stored_is_not_blamed_on_redis(redis_server, mistak
     assert store.get(KEY) == b"value"
 
 
+def test_of_many_requests_at_a_redis_that_hangs_each_is_told_so(redis_server):
+    store = RedisStore(redis_server.url, threads=8)
+    store.ping()
+    redis_server.pause()
+    with ThreadPoolExecutor(16) as pool:
+        asked = [pool.submit(store.get, KEY) for _ in range(16)]
+        assert {type(each.exception()) for each in asked} == {StoreUnavailable}
+    redis_server.go_on()
+
+
 def test_redis_removes_what_has_expired_by_itself(redis_server):
     store = RedisStore(redis_server.url, threads=8)
     store.add(KEY, b"value", 100)
