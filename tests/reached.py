@@ -9,6 +9,7 @@ import json
 import mmap
 import os
 import re
+import shutil
 import struct
 import sys
 import tempfile
@@ -60,12 +61,13 @@ def pytest_configure(config):
     everything = config.args_source == pytest.Config.ArgsSource.TESTPATHS and not config.option.keyword
     if not POSSIBLE or FOLDER not in os.environ and not (os.environ.get("CI") and everything):
         return
-    os.environ.setdefault(FOLDER, tempfile.mkdtemp(prefix="reached-"))  # the processes that xdist starts have it too
+    folder = Path(os.environ.get(FOLDER) or tempfile.mkdtemp(prefix="reached-"))
+    os.environ[FOLDER] = str(folder)  # the processes that xdist starts have it too
     worker = getattr(config, "workerinput", {}).get("workerid")
     if worker or not config.option.numprocesses:
-        config.pluginmanager.register(Watch(Path(os.environ[FOLDER]) / (worker or "all")))
+        config.pluginmanager.register(Watch(folder / (worker or "all")))
     if not worker and BY_TEST not in os.environ:
-        config.pluginmanager.register(Floor(Path(os.environ[FOLDER])))
+        config.pluginmanager.register(Floor(folder))
 
 
 class Watch:
@@ -104,6 +106,7 @@ class Floor:
     def pytest_sessionfinish(self, session):
         reporter = session.config.pluginmanager.get_plugin("terminalreporter")
         share, never = never_reached(lines_of(self._folder)[0])
+        shutil.rmtree(self._folder)
         reporter.write_line(f"the tests reach {share:.1f} % of the lines of {PACKAGE.name}")
         if share < AT_LEAST:
             reporter.write_line(f"{AT_LEAST} % is the floor. Never reached:", red=True)
