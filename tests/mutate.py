@@ -34,7 +34,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.reached import BY_TEST, FOLDER, lines_of
+from tests.reached import BY_TEST, FOLDER, POSSIBLE, lines_of
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "flask_entra"
@@ -223,6 +223,8 @@ class Reached:
 
     def __init__(self, folder: Path):
         if not any(folder.iterdir()):
+            if not POSSIBLE:
+                raise SystemExit("To see what the tests reach, Python 3.12 or newer is needed.")
             print("All tests are run once, to see what each reaches.", flush=True)
             watching = {**os.environ, FOLDER: str(folder), BY_TEST: "1"}
             command = [sys.executable, "-m", "pytest", "-q", *(f"--ignore={each}" for each in sorted(NEVER))]
@@ -292,6 +294,8 @@ def noticed(fault: Fault, root: Path, tests: list[str]) -> str | None:
         shutil.copy2(fault.path, target)
     if process.returncode == 0:
         return None
+    if "ERROR: not found:" in printed:
+        raise SystemExit("What the tests reach is out of date: begin anew, with an empty folder.")
     failed = (line for line in printed.splitlines() if line.startswith(("FAILED", "ERROR")))
     return next(failed, f"exit {process.returncode}: {printed[-300:]}")
 
