@@ -295,3 +295,28 @@ def test_the_log_names_a_person_by_an_id_and_never_by_an_address():
     }
     assert person(claims) == "oid=s-1 tid=t-1"
     assert person({**claims, "oid": "o-1"}) == "oid=o-1 tid=t-1"
+
+
+@pytest.mark.parametrize("other", ["{}", "", "another"], ids=["the same", "empty", "another"])
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("name", ["code", "state", "iss", "error"])
+def test_an_answer_with_a_parameter_twice_is_refused(visit, provider, name, first, other):
+    browser = visit()
+    query = browser.begin()
+    answer = {"code": query["nonce"], "state": query["state"], "iss": provider.url}
+    if name == "error":
+        answer |= {"error": "access_denied"}
+        del answer["code"]
+    pairs, twice = [*answer.items()], (name, other.format(answer[name]))
+    pairs = [twice, *pairs] if first else [*pairs, twice]
+    assert browser.get(f"/getAToken?{urlencode(pairs)}").status_code == 400
+    assert provider.forms() == []
+    assert not browser.signed_in
+
+
+@pytest.mark.parametrize("path", ["/call_graph", "/login", "/account"])
+def test_a_sign_in_that_cannot_begin_is_a_page(visit, provider, path):
+    provider.metadata = Response("", 503)
+    page = visit().get(path)
+    assert page.status_code == 502
+    assert "Try again" in page.text
