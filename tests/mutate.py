@@ -239,19 +239,22 @@ class Reached:
         self._noticed[of_test] = self._noticed.get(of_test, 0) + 1
 
     def tests(self, fault: Fault) -> list[str]:
-        """Those that may notice a fault, the likeliest and quickest first: what reaches its line, its function, its file."""
+        """Those that may notice a fault: of the file's own tests, then of those that reach its line, its function and its
+        file, the likeliest and quickest first. (What an app reaches that could not be forked is not known.)"""
 
-        def last(test: str) -> tuple[bool, int, float]:
-            of_file = test.partition("::")[0]
-            named = of_file == f"tests/test_{fault.path.stem}.py"
-            return not named, -self._noticed.get((fault.path, of_file), 0), self._seconds[test]
+        def last(test: str) -> tuple[int, float]:
+            return -self._noticed.get((fault.path, test.partition("::")[0]), 0), self._seconds[test]
 
         lines, chosen = self._lines[fault.path.relative_to(PACKAGE).as_posix()], dict[str, None]()
         function, whole = _functions(fault.path, fault.line)
+        own = {test for test in self._seconds if test.startswith(f"tests/test_{fault.path.stem}.py::")}
+        reaching = (
+            {test for line in scope for test in lines.get(line, ()) if test}
+            for scope in ({fault.line} & function, function, whole)
+        )
         left = ENOUGH_SECONDS
-        for scope in ({fault.line} & function, function, whole):
-            there = {test for line in scope for test in lines.get(line, ()) if test} - {*chosen}
-            for test in sorted(there, key=last):
+        for there in (own, *reaching):
+            for test in sorted(there - {*chosen}, key=last):
                 if left > 0:
                     left -= self._seconds[test]
                     chosen[test] = None

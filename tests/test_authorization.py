@@ -30,6 +30,13 @@ def test_a_group_is_the_same_in_capitals_in_the_view_and_in_the_token(needed, he
     assert admitted({"groups": [held]}, [needed]) == (True, [])
 
 
+@pytest.mark.parametrize("role", [True, False])
+@pytest.mark.parametrize("group", [True, False])
+def test_who_needs_a_role_and_a_group_needs_both(role, group):
+    user = {"roles": ["Orders.Approve"] * role, "groups": [FINANCE] * group}
+    assert admitted(user, [FINANCE], ["Orders.Approve"]) == (role and group, [])
+
+
 def test_graph_is_asked_only_where_the_token_names_the_group_not_and_says_that_there_are_more():
     assert admitted({"groups": [HR]}, [FINANCE]) == (False, [])
     assert admitted({"groups": [FINANCE], **OVERAGE}, [FINANCE]) == (True, [])
