@@ -320,3 +320,10 @@ def test_a_sign_in_that_cannot_begin_is_a_page(visit, provider, path):
     page = visit().get(path)
     assert page.status_code == 502
     assert "Try again" in page.text
+
+
+@pytest.mark.parametrize("host", ["https://localhost:5000", "http://127.0.0.1:5000", "http://localhost:8000"])
+def test_the_link_to_a_sign_in_is_at_the_address_of_the_redirect_uri(visit, host):
+    answer = visit().client.get("/call_graph", base_url=host, headers=SCRIPT)
+    assert answer.status_code == 401
+    assert answer.json["sign_in"].startswith("http://localhost:5000/login?")
