@@ -5,6 +5,7 @@
 
 import base64
 import json
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import parse_qs, unquote_plus, urlsplit
@@ -12,6 +13,7 @@ from urllib.parse import parse_qs, unquote_plus, urlsplit
 import jwt
 import pytest
 from fake_provider import CLIENT, Browser, SigningKey, due
+from programs import until
 from werkzeug import Response
 
 from flask_entra.sessions.files import FileStore
@@ -435,6 +437,8 @@ def test_userinfo_that_is_signed_is_held_to_the_same_keys(visit, provider):
         signed(stranger),
         signed(key, iss="https://another.example"),
         signed(key, aud="another app"),
+        signed(key, aud=f"another-{CLIENT['CLIENT_ID']}"),
+        signed(key, aud=["another app", f"{CLIENT['CLIENT_ID']}0"]),
         signed(key, sub="mallory"),
         Response(jwt.encode({"sub": "alice"}, None, "none"), content_type="application/jwt"),
         Response("a.b.c.d.e", content_type="application/jwt"),
@@ -501,13 +505,17 @@ def test_where_the_secret_may_go_two_ways_the_second_is_tried_when_the_first_is_
     assert ways == [True, False, False]  # what has been accepted is remembered
 
 
-def test_a_wrong_secret_is_explained_and_not_tried_for_ever(visit, provider):
-    provider.metadata["token_endpoint_auth_methods_supported"] = ["client_secret_basic", "client_secret_post"]
+@pytest.mark.parametrize(
+    ("methods", "tries"),
+    [(["client_secret_basic", "client_secret_post"], 2), (["client_secret_post"], 1), ([], 1), (None, 1)],
+)
+def test_a_wrong_secret_is_explained_and_not_tried_for_ever(visit, provider, methods, tries):
+    provider.metadata["token_endpoint_auth_methods_supported"] = methods
     provider.token = Response('{"error": "invalid_client", "error_description": "no such secret"}', 401)
     page = visit().sign_in()
     assert page.status_code == 500
     assert "no such secret" in page.text
-    assert len(provider.forms()) == 2
+    assert len(provider.forms()) == tries
 
 
 def test_a_public_client_has_no_secret_and_proves_itself_by_pkce(visit, provider):
@@ -673,6 +681,25 @@ def test_a_refusal_that_does_not_say_why_is_an_answer_that_is_not_understood(vis
     browser = visit()
     assert browser.sign_in().status_code == 502
     assert not browser.signed_in
+
+
+def test_one_persons_refreshes_hold_no_more_than_a_quarter_of_the_threads(visit, provider, monkeypatch):
+    browser, go_on = visit(THREADS="8"), threading.Event()
+    browser.sign_in()
+    due(monkeypatch)
+    provider.token = lambda: {} if go_on.wait(30) else None
+    cookie = browser.client.get_cookie("session").value
+
+    def ask():
+        client = browser.app.test_client()
+        client.set_cookie("session", cookie)
+        return client.get("/call_graph", base_url="http://localhost:5000").status_code
+
+    with ThreadPoolExecutor(6) as pool:
+        asked = [pool.submit(ask) for _ in range(6)]
+        until(lambda: sum(each.done() for each in asked) == 4)
+        go_on.set()
+    assert sorted(each.result() for each in asked) == [200, 200, 503, 503, 503, 503]
 
 
 def test_every_sign_in_has_a_state_a_nonce_and_a_challenge_of_its_own(visit):
