@@ -17,6 +17,7 @@ from programs import until
 from werkzeug import Response
 
 from flask_entra.sessions.files import FileStore
+from flask_entra.signin import tokens
 from flask_entra.signin.id_token import LEEWAY_SECONDS
 
 # MSAL's advice; `signin/client.py` says why not. pytest sets its own filters.
@@ -348,6 +349,26 @@ def test_of_userinfo_64_kilobytes_are_read_and_no_more(visit, provider, size, kn
     browser.sign_in()
     assert browser.signed_in
     assert ("Alice of userinfo" in browser.get("/").text) == known
+
+
+def test_userinfo_tells_names_and_nothing_else(visit, provider):
+    provider.claims = {"name": None}
+    provider.userinfo = {
+        "sub": "alice",
+        "name": "Alice",
+        "email": "alice@example.com",
+        "preferred_username": ["alice"],
+        "roles": ["Orders.Approve"],
+        "groups": ["a8e3e0d6-487d-5293-ae3c-92bae21d4b3a"],
+        "tid": "another",
+        "exp": 2**40,
+    }
+    browser = visit()
+    browser.app.add_url_rule("/claims", "claims", lambda: tokens.get_user())
+    browser.sign_in()
+    claims = browser.get("/claims").json
+    assert set(claims) == {"iss", "sub", "aud", "exp", "iat", "nonce", "name", "email"}
+    assert claims["exp"] < 2**40
 
 
 def test_names_of_the_id_token_are_not_asked_for_again(visit, provider):
@@ -854,6 +875,16 @@ def test_a_sign_out_names_the_session_and_where_to_come_back_to(visit, provider)
     hint = jwt.decode(query["id_token_hint"][0], options={"verify_signature": False})
     assert hint["sub"] == "alice"
     assert not browser.signed_in
+
+
+def test_a_sign_out_at_an_address_with_a_query_keeps_it(visit, provider):
+    provider.metadata["end_session_endpoint"] += "?p=policy"
+    browser = visit()
+    browser.sign_in()
+    page = browser.client.post("/logout", base_url="http://localhost:5000", headers={"Origin": "http://localhost:5000"})
+    query = parse_qs(urlsplit(page.headers["Refresh"].removeprefix("0; url=")).query)
+    assert query["p"] == ["policy"]
+    assert query["client_id"] == [CLIENT["CLIENT_ID"]]
 
 
 @pytest.mark.parametrize("state", ["", "?state=another", "?state="])
