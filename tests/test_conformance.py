@@ -723,6 +723,28 @@ def test_one_persons_refreshes_hold_no_more_than_a_quarter_of_the_threads(visit,
     assert sorted(each.result() for each in asked) == [200, 200, 503, 503, 503, 503]
 
 
+def test_one_persons_failed_refresh_is_not_told_to_another_who_asks_at_the_same_time(visit, provider, monkeypatch):
+    alice, go_on, lock = visit(), threading.Event(), FileStore.lock
+    bob = Browser(alice.app, provider)
+    alice.sign_in()
+    bob.sign_in()
+    due(monkeypatch)
+    refused = Response('{"error": "invalid_grant"}', 400, content_type="application/json")
+    provider.token = lambda: refused if go_on.wait(30) else None
+    with ThreadPoolExecutor(1) as pool:
+        hers = pool.submit(alice.get, "/call_graph")
+        until(lambda: len(provider.forms()) == 3)
+
+        def when_hers_has_failed(store, key):
+            go_on.set()
+            assert hers.result().status_code == 302
+            provider.token = {}
+            return lock(store, key)
+
+        monkeypatch.setattr(FileStore, "lock", when_hers_has_failed)
+        assert bob.get("/call_graph").status_code == 200
+
+
 def test_every_sign_in_has_a_state_a_nonce_and_a_challenge_of_its_own(visit):
     browser = visit()
     begun = [browser.begin() for _ in range(4)]
