@@ -327,3 +327,32 @@ def test_the_link_to_a_sign_in_is_at_the_address_of_the_redirect_uri(visit, host
     answer = visit().client.get("/call_graph", base_url=host, headers=SCRIPT)
     assert answer.status_code == 401
     assert answer.json["sign_in"].startswith("http://localhost:5000/login?")
+
+
+def test_with_protected_somebody_who_was_revoked_is_sent_to_sign_in_by_a_view_that_asks_for_nothing(
+    visit, provider, monkeypatch
+):
+    browser, auth = visit(), Auth(BoundedSession(1))
+    browser.app.add_url_rule("/plain", "plain", lambda: "plain")
+    guards.protect(browser.app, auth.need_sign_in)
+    browser.sign_in()
+    due(monkeypatch, 4000)
+    assert browser.get("/plain").text == "plain"  # vouched for once more
+    assert [form["grant_type"] for form in provider.forms()] == ["authorization_code", "refresh_token"]
+    due(monkeypatch, 4000)
+    provider.token = Response('{"error": "invalid_grant"}', 400, content_type="application/json")
+    assert goes_to_the_provider(browser, browser.get("/plain"))
+
+
+def test_of_the_sign_ins_begun_in_one_browser_the_last_four_can_be_finished(visit):
+    browser, kept = visit(), set()
+    begun = []
+    for _ in range(9):
+        answer = browser.get("/login")
+        begun.append(asked(answer))
+        for cookie in answer.headers.getlist("Set-Cookie"):
+            (kept.discard if "Max-Age=0" in cookie else kept.add)(cookie.partition("=")[0])
+    assert len(kept) == 4 * 2  # each has two cookies
+    for query in begun:
+        status = browser.finish(query).status_code
+        assert status == (302 if query in begun[5:] else 400)
