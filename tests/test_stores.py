@@ -139,6 +139,16 @@ def app(visit):
         response.set_cookie("other", "1")
         return response
 
+    @app.get("/late")
+    def late():
+        flask.session["x"] = 2
+        other = app.test_client()
+        other.set_cookie(
+            "__Host-session", flask.request.cookies["__Host-session"], domain="app.example.com", secure=True
+        )
+        assert other.get("/empty", base_url="https://app.example.com").text == "emptied"
+        return "late"
+
     return app
 
 
@@ -146,6 +156,23 @@ def app(visit):
 def ask(app):
     client = app.test_client()
     return lambda path: client.get(path, base_url="https://app.example.com")
+
+
+def test_an_answer_that_comes_after_the_session_was_emptied_sets_no_cookie(ask):
+    ask("/write")
+    answer = ask("/late")
+    assert answer.text == "late"
+    assert "Set-Cookie" not in answer.headers
+    assert ask("/look").text == "None"
+
+
+def test_a_cookie_without_the_prefix_of_https_is_no_session(app, ask):
+    (cookie,) = ask("/write").headers.getlist("Set-Cookie")
+    planted = app.test_client()
+    for name in ("session", "__Secure-session"):
+        planted.set_cookie(name, cookie.partition("=")[2].partition(";")[0], domain="app.example.com", secure=True)
+    assert planted.get("/look", base_url="https://app.example.com").text == "None"
+    assert ask("/look").text == "1"
 
 
 def test_a_session_that_is_emptied_takes_its_cookie_along_with_the_attributes_it_was_set_with(ask):
