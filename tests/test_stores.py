@@ -242,3 +242,30 @@ def test_flask_sessions_own_names_do_what_the_session_does(visit):
         assert app.session_interface._retrieve_session_data(session.sid) == {"basket": 1}
         app.session_interface._delete_session(session.sid)
         assert app.session_interface._retrieve_session_data(session.sid) is None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions are of another kind there")
+@pytest.mark.parametrize("mode", [0o770, 0o720, 0o707, 0o702])
+@pytest.mark.parametrize("where", ["sessions", "sessions/sealed-sessions"])
+def test_a_folder_into_which_others_may_write_is_refused(tmp_path, mode, where):
+    (tmp_path / where).mkdir(parents=True)
+    (tmp_path / where).chmod(mode)
+    with pytest.raises(StoreUnavailable, match="others may write to"):
+        FileStore(tmp_path / "sessions").ping()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions are of another kind there")
+@pytest.mark.parametrize("mode", [0o700, 0o750, 0o755])
+def test_a_folder_that_others_may_read_is_used(tmp_path, mode):
+    (tmp_path / "sessions").mkdir()
+    (tmp_path / "sessions").chmod(mode)
+    FileStore(tmp_path / "sessions").ping()
+
+
+def test_a_folder_that_is_a_link_is_refused(tmp_path):
+    (tmp_path / "sessions").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "sessions" / "sealed-sessions").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StoreUnavailable, match="is a link"):
+        FileStore(tmp_path / "sessions").ping()
+    assert list((tmp_path / "elsewhere").iterdir()) == []
