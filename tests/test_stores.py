@@ -262,6 +262,11 @@ def test_a_folder_that_others_may_read_is_used(tmp_path, mode):
     FileStore(tmp_path / "sessions").ping()
 
 
+def test_whether_a_store_works_is_asked_without_leaving_a_record(store, tmp_path):
+    store.ping()
+    assert {path.name for path in folder(tmp_path).iterdir()} == {"MADE-BY-THE-APP", "locks"}
+
+
 def test_a_folder_that_is_a_link_is_refused(tmp_path):
     (tmp_path / "sessions").mkdir()
     (tmp_path / "elsewhere").mkdir()
