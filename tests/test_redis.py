@@ -248,6 +248,14 @@ def test_of_many_requests_at_a_redis_that_hangs_each_is_told_so(redis_server):
     redis_server.go_on()
 
 
+def test_a_lock_that_is_given_back_is_renewed_no_more(redis_server):
+    store, before = RedisStore(redis_server.url, threads=8), threading.enumerate()
+    with store.lock(KEY):
+        renewing = [each for each in threading.enumerate() if each not in before]
+        assert renewing
+    until(lambda: not any(each.is_alive() for each in renewing))
+
+
 def test_redis_removes_what_has_expired_by_itself(redis_server):
     store = RedisStore(redis_server.url, threads=8)
     store.add(KEY, b"value", 100)
