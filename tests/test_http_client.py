@@ -196,8 +196,11 @@ def test_an_interim_answer_is_not_the_answer(raw, client, status):
     assert [client.fetch("GET", server.url).content for _ in range(2)] == [b"one", b"two"]
 
 
-def test_an_answer_to_another_request_is_refused_and_its_connection_used_no_more(raw, client):
-    server = raw([answer(b"", b"client-request-id: theirs")], [answer(b"", b"client-request-id: theirs")], [OK])
+@pytest.mark.parametrize("status", [b"200 OK", b"204 None", b"304 Old", b"401 No", b"429 Later", b"500 Broken"])
+def test_an_answer_to_another_request_is_refused_and_its_connection_used_no_more(raw, client, status):
+    theirs = answer(b"", b"client-request-id: theirs").replace(b"200 OK", status)
+    assert theirs.startswith(b"HTTP/1.1 " + status)
+    server = raw([theirs], [theirs], [OK])
     with pytest.raises(requests.ConnectionError, match="to another request"):
         client.fetch("POST", server.url, data="body", headers={"client-request-id": "mine"})
     with pytest.raises(requests.ConnectionError, match="to another request"):
@@ -205,6 +208,13 @@ def test_an_answer_to_another_request_is_refused_and_its_connection_used_no_more
     assert (
         client.fetch("GET", server.url, headers={"client-request-id": "mine"}).content == b"{}"
     )  # says nothing of an id
+
+
+def test_the_connection_of_an_answer_to_another_request_is_closed_although_it_stays_open(raw, client):
+    server = raw([answer(b"", b"client-request-id: theirs"), answer(b"left over")], [answer(b"mine")])
+    with pytest.raises(requests.ConnectionError, match="to another request"):
+        client.fetch("GET", server.url, headers={"client-request-id": "mine"})
+    assert client.fetch("GET", server.url).content == b"mine"
 
 
 @pytest.mark.parametrize(
