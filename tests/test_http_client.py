@@ -213,7 +213,7 @@ def test_an_answer_to_another_request_is_refused_and_its_connection_used_no_more
 def test_the_connection_of_an_answer_to_another_request_is_closed_although_it_stays_open(raw, client):
     server = raw([answer(b"", b"client-request-id: theirs"), answer(b"left over")], [answer(b"mine")])
     with pytest.raises(requests.ConnectionError, match="to another request"):
-        client.fetch("POST", server.url, data="body", headers={"client-request-id": "mine"})
+        client.fetch("DELETE", server.url, headers={"client-request-id": "mine"})
     assert client.fetch("GET", server.url).content == b"mine"
 
 
