@@ -237,3 +237,16 @@ def test_a_place_that_is_freed_goes_to_who_waits_for_it_at_once():
         began = time.monotonic()
         assert enters(bulkhead, "https://one")
         assert time.monotonic() - began < SLOW_SECONDS / 2
+
+
+def test_one_slow_answer_turns_nobody_away_while_the_others_are_quick():
+    bulkhead, slow, quick = Bulkhead(8), threading.Event(), threading.Event()  # five places for an upstream
+    with ThreadPoolExecutor(5) as pool:
+        pool.submit(hold, bulkhead, "https://one", None, slow)
+        time.sleep(SLOW_SECONDS + 0.05)
+        for _ in range(4):
+            pool.submit(hold, bulkhead, "https://one", None, quick)
+        time.sleep(0.05)
+        threading.Timer(0.05, quick.set).start()
+        assert enters(bulkhead, "https://one")
+        slow.set()

@@ -360,6 +360,12 @@ def test_the_photo_is_a_real_image_kept_privately(adele):
     assert "Cookie" in photo.headers["Vary"]
 
 
+def test_a_photo_for_which_the_token_is_rejected_is_asked_for_with_a_new_one(adele, box):
+    box.misbehave("photo", Answer(401, graph_error("InvalidAuthenticationToken", "Lifetime validation failed.")))
+    assert adele.get("/photo").headers["Content-Type"] == "image/jpeg"
+    assert len(box.seen("photo")) == 2
+
+
 def test_who_has_no_photo_gets_their_initials(person):
     person.sign_in("alex")
     photo = person.get("/photo")
