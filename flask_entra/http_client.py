@@ -53,9 +53,9 @@ class TooLarge(requests.RequestException):
     :ivar status: the answer's HTTP status.
     """
 
-    def __init__(self, limit: int, response: requests.Response):
+    def __init__(self, limit: int, status: int):
         super().__init__(f"the answer has more than {limit} bytes")
-        self.status = response.status_code
+        self.status = status
 
 
 class _UntilDeadline(io.RawIOBase):
@@ -264,7 +264,7 @@ class BoundedSession(requests.Session):
                 for chunk in response.iter_content(65536):
                     body.write(chunk)
                     if body.tell() > limit:
-                        raise TooLarge(limit, response)
+                        raise TooLarge(limit, response.status_code)
             except ValueError as error:  # a chunk with a size that is no number; requests' own errors are OSErrors
                 raise requests.exceptions.ChunkedEncodingError(error) from error
             except requests.ConnectionError as error:
