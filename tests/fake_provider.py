@@ -137,6 +137,11 @@ def _json(content):
     return content if isinstance(content, Response) else Response(json.dumps(content), content_type="application/json")
 
 
+def refusal(error):
+    """The token endpoint's answer that says no (RFC 6749, 5.2)."""
+    return Response(json.dumps({"error": error}), 400, content_type="application/json")
+
+
 def asked(answer):
     """The parameters of the authorization request to which an answer of the app leads."""
     return dict(parse_qsl(urlsplit(answer.headers["Location"]).query))
@@ -165,6 +170,12 @@ class Browser:
 
     def sign_in(self, path="/login", **changes):
         return self.finish(self.begin(path), **changes)
+
+    def sign_out(self):
+        """Press the app's own button; its answer."""
+        return self.client.post(
+            "/logout", base_url="http://localhost:5000", headers={"Origin": "http://localhost:5000"}
+        )
 
     @property
     def signed_in(self):

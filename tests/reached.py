@@ -21,10 +21,8 @@ import pytest
 AT_LEAST = 97  # of a hundred lines
 POSSIBLE = sys.version_info >= (3, 12)
 PACKAGE = Path(__file__).parent.parent / "flask_entra"
-FOLDER, BY_TEST = (
-    "REACHED_FOLDER",
-    "REACHED_BY_TEST",
-)  # of the environment: where to write, and whether to tell tests apart
+# Of the environment: where to write, and whether to tell tests apart.
+FOLDER, BY_TEST = "REACHED_FOLDER", "REACHED_BY_TEST"
 MARK = f"{os.sep}{PACKAGE.name}{os.sep}"  # in the path of each file of the app, also of a copy of it
 
 

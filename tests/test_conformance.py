@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, unquote_plus, urlsplit
 
 import jwt
 import pytest
-from fake_provider import CLIENT, Browser, SigningKey, due
+from fake_provider import CLIENT, Browser, SigningKey, due, refusal
 from programs import until
 from werkzeug import Response
 
@@ -729,8 +729,7 @@ def test_one_persons_failed_refresh_is_not_told_to_another_who_asks_at_the_same_
     alice.sign_in()
     bob.sign_in()
     due(monkeypatch)
-    refused = Response('{"error": "invalid_grant"}', 400, content_type="application/json")
-    provider.token = lambda: refused if go_on.wait(30) else None
+    provider.token = lambda: refusal("invalid_grant") if go_on.wait(30) else None
     with ThreadPoolExecutor(1) as pool:
         hers = pool.submit(alice.get, "/call_graph")
         until(lambda: len(provider.forms()) == 3)
@@ -818,7 +817,7 @@ def test_a_token_that_is_still_good_is_not_used_for_somebody_who_was_revoked(vis
     browser = visit()
     browser.sign_in()
     due(monkeypatch, after)
-    provider.token = Response('{"error": "invalid_grant"}', 400, content_type="application/json")
+    provider.token = refusal("invalid_grant")
     assert browser.get("/call_graph").status_code == 302
 
 
@@ -831,7 +830,7 @@ def test_a_token_that_is_still_good_is_used_while_the_provider_says_to_come_back
     browser = visit()
     browser.sign_in()
     due(monkeypatch, after)
-    provider.token = Response(f'{{"error": "{error}"}}', 400, content_type="application/json")
+    provider.token = refusal(error)
     assert browser.get("/call_graph").status_code == status
 
 
@@ -854,7 +853,7 @@ def test_somebody_who_was_revoked_is_sent_to_sign_in_when_the_id_token_has_expir
     provider.token = {"expires_in": 90_000}
     browser = visit()
     browser.sign_in()
-    provider.token = Response('{"error": "invalid_grant"}', 400, content_type="application/json")
+    provider.token = refusal("invalid_grant")
     assert browser.get("/call_graph").status_code == 200
     due(monkeypatch, 3600 + LEEWAY_SECONDS + 20)
     assert browser.get("/call_graph").status_code == 302
@@ -876,7 +875,7 @@ def test_a_refresh_that_grants_less_than_the_view_needs_leads_to_a_sign_in(visit
 def test_a_refresh_that_is_refused_leads_to_a_sign_in(visit, provider, monkeypatch, error):
     browser = visit()
     browser.sign_in()
-    provider.token = Response(f'{{"error": "{error}"}}', 400, content_type="application/json")
+    provider.token = refusal(error)
     due(monkeypatch)
     answer = browser.get("/call_graph")
     assert answer.status_code == 302
@@ -903,8 +902,7 @@ def test_a_sign_out_at_an_address_with_a_query_keeps_it(visit, provider):
     provider.metadata["end_session_endpoint"] += "?p=policy"
     browser = visit()
     browser.sign_in()
-    page = browser.client.post("/logout", base_url="http://localhost:5000", headers={"Origin": "http://localhost:5000"})
-    query = parse_qs(urlsplit(page.headers["Refresh"].removeprefix("0; url=")).query)
+    query = parse_qs(urlsplit(browser.sign_out().headers["Refresh"].removeprefix("0; url=")).query)
     assert query["p"] == ["policy"]
     assert query["client_id"] == [CLIENT["CLIENT_ID"]]
 

@@ -2,6 +2,7 @@
 
 import codecs
 import os
+from pathlib import Path
 
 import pytest
 from certificates import as_pem, as_pfx, make_certificate
@@ -13,6 +14,7 @@ from flask_entra.doctor import check_settings
 from flask_entra.environment import Dotenv
 from flask_entra.settings import Settings
 
+HERE = Path(__file__).parent
 CLIENT, TENANT = "dd96df90-ffaf-4b01-a34d-b3a2abc47d16", "852bedc8-1345-41c8-99f3-2fa1667ffefa"
 SECRET = "abc8Q~someSecretValueOfForty.Characters-00"
 KEY = "k7Q-long-enough-and-random-0123456789"
@@ -160,7 +162,7 @@ VALUES = [
     ("https_proxy", "http//proxy.example:8080", "wrong", "is not the address of a proxy", "http://host:port"),
     ("HTTPS_PROXY", "http://proxy.example:port", "wrong", "is not the address of a proxy", "http://host:port"),
     ("ALL_PROXY", "socks5://localhost:1080", "wrong", "SOCKS", "http://host:port"),
-    ("REQUESTS_CA_BUNDLE", __file__.replace("test_doctor_slips.py", "visitor.py"), "wrong", "no certificates", "PEM"),
+    ("REQUESTS_CA_BUNDLE", str(HERE / "visitor.py"), "wrong", "no certificates", "PEM"),
     # The rest
     ("CLIENT_CERTIFICATE_PASSWORD", "secret", "odd", "no effect", "path"),
     ("SECRET_KEY", "xxxxxxxxxxxxxxxxxxxx", "wrong", "over and over", "random"),
@@ -173,11 +175,7 @@ VALUES = [
 
 def called(row):
     """A slip's name, which does not say where the project lies."""
-    return (
-        f"{row[0]}={row[1].replace(__file__.replace('test_doctor_slips.py', ''), '')}"[:60]
-        .encode("ascii", "replace")
-        .decode()
-    )
+    return f"{row[0]}={row[1].replace(str(HERE), '')}"[:60].encode("ascii", "replace").decode()
 
 
 @pytest.mark.parametrize("row", VALUES, ids=called)

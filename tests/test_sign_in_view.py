@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import flask
 import itsdangerous
 import pytest
-from fake_provider import asked, due
+from fake_provider import asked, due, refusal
 from werkzeug import Response
 
 from flask_entra import Auth, BoundedSession, SignInRequired
@@ -50,10 +50,6 @@ def link_to_a_sign_in(browser, scopes, claims):
     """The path of such a link, as the app gives it to a script."""
     with browser.app.test_request_context("/", base_url="http://localhost:5000"):
         return path_of(invitation.link(scopes, claims))
-
-
-def sign_out(browser):
-    browser.client.post("/logout", base_url="http://localhost:5000", headers={"Origin": "http://localhost:5000"})
 
 
 def goes_to_the_provider(browser, answer):
@@ -114,7 +110,7 @@ def test_a_sign_in_never_leads_to_the_sign_out(browser, path):
 
 
 def test_after_a_form_that_needed_a_sign_in_comes_the_home_page(browser):
-    sign_out(browser)
+    browser.sign_out()
     answer = browser.client.post("/order", base_url="http://localhost:5000")
     begun = asked(answer)
     assert browser.finish(begun).headers["Location"] == "/"
@@ -211,7 +207,7 @@ def test_sessions_that_get_lost_end_on_a_page_after_three_sign_ins_in_a_minute(b
 
 def test_who_signs_out_may_sign_in_again_at_once(browser):
     for _ in range(4):
-        sign_out(browser)
+        browser.sign_out()
         answer = browser.get("/call_graph")
         assert goes_to_the_provider(browser, answer)
         browser.finish(asked(answer))
@@ -229,9 +225,8 @@ def test_a_store_that_fails_while_a_sign_in_begins_has_its_own_page(visit, monke
 
 def test_where_a_sign_in_did_not_help_the_page_says_that_it_was_the_api(browser):
     browser.provider.userinfo = REFUSED
-    refused = Response(json.dumps({"error": "invalid_grant"}), 400, content_type="application/json")
     for _ in range(2):
-        browser.provider.token = refused
+        browser.provider.token = refusal("invalid_grant")
         answer = browser.get("/call_graph")
         browser.provider.token = {}
         if goes_to_the_provider(browser, answer):
@@ -340,7 +335,7 @@ def test_with_protected_somebody_who_was_revoked_is_sent_to_sign_in_by_a_view_th
     assert browser.get("/plain").text == "plain"  # vouched for once more
     assert [form["grant_type"] for form in provider.forms()] == ["authorization_code", "refresh_token"]
     due(monkeypatch, 4000)
-    provider.token = Response('{"error": "invalid_grant"}', 400, content_type="application/json")
+    provider.token = refusal("invalid_grant")
     assert goes_to_the_provider(browser, browser.get("/plain"))
 
 
