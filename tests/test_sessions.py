@@ -659,10 +659,15 @@ def test_every_key_in_redis_expires(two_apps, redis_server):
 
 def test_while_redis_is_stopped_public_pages_work_and_nobody_is_signed_out(two_apps, redis_server):
     app = two_apps[0]
-    person = Visitor(app.url)
+    person, late = Visitor(app.url), Visitor(app.url)
     person.sign_in()
+    answer = late.answer()
     redis_server.stop()
     assert Visitor(app.url).get("/").status_code == 200
+    page = late.get(answer)
+    assert page.status_code == 503
+    assert "Adèle" not in page.text  # the sign-in could not be stored, so nobody is signed in
+    assert 'action="/logout"' not in page.text
     assert person.get("/static/style.css").status_code == 200
     began = time.monotonic()
     page = person.get("/call_graph")
