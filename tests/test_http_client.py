@@ -258,6 +258,27 @@ def test_an_answer_that_stalls_is_a_timeout_after_the_time_for_all_of_it(client,
         thread.join(5)
 
 
+def test_what_an_answer_has_taken_so_far_counts_when_it_falls_silent(client, monkeypatch):
+    monkeypatch.setattr(http_client, "ANSWER_SECONDS", 1)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def stall():
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                time.sleep(0.7)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
+                connection.recv(65536)  # until the client gives up
+
+        thread = threading.Thread(target=stall, daemon=True)
+        thread.start()
+        began = time.monotonic()
+        with pytest.raises(requests.Timeout):
+            client.fetch("GET", f"http://127.0.0.1:{listener.getsockname()[1]}/")
+        assert 0.9 < time.monotonic() - began < 1.5
+        thread.join(5)
+
+
 @contextlib.contextmanager
 def dripping(tls=None):
     """A server that answers one byte after another for three seconds, whoever asks; its host and port.

@@ -267,6 +267,8 @@ def test_sentinel_has_a_user_of_its_own(tmp_path):
     needs("redis-server")
     watched = Watched(tmp_path)
     try:
+        restrict(watched.master, "+@all")
+        RedisStore(watched.url.replace("//", "//app:pw@"), threads=8).ping()  # its user and password are not for Sentinel
         sentinel = redis.Redis(HOST, int(watched.url.split(":")[2].split("/")[0]))
         sentinel.execute_command("ACL", "SETUSER", "watcher", "on", ">p/w", "+@all")
         sentinel.execute_command("ACL", "SETUSER", "default", "off")

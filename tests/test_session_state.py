@@ -145,6 +145,20 @@ def test_once_let_go_it_has_to_be_held_anew(store, stored):
         raise AssertionError("two hold it")
 
 
+def test_what_has_changed_is_stored_before_it_is_let_go(store, stored, monkeypatch):
+    written, update = [], store.update
+
+    def note(key, *more):
+        written.append(key in store.locked)
+        update(key, *more)
+
+    monkeypatch.setattr(store, "update", note)
+    with stored.exclusive():
+        stored["basket"] = 1
+    assert written == [True]
+    assert not store.locked
+
+
 def test_a_failure_lets_go_too(store, stored):
     with pytest.raises(ZeroDivisionError), stored.exclusive():
         raise ZeroDivisionError

@@ -1,8 +1,10 @@
 """The file store, its locks, and Flask's way in, in this process: what is kept, removed, waited for, and said to browsers."""
 
+import contextlib
 import os
 import threading
 import time
+from pathlib import Path
 
 import flask
 import pytest
@@ -85,11 +87,52 @@ def test_who_waited_for_a_lock_that_was_removed_meanwhile_locks_the_new_one(tmp_
         real(other)
 
 
-def test_a_store_that_loses_what_it_is_given_is_not_ready(store, monkeypatch):
+def test_a_lock_is_held_until_its_file_is_gone(tmp_path, monkeypatch):
+    path, unlink, free = tmp_path / "lock", Path.unlink, []
+
+    def unlink_if_held(self):
+        with path.open("wb") as other, contextlib.suppress(BlockingIOError):
+            locks._try_lock(other)
+            free.append("another could lock the file that is about to go")
+        unlink(self)
+
+    with locks.hold(path, 1):
+        monkeypatch.setattr(Path, "unlink", unlink_if_held)
+    assert not path.exists()
+    assert free == []
+
+
+@pytest.mark.parametrize("found", [None, b"", b"another's"])
+def test_a_store_that_does_not_keep_what_it_is_given_is_not_ready(store, monkeypatch, found):
     probe(store)
-    monkeypatch.setattr(FileStore, "get", lambda self, key: None)
+    monkeypatch.setattr(FileStore, "get", lambda self, key: found)
     with pytest.raises(StoreUnavailable, match="does not keep"):
         probe(store)
+
+
+def test_a_store_that_cannot_lock_is_not_ready(store, tmp_path):
+    (folder(tmp_path) / "locks").rmdir()
+    (folder(tmp_path) / "locks").write_text("in the way")
+    with pytest.raises(StoreUnavailable):
+        store.ping()
+
+
+def test_a_write_that_fails_leaves_what_was_there_and_nothing_else(store, tmp_path, monkeypatch):
+    store.add(KEY, b"before", 60)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(StoreUnavailable, match="No space left on device"):
+        store.update(KEY, lambda found: found + b" and after", 60)
+    assert store.get(KEY) == b"before"
+    assert {path.name for path in folder(tmp_path).iterdir()} == {"MADE-BY-THE-APP", "locks", KEY}
+
+
+def test_a_failure_while_a_lock_is_held_is_not_blamed_on_the_store(store):
+    with pytest.raises(FileNotFoundError, match="a view's own"), store.lock(KEY):
+        raise FileNotFoundError("a view's own")
 
 
 def test_one_lock_is_held_by_one_at_a_time_and_its_file_is_gone_afterwards(tmp_path):
@@ -181,6 +224,22 @@ def test_a_session_that_is_emptied_takes_its_cookie_along_with_the_attributes_it
     assert deleted.startswith("__Host-session=;")
     assert {"Secure", "HttpOnly", "Path=/", "SameSite=Lax"} <= set(deleted.split("; "))
     assert "Max-Age=0" in deleted
+
+
+def test_a_page_that_has_looked_at_the_session_is_another_one_for_each_cookie(ask):
+    assert "Cookie" in ask("/look").vary
+    ask("/write")
+    assert "Cookie" in ask("/look").vary
+    assert "Cookie" not in ask("/healthz").vary
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://localhost", "redis+sentinel://localhost/master", "valkey://localhost", "localhost"]
+)
+def test_with_any_redis_url_no_session_goes_into_a_file(visit, tmp_path, url):
+    app = visit(REDIS_URL=url).app
+    assert type(app.extensions["session_store"]).__name__ == "RedisStore"
+    assert not (tmp_path / "sessions").exists()
 
 
 def test_an_answer_that_sets_a_cookie_is_kept_by_no_cache(ask):
