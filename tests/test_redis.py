@@ -268,7 +268,8 @@ def test_sentinel_has_a_user_of_its_own(tmp_path):
     watched = Watched(tmp_path)
     try:
         restrict(watched.master, "+@all")
-        RedisStore(watched.url.replace("//", "//app:pw@"), threads=8).ping()  # its user and password are not for Sentinel
+        of_the_master = watched.url.replace("//", "//app:pw@")  # this user is not Sentinel's
+        RedisStore(of_the_master, threads=8).ping()
         sentinel = redis.Redis(HOST, int(watched.url.split(":")[2].split("/")[0]))
         sentinel.execute_command("ACL", "SETUSER", "watcher", "on", ">p/w", "+@all")
         sentinel.execute_command("ACL", "SETUSER", "default", "off")
