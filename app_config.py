@@ -89,7 +89,8 @@ def load(environ: Mapping[str, str] | None = None) -> dict[str, object]:
         "SECRET_KEY": settings["SECRET_KEY"] or (secret and hmac.digest(secret.encode(), b"sign-in", "sha256")) or None,
         "SECRET_KEY_FALLBACKS": settings["SECRET_KEY_FALLBACKS"].split(),
         "HTTPS": redirect_uri.scheme == "https",
-        "PERMANENT_SESSION_LIFETIME": timedelta(hours=12),
+        "PERMANENT_SESSION_LIFETIME": timedelta(hours=12),  # after its last use
+        "SESSION_ABSOLUTE_LIFETIME": timedelta(hours=24),  # after the sign-in, in use or not
         "MAX_CONTENT_LENGTH": 64 * 1024,
     }
 

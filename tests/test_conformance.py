@@ -859,6 +859,24 @@ def test_somebody_who_was_revoked_is_sent_to_sign_in_when_the_id_token_has_expir
     assert browser.get("/call_graph").status_code == 302
 
 
+def test_somebody_who_uses_the_app_day_and_night_signs_in_once_a_day(visit, provider, monkeypatch):
+    browser, hour = visit(), 3600
+    browser.sign_in()
+    provider.claims = {"nonce": None}
+    for _ in range(23):
+        due(monkeypatch, hour)
+        assert browser.get("/call_graph").status_code == 200
+    due(monkeypatch, hour - 10)
+    assert browser.get("/call_graph").status_code == 200
+    due(monkeypatch, 10)
+    assert not browser.signed_in
+    provider.claims = {}
+    assert browser.sign_in("/call_graph").headers["Location"] == "/call_graph"
+    due(monkeypatch, 11 * hour)
+    provider.claims = {"nonce": None}
+    assert browser.get("/call_graph").status_code == 200
+
+
 @pytest.mark.parametrize("granted", ["openid", "openid profile"])
 def test_a_refresh_that_grants_less_than_the_view_needs_leads_to_a_sign_in(visit, provider, monkeypatch, granted):
     provider.token = {"scope": "openid profile invoices"}

@@ -226,6 +226,71 @@ def test_a_session_lives_on_from_an_hour_after_its_last_use(store, stored, monke
     assert dict(Session(store, 7200, stored.sid)) == {"person": "adele"}
 
 
+def test_a_session_in_use_ends_a_day_after_its_id_was_made_and_is_not_written_at_every_look(store, monkeypatch):
+    now, day = int(time.time()), 24 * 3600
+    monkeypatch.setattr(time, "time", lambda: now)
+    first = Session(store, 7200, None, day)
+    first["person"] = "adele"
+    first.save()
+    store.asked.clear()
+    for minutes in range(30, 24 * 60, 30):
+        monkeypatch.setattr(time, "time", lambda minutes=minutes: now + 60 * minutes)
+        assert dict(Session(store, 7200, first.sid, day)) == {"person": "adele"}, minutes
+        if minutes == 23 * 60:
+            store.asked.clear()
+    assert store.asked == ["get"]  # at 23:30, when the end cannot be put off any more
+    monkeypatch.setattr(time, "time", lambda: now + day - 1)
+    assert Session(store, 7200, first.sid, day)["person"] == "adele"
+    monkeypatch.setattr(time, "time", lambda: now + day)
+    late = Session(store, 7200, first.sid, day)
+    assert dict(late) == {}
+    assert late.new
+    assert late.sid != first.sid
+
+
+def test_a_new_id_begins_the_day_anew(store, monkeypatch):
+    now, day = int(time.time()), 24 * 3600
+    monkeypatch.setattr(time, "time", lambda: now)
+    session = Session(store, 2 * day, None, day)
+    session["person"] = "adele"
+    session.save()
+    monkeypatch.setattr(time, "time", lambda: now + day - 10)
+    session = Session(store, 2 * day, session.sid, day)
+    session.regenerate()  # as at a sign-in
+    session.save()
+    monkeypatch.setattr(time, "time", lambda: now + 2 * day - 11)
+    assert dict(Session(store, 2 * day, session.sid, day)) == {"person": "adele"}
+    monkeypatch.setattr(time, "time", lambda: now + 2 * day - 10)
+    assert dict(Session(store, 2 * day, session.sid, day)) == {}
+
+
+def test_the_end_of_a_session_cannot_be_put_off_by_another_time_in_its_id(store):
+    day = 24 * 3600
+    session = Session(store, 7200, None, day)
+    session["person"] = "adele"
+    session.save()
+    token, _, made = session.sid.partition(".")
+    for sid in (
+        token,
+        f"{token}.",
+        f"{token}.{int(made) + day}",
+        f"{token}.0{made}",
+        f"{session.sid}.{int(made) + day}",
+    ):
+        assert dict(Session(store, 7200, sid, day)) == {}, sid
+
+
+def test_a_session_whose_id_tells_no_time_lives_on_while_it_is_used(store, monkeypatch):
+    session = Session(store, 7200, None, 24 * 3600)
+    session._take_id("x" * 43)  # as ids were before
+    session["person"] = "adele"
+    session.save()
+    now = time.time()
+    for hours in range(1, 30):
+        monkeypatch.setattr(time, "time", lambda hours=hours: now + 3610 * hours)
+        assert dict(Session(store, 7200, "x" * 43, 24 * 3600)) == {"person": "adele"}
+
+
 def test_a_new_id_replaces_the_record_of_the_old_one(store, stored):
     old = stored.sid
     stored.regenerate()

@@ -1,5 +1,6 @@
 """The sealed store: what it keeps, from whom, and what happens when it fails. Files and a real Redis alike."""
 
+import datetime
 import os
 import shutil
 import signal
@@ -169,7 +170,7 @@ def test_what_cannot_be_locked_can_still_be_deleted(serve):
 def in_app(store):
     """A small app with one page that counts its visits in the session."""
     app = flask.Flask("counting")
-    app.config["HTTPS"] = False
+    app.config.update(HTTPS=False, SESSION_ABSOLUTE_LIFETIME=datetime.timedelta(days=365))
     app.session_interface = SealedSessionInterface(app, store)
 
     @app.get("/")

@@ -23,7 +23,8 @@ SPARE_SECONDS = 2 * 24 * 3600
 class SealedSessionInterface(ServerSideSessionInterface):  # type: ignore[misc]  # it has no types
     """Flask-Session's interface, over a `Store`.
 
-    :param app: says how long a session lives after its last use (`PERMANENT_SESSION_LIFETIME`).
+    :param app: says how long a session lives after its last use (`PERMANENT_SESSION_LIFETIME`), and how long at the most
+        (`SESSION_ABSOLUTE_LIFETIME`).
     """
 
     session_class = Session
@@ -31,6 +32,7 @@ class SealedSessionInterface(ServerSideSessionInterface):  # type: ignore[misc] 
     def __init__(self, app: Flask, store: Store):
         super().__init__(app, key_prefix="")
         self._store, self._lifetime = store, int(app.permanent_session_lifetime.total_seconds())
+        self._longest = app.config["SESSION_ABSOLUTE_LIFETIME"].total_seconds()
         self._prunes_at = float("-inf")
         self._cookie = cookies.attributes(app.config, "session")
 
@@ -83,7 +85,7 @@ class SealedSessionInterface(ServerSideSessionInterface):  # type: ignore[misc] 
         session.save()
 
     def _session(self, sid: str | None) -> Session:
-        return Session(self._store, self._lifetime, sid)
+        return Session(self._store, self._lifetime, sid, self._longest)
 
 
 def _tell_caches(response: Response, session: Session) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 from flask.sessions import SessionMixin
 
-from flask_entra.sessions.seal import Seal, new_id
+from flask_entra.sessions.seal import Seal, made_at, new_id
 from flask_entra.sessions.store import Store
 
 EXTEND_SECONDS = 3600  # an idle time is counted no finer than this, so that looking at a page writes nothing
@@ -34,6 +35,7 @@ class Session(SessionMixin):
     :param store: where it is kept.
     :param lifetime: how many seconds after its last use it ends.
     :param sid: its id, as the cookie says; None for a new one.
+    :param longest: how many seconds after it got its id it ends, in use or not. A sign-in gives it a new one.
     :ivar new: whether the store does not have it yet.
     :ivar modified: whether it has to be stored; set it yourself after a change inside a value.
     :ivar accessed: whether anybody has looked at it.
@@ -41,8 +43,8 @@ class Session(SessionMixin):
     :ivar extended: whether the store has begun to count its lifetime anew, so that the cookie must too.
     """
 
-    def __init__(self, store: Store, lifetime: int, sid: str | None):
-        self._store, self._lifetime = store, lifetime
+    def __init__(self, store: Store, lifetime: int, sid: str | None, longest: float = math.inf):
+        self._store, self._lifetime, self._longest = store, lifetime, longest
         self._take_id(sid or new_id())
         self.new = not sid
         self.modified = self.accessed = self.extended = self.personal = False
@@ -217,20 +219,24 @@ class Session(SessionMixin):
             self._take_id(new_id())
             self.new = True
             return _Opened(_EMPTY, {}, 0)
-        if opened.end - time.time() < self._lifetime - EXTEND_SECONDS:
+        if opened.end - time.time() < self._lifetime - EXTEND_SECONDS and opened.end < self._last_end:
             self._store.update(key, self._with_new_end, self._lifetime)
             self.extended = True
         return opened
 
+    @property
+    def _last_end(self) -> float:
+        return made_at(self.sid) + self._longest
+
     def _opened(self, record: bytes) -> _Opened | None:
         try:
             content, end = self._seal.open(record)
-            opened = _Opened(content, _decode(content), end)
+            opened = _Opened(content, _decode(content), min(end, self._last_end))
         except (ValueError, msgspec.DecodeError):
             log.warning("Session %s does not open: it was damaged or altered. It counts as absent", self._seal.key[:8])
             return None
-        if end <= time.time():
-            log.warning("Session %s has ended, and should not be in the store any more", self._seal.key[:8])
+        if opened.end <= time.time():
+            log.warning("Session %s has ended, and is still in the store", self._seal.key[:8])
             return None
         return opened
 
