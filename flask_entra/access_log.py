@@ -45,23 +45,31 @@ def _length(headers: Sequence[tuple[str, str]]) -> int:
     return next((int(value) for name, value in headers if name == "Content-Length" and value.isdecimal()), 0)
 
 
+def _asked(environ: dict[str, Any]) -> tuple[str, str, str]:
+    """The address, the method and the path of a request. A path has come as Latin-1 (PEP 3333), and is UTF-8."""
+    # All are unvalidated. A control character in them must not look like a line of ours, nor command a terminal.
+    path = environ["PATH_INFO"].encode("latin-1", "replace").decode("utf-8", "replace")
+    return printable(environ.get("REMOTE_ADDR", "-")), printable(environ["REQUEST_METHOD"]), printable(path)
+
+
 def _as_text(at: str, environ: dict[str, Any], status: int, length: int, seconds: float) -> str:
-    # The path is unvalidated. A control character in it must not look like a line of ours, nor command a terminal.
-    asked = printable(f'{environ.get("REMOTE_ADDR")} "{environ["REQUEST_METHOD"]} {environ["PATH_INFO"]}"')
-    return f"{at} INFO {_NAME} {request_id_of(environ)} {asked} {status} {length} bytes {seconds:.6f} s\n"
+    address, method, path = _asked(environ)
+    asked = f'{request_id_of(environ)} {address} "{method} {path}"'
+    return f"{at} INFO {_NAME} {asked} {status} {length} bytes {seconds:.6f} s\n"
 
 
 def _as_json(at: str, environ: dict[str, Any], status: int, length: int, seconds: float) -> str:
+    address, method, path = _asked(environ)
     # With the fields of the app's other lines.
     event = {
         "asctime": at,
         "levelname": "INFO",
         "name": _NAME,
         "request_id": request_id_of(environ),
-        "message": f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']} {status}",
-        "address": environ.get("REMOTE_ADDR"),
-        "method": environ["REQUEST_METHOD"],
-        "path": environ["PATH_INFO"],
+        "message": f"{method} {path} {status}",
+        "address": address,
+        "method": method,
+        "path": path,
         "status": status,
         "bytes": length,
         "seconds": seconds,

@@ -154,6 +154,12 @@ def holding():
 
 
 def enters(bulkhead, upstream, person=None):
+    """Whether another thread gets a place; one that is refused is refused at once."""
+    with ThreadPoolExecutor(1) as another:
+        return another.submit(_enters, bulkhead, upstream, person).result()
+
+
+def _enters(bulkhead, upstream, person):
     began = time.monotonic()
     try:
         with bulkhead.place(upstream, person):
@@ -190,6 +196,16 @@ def test_a_place_inside_a_place_takes_no_second_one():
     with bulkhead.place("https://one"), bulkhead.place("https://one"):
         pass
     assert enters(bulkhead, "https://one")
+
+
+def test_a_place_for_another_upstream_is_a_place_of_its_own():
+    bulkhead = Bulkhead(4)  # two places for one upstream
+    with bulkhead.place("https://one"), bulkhead.place("https://two"):
+        with bulkhead.place("https://two"):
+            assert enters(bulkhead, "https://two")
+        bulkhead_of_one = Bulkhead(1)
+        with bulkhead_of_one.place("https://one"), pytest.raises(Busy), bulkhead_of_one.place("https://two"):
+            raise AssertionError("there is one place for all")
 
 
 def test_a_place_is_free_again_after_a_failure():

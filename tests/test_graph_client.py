@@ -19,14 +19,14 @@ HERE, THERE = GROUPS[:2]
 class Http:
     """Stands in for the HTTP client: gives the answers that a test has prepared, and keeps what was asked."""
 
-    def __init__(self, *answers):
-        self.answers, self.asked = list(answers), []
+    def __init__(self, *answers, status=200):
+        self.answers, self.asked, self.status = list(answers), [], status
 
     def fetch(self, method, url, **kwargs):
         self.asked.append(SimpleNamespace(method=method, url=url, **kwargs))
         answer = self.answers.pop(0) if self.answers else {"value": kwargs["json"]["groupIds"]}
         response = requests.Response()
-        response.status_code, response.url = 200, url
+        response.status_code, response.url = self.status, url
         response._content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
         return response
 
@@ -82,6 +82,16 @@ def test_a_photo_may_have_four_megabytes():
     assert GraphClient(http, ENDPOINT).photo("token") == (b"\xff\xd8\xff...", "image/jpeg")
     assert http.asked[0].limit == 4 * 2**20
     assert http.asked[0].url == f"{ENDPOINT}/photo/$value"
+
+
+@pytest.mark.parametrize("status", [201, 202, 204, 206])
+def test_a_part_of_an_answer_or_none_yet_is_none(status):
+    http = Http({"a": 1}, b"\xff\xd8\xff...", status=status)
+    graph = GraphClient(http, ENDPOINT)
+    with pytest.raises(GraphError) as error:
+        graph.me("token")
+    assert (error.value.kind, error.value.status) == ("not_understood", status)
+    assert graph.photo("token") is None
 
 
 @pytest.mark.parametrize("endpoint", ["", "/v1.0/me", "https://", "not a url"])
