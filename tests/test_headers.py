@@ -10,6 +10,7 @@ from werkzeug import Response
 from werkzeug.test import create_environ
 
 from flask_entra.http_client import BoundedSession
+from flask_entra.pages import headers
 
 pytestmark = pytest.mark.filterwarnings("ignore:response_mode='form_post' is recommended")
 HTTP, HTTPS = "http://localhost:5000", "https://app.example.com"
@@ -39,6 +40,15 @@ def test_every_answer_has_the_headers_that_keep_a_browser_safe_to_the_letter(vis
     for name, value in safe(provider, script).items():
         assert answer.headers.getlist(name) == [value]
     assert "Strict-Transport-Security" not in answer.headers
+
+
+def test_an_app_without_a_script_lets_browsers_run_none():
+    app = flask.Flask("without")
+    app.config.update(HTTPS=False, AUTHORITY="https://login.example/tenant", OIDC_AUTHORITY=None)
+    headers.init_app(app, script="")
+    policy = app.test_client().get("/").headers["Content-Security-Policy"]
+    assert "; script-src 'none'; " in policy
+    assert policy.endswith("; form-action 'self' https://login.example")
 
 
 @pytest.mark.parametrize("path", PATHS)
