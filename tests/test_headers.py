@@ -107,7 +107,7 @@ def test_every_cookie_has_its_name_path_age_and_flags_to_the_letter(visit, https
         f"{host}begun": {"Path=/", "Max-Age=0", *flags},
     }
     (value,) = re.findall(f"^{host}session=([^;]*)", "\n".join(answer.headers.getlist("Set-Cookie")), re.MULTILINE)
-    assert re.fullmatch(r"[\w-]{43}", value)
+    assert re.fullmatch(r"[\w-]{43}\.\d{10}", value)
     assert cookies(browser.client.post("/logout", **base)) == {
         f"{host}session": {"Path=/", "Max-Age=0", *flags},
         f"{host}signed-in": {"Path=/", "Max-Age=0", *flags},
