@@ -14,16 +14,15 @@ import logging
 import time
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+import compiled_templates
 import jwt
 import pytest
 from conftest import NETWORK, ROOT
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from jinja2 import BytecodeCache
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from werkzeug import Request, Response
 
 from app_config import SETTINGS
-from flask_entra.pages import languages
 from sandbox.listener import Listener, make_certificate
 
 CLIENT = {"CLIENT_ID": "the-app:1", "CLIENT_SECRET": "a secret/with+odd=characters"}
@@ -213,27 +212,12 @@ def make_app(monkeypatch, folder, provider, **settings):
     return load_app()
 
 
-class Compiled(BytecodeCache):
-    """The templates that the apps of this process have compiled, by language: compiling was half of a test's time."""
-
-    kept = {}
-
-    def get_cache_key(self, name, filename=None):
-        return f"{languages.language()} {filename or name}"
-
-    def load_bytecode(self, bucket):
-        bucket.code = self.kept.get((bucket.key, bucket.checksum))
-
-    def dump_bytecode(self, bucket):
-        self.kept[bucket.key, bucket.checksum] = bucket.code
-
-
 def load_app():
     """The app as `app.py` makes it, of this process's environment."""
     spec = importlib.util.spec_from_file_location("app_of_a_test", ROOT / "app.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    module.app.jinja_env.bytecode_cache = Compiled()
+    module.app.jinja_env.bytecode_cache = compiled_templates.Compiled(compiled_templates.folder())
     return module.app
 
 

@@ -13,6 +13,8 @@ import sys
 import warnings
 from pathlib import Path
 
+import compiled_templates
+from flask import Flask
 from reached import watch
 
 TESTS = Path(__file__).parent
@@ -30,7 +32,9 @@ class Forked:
     """
 
     def __init__(self, arguments, cwd, env, log):
-        self._process = _server.Process(target=_run, args=(arguments, str(cwd), env, str(log)), daemon=True)
+        self._process = _server.Process(
+            target=_run, args=(arguments, str(cwd), env, str(log), compiled_templates.folder()), daemon=True
+        )
         self._process.start()
         self.pid = self._process.pid
 
@@ -47,7 +51,7 @@ class Forked:
             raise subprocess.TimeoutExpired(str(self.pid), timeout)
 
 
-def _run(arguments, cwd, env, log):
+def _run(arguments, cwd, env, log, templates):
     os.setsid()
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for standard in (1, 2):
@@ -60,6 +64,7 @@ def _run(arguments, cwd, env, log):
     sys.argv[1:] = arguments[1:]
     sys.warnoptions[:] = filter(None, env.get("PYTHONWARNINGS", "").split(","))
     warnings._processoptions(sys.warnoptions)
+    Flask.jinja_options = {"bytecode_cache": compiled_templates.Compiled(templates)}
     watch()
     try:
         runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)

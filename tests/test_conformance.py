@@ -492,7 +492,9 @@ def basic(headers):
 
 
 @pytest.mark.parametrize(
-    "methods", [None, [], ["client_secret_basic"], ["client_secret_post", "client_secret_basic"]], ids=str
+    "methods",
+    [None, [], ["client_secret_basic"], ["client_secret_post", "client_secret_basic"], ["private_key_jwt"]],
+    ids=str,
 )
 def test_the_client_secret_goes_by_http_basic(visit, provider, methods):
     provider.metadata["token_endpoint_auth_methods_supported"] = methods
@@ -528,7 +530,8 @@ def test_where_the_secret_may_go_two_ways_the_second_is_tried_when_the_first_is_
 
 @pytest.mark.parametrize(
     ("methods", "tries"),
-    [(["client_secret_basic", "client_secret_post"], 2), (["client_secret_post"], 1), ([], 1), (None, 1)],
+    [(["client_secret_basic", "client_secret_post"], 2), (["client_secret_post"], 1), ([], 1), (None, 1)]
+    + [(["private_key_jwt"], 1)],
 )
 def test_a_wrong_secret_is_explained_and_not_tried_for_ever(visit, provider, methods, tries):
     provider.metadata["token_endpoint_auth_methods_supported"] = methods

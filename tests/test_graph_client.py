@@ -19,14 +19,15 @@ HERE, THERE = GROUPS[:2]
 class Http:
     """Stands in for the HTTP client: gives the answers that a test has prepared, and keeps what was asked."""
 
-    def __init__(self, *answers, status=200):
-        self.answers, self.asked, self.status = list(answers), [], status
+    def __init__(self, *answers, status=200, headers=()):
+        self.answers, self.asked, self.status, self.headers = list(answers), [], status, dict(headers)
 
     def fetch(self, method, url, **kwargs):
         self.asked.append(SimpleNamespace(method=method, url=url, **kwargs))
         answer = self.answers.pop(0) if self.answers else {"value": kwargs["json"]["groupIds"]}
         response = requests.Response()
         response.status_code, response.url = self.status, url
+        response.headers.update(self.headers)
         response._content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
         return response
 
@@ -82,6 +83,17 @@ def test_a_photo_may_have_four_megabytes():
     assert GraphClient(http, ENDPOINT).photo("token") == (b"\xff\xd8\xff...", "image/jpeg")
     assert http.asked[0].limit == 4 * 2**20
     assert http.asked[0].url == f"{ENDPOINT}/photo/$value"
+
+
+def test_a_refusal_has_graphs_own_id_for_support_and_else_the_apps():
+    for ids, found in [
+        ({"request-id": "graphs", "client-request-id": "ours"}, "graphs"),
+        ({"client-request-id": "ours"}, "ours"),
+    ]:
+        http = Http({"error": {"code": "Forbidden", "message": "no"}}, status=403, headers=ids)
+        with pytest.raises(GraphError) as error:
+            GraphClient(http, ENDPOINT).me("token")
+        assert error.value.request_id == found
 
 
 @pytest.mark.parametrize("status", [201, 202, 204, 206])

@@ -34,6 +34,8 @@ ISSUERS = [
     ("AUTHORITY", f"{WORLD}/{ONE}", f"{GOV}/{ONE}/v2.0", False),
     ("AUTHORITY", f"{WORLD}/contoso.onmicrosoft.com", f"{WORLD}/{ONE}/v2.0", True),
     ("AUTHORITY", f"{WORLD}/contoso.onmicrosoft.com", f"{WORLD}/contoso.onmicrosoft.com/v2.0", False),
+    ("AUTHORITY", f"{WORLD}/contoso.onmicrosoft.com", f"https://{ONE}.ciamlogin.com/{ONE}/v2.0", False),
+    ("AUTHORITY", f"{WORLD}/{ONE}", f"https://{ONE}.ciamlogin.com/{ONE}/v2.0", True),
     ("AUTHORITY", f"{WORLD}/common", f"{WORLD}/{ANY}/v2.0", True),
     ("AUTHORITY", f"{WORLD}/organizations", f"{WORLD}/{ANY}/v2.0", True),
     ("AUTHORITY", f"{WORLD}/organizations", f"{WORLD}/{ONE}/v2.0", False),

@@ -1,5 +1,6 @@
 """Redis as it is sold and run: a cluster, Sentinel, Entra ID, Valkey's name; and what happens when one of its servers dies."""
 
+import contextlib
 import json
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from programs import free_port, gunicorn_command, listens, needs, until
 from redis_servers import HOST, Cluster, Redis, Watched
 from visitor import Visitor
 
+from flask_entra.sessions import redis_client
 from flask_entra.sessions.redis import RedisStore
 from flask_entra.sessions.redis_address import read_address
 from flask_entra.sessions.seal import Seal
@@ -118,6 +120,15 @@ def test_while_a_node_hangs_the_sessions_on_the_others_are_served(servers):
         assert time.monotonic() - began < 12
     finally:
         hangs.go_on()
+    slot = hangs.client().cluster("keyslot", "session:" + keys[0])
+    others = [key for key in keys if hangs.client().cluster("keyslot", "session:" + key) != slot]
+    for node in servers.nodes:  # now some keys have no server
+        with contextlib.suppress(redis.ResponseError):  # a replica takes no such command
+            node.client().execute_command("CLUSTER DELSLOTS", slot)
+    late = RedisStore(servers.url, threads=8)  # of a process that starts now
+    assert [late.get(key) for key in others] == [b"value"] * len(others)
+    with pytest.raises(StoreUnavailable):
+        late.get(keys[0])
 
 
 @pytest.fixture
@@ -212,6 +223,22 @@ def test_several_servers_that_are_no_cluster_are_refused(redis_server):
     store = RedisStore(f"{redis_server.url[:-2]},127.0.0.1:{redis_server.port}/0", threads=8)
     with pytest.raises(StoreUnavailable, match="they are no cluster"):
         store.ping()
+
+
+def test_of_several_hosts_each_is_asked_first_now_and_then(redis_server, monkeypatch):
+    monkeypatch.setattr(redis_client, "CONNECT_SECONDS", -1)  # after the first one that is down, there is no time left
+    down = [f"{HOST}:{free_port()}" for _ in range(2)]
+    address = read_address(f"redis://{','.join(down)},{HOST}:{redis_server.port}/0")
+
+    def reaches():
+        try:
+            redis_client.connect(address)
+        except redis.ConnectionError:
+            return False
+        except StoreUnavailable as error:
+            return "no cluster" in str(error)  # as the one that answers says
+
+    assert any(reaches() for _ in range(60))
 
 
 def test_hosts_that_do_not_answer_have_one_deadline_together():

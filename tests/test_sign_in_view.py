@@ -125,6 +125,25 @@ def test_a_sign_in_that_the_authority_refuses_is_over(browser):
     assert not browser.signed_in
 
 
+def test_a_sign_in_that_the_authority_did_not_answer_can_be_finished_by_a_reload(visit, provider):
+    browser = visit()
+    begun = browser.begin()
+    provider.token = Response("down", 503)
+    assert browser.finish(begun).status_code in (502, 503)
+    assert not browser.signed_in
+    provider.token = {}
+    assert browser.finish(begun).status_code == 302
+    assert browser.signed_in
+
+
+@pytest.mark.parametrize("value", ["", "x", "-1", "1.5", "²"])
+def test_a_count_of_sign_ins_that_is_none_keeps_nobody_out(visit, value):
+    browser = visit()
+    browser.client.set_cookie("signed-in", value)
+    assert browser.sign_in("/call_graph").status_code == 302
+    assert browser.signed_in
+
+
 def test_a_sign_in_in_the_cookie_of_another_counts_for_nothing(visit):
     browser, other = visit(), visit()
     begun, theirs = browser.begin(), other.begin()

@@ -130,6 +130,21 @@ def test_a_write_that_fails_leaves_what_was_there_and_nothing_else(store, tmp_pa
     assert {path.name for path in folder(tmp_path).iterdir()} == {"MADE-BY-THE-APP", "locks", KEY}
 
 
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), OSError(5, "Input/output error")])
+def test_a_record_that_cannot_be_read_is_not_taken_for_none(store, monkeypatch, error):
+    store.add(KEY, b"value", 60)
+    real = os.open
+
+    def refuse(path, *more):
+        if str(path).endswith(KEY):
+            raise error
+        return real(path, *more)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(StoreUnavailable, match=error.strerror):
+        store.get(KEY)
+
+
 def test_a_failure_while_a_lock_is_held_is_not_blamed_on_the_store(store):
     with pytest.raises(FileNotFoundError, match="a view's own"), store.lock(KEY):
         raise FileNotFoundError("a view's own")
