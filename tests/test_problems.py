@@ -4,6 +4,7 @@ import html
 import re
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+import flask
 import pytest
 from visitor import Visitor
 
@@ -13,6 +14,7 @@ from sandbox.faults import Answer
 
 TRACE, CORRELATION = "0a1b2c3d-0000-4444-8888-123456789abc", "9f8e7d6c-0000-4444-8888-cba987654321"
 
+quiet = pytest.mark.filterwarnings("ignore:response_mode='form_post' is recommended")
 
 # What a person gets for each error: the status, and the way on that the page offers.
 ENTRA = {
@@ -106,6 +108,43 @@ def test_each_kind_of_graph_error_has_a_title_a_text_and_advice(kind, status, wa
     explanation = explanations.GRAPH_ERRORS[kind]
     assert (explanation.status, explanation.way_on) == (status, way_on)
     assert all(str(text).strip() for text in (explanation.title, explanation.text, explanation.advice))
+
+
+@quiet
+@pytest.mark.parametrize(("status", "visible"), [(403, True), (409, True), (500, False), (503, False)])
+def test_the_words_of_a_view_are_for_people_unless_it_is_the_apps_fault(visit, status, visible):
+    browser = visit()
+    browser.app.add_url_rule("/words", view_func=lambda: flask.abort(status, "the ledger of shop 7"))
+    browser.sign_in()
+    page = browser.get("/words")
+    assert page.status_code == status
+    assert ("the ledger of shop 7" in page.text) is visible
+
+
+@quiet
+@pytest.mark.parametrize(
+    ("description", "told"),
+    [("AADSTS65004: declined.", True), ("", True), ("AADSTS90094: An administrator must approve it.", False)],
+)
+def test_a_person_who_is_asked_for_more_is_told_why_they_do_not_get_it(visit, description, told):
+    browser = visit(SCOPE="invoices")
+    browser.sign_in()
+    page = browser.finish(browser.begin(), code=None, error="access_denied", error_description=description)
+    assert page.status_code == 403
+    assert ("permissions that have not been given: invoices" in page.text) is told
+    if not told:
+        assert str(explanations.ENTRA_ERRORS["AADSTS90094"].text) in html.unescape(page.text)
+
+
+@quiet
+@pytest.mark.parametrize("answer", [{"error": "access_denied"}, {"error": "server_error"}, {"state": "x"}])
+def test_no_link_of_a_failed_sign_in_leads_back_to_its_answer(visit, answer):
+    browser = visit()
+    page = browser.finish(browser.begin(), code=None, **answer)
+    assert page.status_code >= 400
+    links = re.findall(r'(?:href|action|content)="([^"]*)"', page.text)
+    assert "/" in links
+    assert not [link for link in links if "getAToken" in link]
 
 
 def test_the_details_of_entras_description_are_read_whatever_their_order():
