@@ -1,6 +1,7 @@
 """Certificates that the tests make for the app."""
 
 import datetime
+import functools
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -8,8 +9,14 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 
 
-def make_certificate(days=90, begins=-1):
-    key = rsa.generate_private_key(65537, 2048)
+@functools.cache
+def key_of(owner):
+    """Somebody's private key. Making one takes a tenth of a second, so each is made once."""
+    return rsa.generate_private_key(65537, 2048)
+
+
+def make_certificate(days=90, begins=-1, owner="the app"):
+    key = key_of(owner)
     now = datetime.datetime.now(datetime.timezone.utc)
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "the app")])
     certificate = (

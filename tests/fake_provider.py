@@ -14,7 +14,7 @@ import logging
 import time
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-import compiled_templates
+import bytecode
 import jwt
 import pytest
 from conftest import NETWORK, ROOT
@@ -217,7 +217,7 @@ def load_app():
     spec = importlib.util.spec_from_file_location("app_of_a_test", ROOT / "app.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    module.app.jinja_env.bytecode_cache = compiled_templates.Compiled(compiled_templates.folder())
+    module.app.jinja_env.bytecode_cache = bytecode.Templates(bytecode.folder())
     return module.app
 
 

@@ -13,7 +13,7 @@ import sys
 import warnings
 from pathlib import Path
 
-import compiled_templates
+import bytecode
 from flask import Flask
 from reached import watch
 
@@ -33,7 +33,7 @@ class Forked:
 
     def __init__(self, arguments, cwd, env, log):
         self._process = _server.Process(
-            target=_run, args=(arguments, str(cwd), env, str(log), compiled_templates.folder()), daemon=True
+            target=_run, args=(arguments, str(cwd), env, str(log), bytecode.folder()), daemon=True
         )
         self._process.start()
         self.pid = self._process.pid
@@ -51,7 +51,7 @@ class Forked:
             raise subprocess.TimeoutExpired(str(self.pid), timeout)
 
 
-def _run(arguments, cwd, env, log, templates):
+def _run(arguments, cwd, env, log, kept):
     os.setsid()
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for standard in (1, 2):
@@ -64,7 +64,9 @@ def _run(arguments, cwd, env, log, templates):
     sys.argv[1:] = arguments[1:]
     sys.warnoptions[:] = filter(None, env.get("PYTHONWARNINGS", "").split(","))
     warnings._processoptions(sys.warnoptions)
-    Flask.jinja_options = {"bytecode_cache": compiled_templates.Compiled(templates)}
+    Flask.jinja_options = {"bytecode_cache": bytecode.Templates(kept)}
+    if sys.dont_write_bytecode:  # or each app would compile its own files
+        sys.dont_write_bytecode, sys.pycache_prefix = False, kept
     watch()
     try:
         runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)

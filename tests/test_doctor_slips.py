@@ -432,7 +432,7 @@ def key_only():
 
 
 def strangers():
-    return as_pem(make_certificate()[0], make_certificate()[1])
+    return as_pem(make_certificate()[0], make_certificate(owner="somebody else")[1])
 
 
 def elliptic():
@@ -474,7 +474,7 @@ def test_each_slip_in_a_certificate_is_one_finding(tmp_path, row):
 
 def test_a_chain_of_certificates_is_no_slip(tmp_path):
     key, certificate = make_certificate()
-    issuer = make_certificate()[1].public_bytes(PEM)
+    issuer = make_certificate(owner="an issuer")[1].public_bytes(PEM)
     private, begin, own = as_pem(key, certificate).partition(b"-----BEGIN CERT")
     for content in (issuer + private + begin + own, private + begin + own + issuer, private + issuer + begin + own):
         (tmp_path / "app.pem").write_bytes(content)
