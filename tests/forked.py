@@ -10,6 +10,7 @@ import os
 import runpy
 import subprocess
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -49,6 +50,25 @@ class Forked:
         self._process.join(timeout)
         if self.poll() is None:
             raise subprocess.TimeoutExpired(str(self.pid), timeout)
+
+
+def run(arguments, cwd, env):
+    """Run `python -m …` to its end; its exit status and all that it has printed."""
+    if not POSSIBLE or "PYTHONIOENCODING" in env:  # which Python reads when it starts
+        done = subprocess.run(
+            [sys.executable, "-m", *arguments],
+            cwd=cwd,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            timeout=60,
+        )
+        return done.returncode, done.stdout
+    with tempfile.NamedTemporaryFile() as printed:
+        process = Forked(arguments, cwd, env, printed.name)
+        process.wait(60)
+        return process.poll(), printed.read().decode()
 
 
 def _run(arguments, cwd, env, log, kept):

@@ -17,9 +17,9 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="gunicorn does not ru
 # Below the ports that systems give to outgoing connections, and a range for each of pytest-xdist's workers in each run: between
 # the moment when a port is found free and the moment when a server listens there, or while a server is stopped, nobody else
 # takes its port.
-_run = random.Random(os.environ.get("PYTEST_XDIST_TESTRUNUID")).randrange(20)  # the same for the workers of a run
+_run = random.Random(os.environ.get("PYTEST_XDIST_TESTRUNUID")).randrange(13)  # the same for the workers of a run
 _worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-_first = 10_000 + 500 * ((2 * _run + _worker) % 40)
+_first = 10_000 + 500 * ((3 * _run + _worker) % 40)
 _ports = itertools.cycle(range(_first, _first + 500))
 
 

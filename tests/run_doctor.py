@@ -3,9 +3,8 @@
 import contextvars
 import logging
 import os
-import subprocess
-import sys
 
+import forked
 import pytest
 from conftest import bare_environment
 from fake_provider import load_app
@@ -25,17 +24,9 @@ def run_doctor(box, tmp_path):
         return process(cwd, environment, options) if cwd else here(environment, options)
 
     def process(cwd, environment, options):
-        done = subprocess.run(
-            [sys.executable, "-m", "flask", "doctor", *options],
-            cwd=cwd,
-            env=environment,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            timeout=60,
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        return done.returncode, done.stdout
+        status, printed = forked.run(["flask", "doctor", *options], cwd, environment)
+        assert "Traceback" not in printed, printed
+        return status, printed
 
     def here(environment, options):
         root = logging.getLogger()

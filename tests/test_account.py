@@ -1,9 +1,8 @@
 """`/account`: what the app sees of the person. And `flask doctor` about roles and groups."""
 
 import re
-import subprocess
-import sys
 
+import forked
 import pytest
 from conftest import ROOT, bare_environment
 from visitor import Page
@@ -85,10 +84,9 @@ def test_it_says_so_when_a_claim_admits_nobody(person, box):
 
 def doctor(box, app, tmp_path, **settings):
     environment = bare_environment() | box.settings | {"SESSION_FILE_DIR": str(tmp_path / "sessions"), **settings}
-    command = [sys.executable, "-m", "flask", "--app", str(app), "doctor"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.returncode, done.stdout
+    status, printed = forked.run(["flask", "--app", str(app), "doctor"], ROOT, environment)
+    assert "Traceback" not in printed, printed
+    return status, printed
 
 
 @pytest.fixture
