@@ -86,3 +86,12 @@ def test_with_roles_and_groups_both_are_needed(roles, groups, expected):
 def test_one_of_the_roles_will_do_and_letter_case_counts():
     assert admitted({"roles": ["B"]}, roles=["A", "B"]) == (True, [])
     assert admitted({"roles": ["b"]}, roles=["A", "B"]) == (False, [])
+
+
+def test_what_is_written_wrong_is_quoted_by_its_first_sixty_characters():
+    with pytest.raises(TypeError) as error:
+        Requirement.of(None, "x" * 5000, None)
+    assert (
+        str(error.value)
+        == f"login_required(roles='{'x' * 59}): roles is a list of texts, such as roles=['Orders.Approve']."
+    )

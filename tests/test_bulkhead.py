@@ -165,7 +165,7 @@ def _enters(bulkhead, upstream, person):
         with bulkhead.place(upstream, person):
             return True
     except Busy as busy:
-        assert upstream in str(busy)
+        assert str(busy) == f"too many requests wait for {upstream} already"
         assert busy.retry_after > 0
         assert time.monotonic() - began < SLOW_SECONDS / 2
         return False

@@ -252,6 +252,13 @@ def test_hosts_that_do_not_answer_have_one_deadline_together():
         each.close()
 
 
+def test_an_address_that_cannot_be_read_is_said_so_whatever_is_asked():
+    store = RedisStore("localhost:6379", threads=8)
+    for ask in (store.ping, store.evicts, lambda: store.get(KEY)):
+        with pytest.raises(StoreUnavailable, match="REDIS_URL cannot be read as an address"):
+            ask()
+
+
 @pytest.mark.parametrize("mistake", [TypeError, ValueError, AttributeError, KeyError])
 def test_a_mistake_in_what_is_stored_is_not_blamed_on_redis(redis_server, mistake):
     store = RedisStore(redis_server.url, threads=8)
