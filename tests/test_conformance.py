@@ -16,6 +16,7 @@ from fake_provider import CLIENT, Browser, SigningKey, due, refusal
 from programs import until
 from werkzeug import Response
 
+from flask_entra.http_client import BoundedSession
 from flask_entra.sessions.files import FileStore
 from flask_entra.signin import tokens
 from flask_entra.signin.id_token import LEEWAY_SECONDS
@@ -860,6 +861,21 @@ def test_somebody_who_was_revoked_is_sent_to_sign_in_when_the_id_token_has_expir
     assert browser.get("/call_graph").status_code == 200
     due(monkeypatch, 3600 + LEEWAY_SECONDS + 20)
     assert browser.get("/call_graph").status_code == 302
+
+
+def test_userinfo_takes_a_place_of_the_persons_own_share(visit, provider, monkeypatch):
+    asked, fetch = [], BoundedSession.fetch
+
+    def note(self, method, url, **more):
+        asked.append((url, more.get("person")))
+        return fetch(self, method, url, **more)
+
+    monkeypatch.setattr(BoundedSession, "fetch", note)
+    browser = visit()
+    browser.sign_in()
+    assert browser.get("/call_graph").status_code == 200
+    (person,) = {person for url, person in asked if url == f"{provider.url}/userinfo"}
+    assert person.startswith("access-")
 
 
 def test_somebody_who_uses_the_app_day_and_night_signs_in_once_a_day(visit, provider, monkeypatch):

@@ -304,6 +304,8 @@ def test_sentinel_has_a_user_of_its_own(tmp_path):
         restrict(watched.master, "+@all")
         of_the_master = watched.url.replace("//", "//app:pw@")  # this user is not Sentinel's
         RedisStore(of_the_master, threads=8).ping()
+        with pytest.raises(StoreUnavailable, match="an option that redis-py does not take"):
+            RedisStore(f"{watched.url}?nonsense=1", threads=8).ping()
         sentinel = redis.Redis(HOST, int(watched.url.split(":")[2].split("/")[0]))
         sentinel.execute_command("ACL", "SETUSER", "watcher", "on", ">p/w", "+@all")
         sentinel.execute_command("ACL", "SETUSER", "default", "off")

@@ -362,7 +362,7 @@ def test_a_session_that_the_store_has_lost_leaves_a_line(serve):
     record.unlink()
     assert not person.signed_in
     (line,) = [line for line in app.log().splitlines() if "is not in the store" in line]
-    assert record.name[:8] in line
+    assert f"Session {record.name[:8]} is not" in line
     assert cookies_of(person)["session"] not in app.log()
 
 
