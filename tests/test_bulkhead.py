@@ -200,12 +200,11 @@ def test_a_place_inside_a_place_takes_no_second_one():
 
 def test_a_place_for_another_upstream_is_a_place_of_its_own():
     bulkhead = Bulkhead(4)  # two places for one upstream
-    with bulkhead.place("https://one"), bulkhead.place("https://two"):
-        with bulkhead.place("https://two"):
-            assert enters(bulkhead, "https://two")
-        bulkhead_of_one = Bulkhead(1)
-        with bulkhead_of_one.place("https://one"), pytest.raises(Busy), bulkhead_of_one.place("https://two"):
-            raise AssertionError("there is one place for all")
+    with bulkhead.place("https://one"), bulkhead.place("https://two"), bulkhead.place("https://two"):
+        assert enters(bulkhead, "https://two")
+    bulkhead = Bulkhead(1)
+    with bulkhead.place("https://one"), pytest.raises(Busy), bulkhead.place("https://two"):
+        raise AssertionError("there is one place for all")
 
 
 def test_a_place_is_free_again_after_a_failure():

@@ -232,51 +232,47 @@ def test_an_answer_that_is_none_is_a_request_error(raw, client, broken):
         client.fetch("GET", server.url)
 
 
-@pytest.mark.parametrize(
-    "sent", [b"", b"HTTP/1.1 200 OK\r\nX-A: b\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"]
-)
-def test_an_answer_that_stalls_is_a_timeout_after_the_time_for_all_of_it(client, monkeypatch, sent):
-    monkeypatch.setattr(http_client, "ANSWER_SECONDS", 0.3)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
-
-        def drip():
-            connection, _ = listener.accept()
-            with connection:
-                connection.recv(65536)
-                connection.sendall(sent)
-                time.sleep(0.2)
-                connection.sendall(b"X-C: d\r\n"[: 1 if b"half" in sent else None] if sent else b"H")
-                connection.recv(65536)  # until the client gives up
-
-        thread = threading.Thread(target=drip, daemon=True)
-        thread.start()
-        began = time.monotonic()
-        with pytest.raises(requests.Timeout):
-            client.fetch("GET", url)
-        assert 0.25 < time.monotonic() - began < 5
-        thread.join(5)
-
-
-def test_what_an_answer_has_taken_so_far_counts_when_it_falls_silent(client, monkeypatch):
-    monkeypatch.setattr(http_client, "ANSWER_SECONDS", 1)
+@contextlib.contextmanager
+def stalling(*parts, after):
+    """A server that sends the parts of an answer, waits `after` seconds before the last one, and never ends it; its URL."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def stall():
             connection, _ = listener.accept()
             with connection:
                 connection.recv(65536)
-                time.sleep(0.7)
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
+                for part in parts[:-1]:
+                    connection.sendall(part)
+                time.sleep(after)
+                connection.sendall(parts[-1])
                 connection.recv(65536)  # until the client gives up
 
         thread = threading.Thread(target=stall, daemon=True)
         thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        thread.join(5)
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"HTTP/1.1 200 OK\r\nX-A: b\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"]
+)
+def test_an_answer_that_stalls_is_a_timeout_after_the_time_for_all_of_it(client, monkeypatch, sent):
+    monkeypatch.setattr(http_client, "ANSWER_SECONDS", 0.3)
+    more = b"X-C: d\r\n"[: 1 if b"half" in sent else None] if sent else b"H"
+    with stalling(sent, more, after=0.2) as url:
         began = time.monotonic()
         with pytest.raises(requests.Timeout):
-            client.fetch("GET", f"http://127.0.0.1:{listener.getsockname()[1]}/")
+            client.fetch("GET", url)
+        assert 0.25 < time.monotonic() - began < 5
+
+
+def test_what_an_answer_has_taken_so_far_counts_when_it_falls_silent(client, monkeypatch):
+    monkeypatch.setattr(http_client, "ANSWER_SECONDS", 1)
+    with stalling(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", after=0.7) as url:
+        began = time.monotonic()
+        with pytest.raises(requests.Timeout):
+            client.fetch("GET", url)
         assert 0.9 < time.monotonic() - began < 1.5
-        thread.join(5)
 
 
 @contextlib.contextmanager
