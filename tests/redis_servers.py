@@ -2,7 +2,9 @@
 
 import contextlib
 import signal
+import socket
 import subprocess
+import threading
 import time
 
 import redis
@@ -128,3 +130,87 @@ class Watched:
         self._sentinel.wait(10)
         for each in (self.master, self.replica):
             each.stop(signal.SIGKILL)
+
+
+class Relay:
+    """Passes everything on to a server, and holds its answers back while it is told to."""
+
+    def __init__(self):
+        self._listener = socket.create_server((HOST, 0))
+        self.port = self._listener.getsockname()[1]
+        self.server_port = None  # known later than this one's own
+        self._open, self.held = threading.Event(), threading.Semaphore(0)
+        self._open.set()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def hold(self):
+        """Hold back what the server sends from now on; `held` counts the answers."""
+        self.held = threading.Semaphore(0)
+        self._open.clear()
+
+    def release(self):
+        """Let everything pass, what has been held back too."""
+        self._open.set()
+
+    def close(self):
+        self.release()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):  # closed
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client):
+        with client, socket.create_connection((HOST, self.server_port)) as server:
+            asking = threading.Thread(target=self._pass_on, args=(client, server, False), daemon=True)
+            asking.start()
+            self._pass_on(server, client, True)
+            asking.join()
+
+    def _pass_on(self, source, sink, held_back):
+        with contextlib.suppress(OSError):  # one of the two has ended
+            while data := source.recv(65536):
+                if held_back and not self._open.is_set():
+                    self.held.release()
+                    self._open.wait()
+                sink.sendall(data)
+        for each in (source, sink):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+
+class Relayed:
+    """A Redis behind a `Relay`, of the kind that is asked for: alone, named by Sentinel, or a cluster of one node."""
+
+    def __init__(self, folder, kind):
+        folder.mkdir(exist_ok=True)
+        self.relay, self._sentinel = Relay(), None
+        options = ["--save", ""]
+        if kind == "cluster":
+            options += ["--cluster-enabled", "yes", "--cluster-port", str(free_port())]
+            options += ["--cluster-announce-port", str(self.relay.port)]
+        self.server = Redis(folder / "redis", *options)
+        self.relay.server_port = self.server.port
+        self.url = f"redis://{HOST}:{self.relay.port}/0"
+        if kind == "cluster":
+            self.server.client().execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+            _await(lambda: self.server.client().cluster("info")["cluster_state"] == "ok", "the cluster does not form")
+        elif kind == "sentinel":
+            port, settings = free_port(), folder / "sentinel.conf"
+            settings.write_text(
+                f"port {port}\nbind {HOST}\ndir {folder}\nsentinel monitor sessions {HOST} {self.relay.port} 1\n"
+            )
+            command = ["redis-server", str(settings), "--sentinel"]
+            self._sentinel = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+            self.url = f"redis+sentinel://{HOST}:{port}/sessions/0"
+            _await(lambda: redis.Redis(HOST, port).sentinel_master("sessions"), "Sentinel does not start")
+
+    def stop(self):
+        self.relay.close()
+        if self._sentinel:
+            self._sentinel.kill()
+            self._sentinel.wait(10)
+        self.server.stop(signal.SIGKILL)

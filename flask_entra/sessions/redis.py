@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, cast
+from typing import cast
+
+import redis
+import redis.client
+import redis.lock
+import redis.sentinel
 
 from flask_entra import deadlines
 from flask_entra.bulkhead import Bulkhead, Busy
@@ -14,27 +20,31 @@ from flask_entra.sessions.redis_address import RedisAddress, read_address
 from flask_entra.sessions.redis_client import connect, server_of, servers
 from flask_entra.sessions.store import StoreUnavailable, probe, unavailable
 
-if TYPE_CHECKING:
-    import redis
-    import redis.client
-    import redis.lock
-
 POLL_SECONDS = 0.02
+_ERRORS = (redis.RedisError, redis.exceptions.RedisClusterException)
+_UNREACHABLE = (redis.ConnectionError, redis.TimeoutError)
 # What redis-py raises beside its own errors: when a cluster changes, it closes connections that other threads use.
 _BROKEN = (AttributeError, ValueError, OSError)
 REFUSED_SECONDS = 1  # after a server has not answered
 LEASE_SECONDS = 4  # that a lock outlives a process that dies; it is renewed while it is held
+
+log = logging.getLogger(__name__)
 
 
 class _Server:
     """One server: whether it answers, and when it is asked again (circuit breaker).
 
     https://learn.microsoft.com/azure/architecture/patterns/circuit-breaker
+
+    :param name: what the log calls it.
     """
 
-    def __init__(self) -> None:
-        self._refused_until: float | None = None  # None while it answers
-        self._trying = threading.Lock()
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lock, self._trying = threading.Lock(), threading.Lock()
+        self._silent_since: float | None = None  # None while it answers; so is the next
+        self._refused_until: float | None = None
+        self._refused = 0
 
     @contextlib.contextmanager
     def asked(self) -> Iterator[None]:
@@ -46,16 +56,36 @@ class _Server:
         if refused_until is None:
             yield
         elif time.monotonic() < refused_until or not self._trying.acquire(blocking=False):
-            raise StoreUnavailable("Redis did not answer just now")
+            with self._lock:
+                self._refused += 1
+            raise StoreUnavailable(f"{self._name} did not answer just now")
         else:
             try:
                 yield
             finally:
                 self._trying.release()
 
-    def note(self, answers: bool) -> None:
-        """Note whether it answers."""
-        self._refused_until = None if answers else time.monotonic() + REFUSED_SECONDS
+    def note_answer(self) -> None:
+        """Note that it answers."""
+        if self._refused_until is None:
+            return
+        with self._lock:
+            since, refused = self._silent_since, self._refused
+            self._silent_since, self._refused_until, self._refused = None, None, 0
+        if since is not None:
+            log.warning(
+                "%s answers again after %.1f s; %s requests were refused", self._name, time.monotonic() - since, refused
+            )
+
+    def note_silence(self, reason: str) -> None:
+        """Note that it does not answer. The log says so once, until it answers again."""
+        with self._lock:
+            began = self._silent_since is None
+            self._silent_since = self._silent_since or time.monotonic()
+            self._refused_until = time.monotonic() + REFUSED_SECONDS
+        if began:
+            # Not a sign of an attack: nobody gets an answer that comes late, because its connection is closed.
+            log.warning("%s does not answer (%s). Its connections are closed", self._name, reason)
 
 
 class _OfTheChange(Exception):
@@ -77,12 +107,7 @@ class RedisStore:
     """
 
     def __init__(self, url: str, threads: int):
-        import redis.sentinel  # here, because a worker without Redis has no use for its 6 MB
-
-        self._errors = (redis.RedisError, redis.exceptions.RedisClusterException)
-        self._unreachable = (redis.ConnectionError, redis.TimeoutError)
-        self._no_master = redis.sentinel.MasterNotFoundError
-        self._bulkhead, self._servers = Bulkhead(threads), {"": _Server()}
+        self._bulkhead, self._servers = Bulkhead(threads), {"": _Server("Redis")}
         self._client: redis.Redis | None = None
         self._address: RedisAddress | None = None
         with contextlib.suppress(ValueError):  # the doctor says so
@@ -100,21 +125,26 @@ class RedisStore:
             with server.asked(), self._bulkhead.place("Redis"):
                 self._client = self._client or connect(self._address)
                 yield self._client
-            server.note(answers=True)
+            server.note_answer()
         except Busy as error:
             raise StoreUnavailable(str(error)) from error
-        except self._no_master as error:  # redis-py's own words may hold the password of Sentinel
-            server.note(answers=False)
+        except redis.sentinel.MasterNotFoundError as error:  # redis-py's own words may hold the password of Sentinel
+            server.note_silence("Sentinel names no master")
             raise StoreUnavailable("Sentinel does not answer, or knows no such master that does") from error
-        except self._errors as error:
-            server.note(answers=not isinstance(error, self._unreachable))
+        except _ERRORS as error:
+            # The client of a cluster says so when no node of it answers, in an exception of its own.
+            if isinstance(error, _UNREACHABLE) or isinstance(error.__cause__, _UNREACHABLE):
+                server.note_silence(str(error))
+            else:
+                server.note_answer()
             raise unavailable(error) from error
         except _BROKEN as error:
             raise StoreUnavailable("a connection to Redis was closed") from error
 
     def _server_of(self, client: redis.Redis, name: str) -> _Server:
         # While one node of a cluster hangs, the keys of the others are served as ever.
-        return self._servers.setdefault(server_of(client, name), _Server())
+        node = server_of(client, name)
+        return self._servers.get(node) or self._servers.setdefault(node, _Server(f"Redis node {node}"))
 
     def get(self, key: str) -> bytes | None:
         with self._reaching("session:" + key) as client:
@@ -176,7 +206,7 @@ class RedisStore:
 
     def _renew(self, lock: redis.lock.Lock, released: threading.Event) -> None:
         while not released.wait(LEASE_SECONDS / 4):
-            with contextlib.suppress(*self._errors, *_BROKEN):
+            with contextlib.suppress(*_ERRORS, *_BROKEN):
                 lock.extend(LEASE_SECONDS, replace_ttl=True)
 
     def ping(self) -> None:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import random
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
+
+import redis
+import redis.backoff
+import redis.cluster
+import redis.connection
+import redis.retry
+import redis.sentinel
 
 from flask_entra.sessions.redis_address import SENTINEL_OPTIONS, RedisAddress
+from flask_entra.sessions.redis_pools import Pool, SentinelPool
 from flask_entra.sessions.store import StoreUnavailable
-
-if TYPE_CHECKING:
-    import redis
 
 ENTRA_SCOPE = "https://redis.azure.com/.default"
 CONNECT_SECONDS = 1.5  # for all hosts together: the next request begins with another host
@@ -24,9 +29,6 @@ def connect(address: RedisAddress) -> redis.Redis:
     :raises StoreUnavailable: an option is unknown, the package for signing in by Entra ID is missing, a cluster's user may not
         ask where the keys are, or several hosts are no cluster.
     """
-    import redis.backoff  # here, because a worker without Redis has no use for its 6 MB
-    import redis.retry
-
     options: dict[str, Any] = {
         "socket_connect_timeout": 1,
         "socket_timeout": 1,
@@ -46,8 +48,6 @@ def connect(address: RedisAddress) -> redis.Redis:
 
 def servers(client: redis.Redis) -> list[redis.Redis]:
     """A client for each server that keeps keys."""
-    import redis.cluster
-
     if isinstance(client, redis.cluster.RedisCluster):
         return [client.get_redis_connection(node) for node in client.get_primaries()]
     return [client]
@@ -55,19 +55,15 @@ def servers(client: redis.Redis) -> list[redis.Redis]:
 
 def server_of(client: redis.Redis, key: str) -> str:
     """A name for the server that has a key; the same for all keys when there is only one."""
-    import redis.cluster
-
     return str(client.get_node_from_key(key).name) if isinstance(client, redis.cluster.RedisCluster) else ""
 
 
 def _server_or_cluster(address: RedisAddress, options: dict[str, Any]) -> redis.Redis:
-    import redis.cluster
-
     deadline, failure = time.monotonic() + CONNECT_SECONDS, None
     for url in random.sample(address.urls, len(address.urls)):
         if failure and time.monotonic() > deadline:
             break
-        client = redis.Redis.from_url(url, **options)
+        client = redis.Redis.from_pool(Pool.from_url(url, **options))
         try:
             is_cluster = _is_cluster(client)
         except (redis.ConnectionError, redis.TimeoutError) as error:
@@ -77,7 +73,7 @@ def _server_or_cluster(address: RedisAddress, options: dict[str, Any]) -> redis.
             nodes = [redis.cluster.ClusterNode(host, port) for host, port in address.hosts]
             # Where some keys have no server, the others are served as ever.
             cluster = redis.cluster.RedisCluster.from_url(
-                url, startup_nodes=nodes, require_full_coverage=False, **options
+                url, startup_nodes=nodes, require_full_coverage=False, connection_pool_class=Pool, **options
             )
             return cast("redis.Redis", cluster)
         if len(address.urls) > 1:
@@ -93,8 +89,6 @@ def _is_cluster(client: redis.Redis) -> bool:
     :raises redis.ConnectionError, redis.TimeoutError: it cannot be reached.
     :raises StoreUnavailable: it is one, and its user may not ask where the keys are.
     """
-    import redis
-
     try:
         client.execute_command("CLUSTER SLOTS")
     except redis.exceptions.NoPermissionError:
@@ -111,9 +105,6 @@ def _is_cluster(client: redis.Redis) -> bool:
 
 
 def _master(address: RedisAddress, options: dict[str, Any]) -> redis.Redis:
-    import redis.connection
-    import redis.sentinel
-
     given = redis.connection.parse_url(address.urls[0])
     for name in ("host", "port", "connection_class"):
         given.pop(name, None)
@@ -122,7 +113,11 @@ def _master(address: RedisAddress, options: dict[str, Any]) -> redis.Redis:
     sentinel = redis.sentinel.Sentinel(
         address.hosts, sentinel_kwargs={**own, "ssl": address.tls}, **{**options, **given}
     )
-    master = cast("redis.Redis", sentinel.master_for(address.master, ssl=address.tls))
+    for each in sentinel.sentinels:
+        each.connection_pool = Pool(each.connection_pool.connection_class, **each.connection_pool.connection_kwargs)
+    master = cast(
+        "redis.Redis", sentinel.master_for(address.master, connection_pool_class=SentinelPool, ssl=address.tls)
+    )
     master.ping()  # an option that it does not know is found out at the first connection
     return master
 
