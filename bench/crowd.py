@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from app import app
+from flask_entra.sessions import owner_of
 from flask_entra.sessions.files import FileStore
 from flask_entra.sessions.session import Session
 
@@ -18,10 +19,11 @@ def main() -> None:
     folder, cookie, count = sys.argv[1:]
     name, _, sid = cookie.partition("=")
     lifetime = int(app.permanent_session_lifetime.total_seconds())
-    data = dict(Session(FileStore(Path(folder)), lifetime, sid))
+    owner = owner_of(app.config)
+    data = dict(Session(FileStore(Path(folder)), lifetime, sid, owner=owner))
     target = app.extensions["session_store"]
     for _ in range(int(count)):
-        copy = Session(target, lifetime, None)
+        copy = Session(target, lifetime, None, owner=owner)
         copy.update(data)
         copy.save()
     print(f"{name}={copy.sid}")

@@ -18,7 +18,8 @@ from programs import free_port, gunicorn_command, listens, needs, until
 from redis_servers import HOST, Cluster, Redis, Watched
 from visitor import Visitor
 
-from flask_entra.sessions import redis_client
+import app_config
+from flask_entra.sessions import owner_of, redis_client
 from flask_entra.sessions.redis import RedisStore
 from flask_entra.sessions.redis_address import read_address
 from flask_entra.sessions.seal import Seal
@@ -82,7 +83,8 @@ def test_a_failover_under_load_signs_nobody_out(serve, servers):
     with ThreadPoolExecutor(len(people)) as pool:
         loads = [pool.submit(look, person) for person in people]
         sid = people[0].cookies["session"]
-        dies = servers.master if isinstance(servers, Watched) else servers.master_of("session:" + Seal(sid).key)
+        key = Seal(sid, owner_of(app_config.load(app.settings))).key
+        dies = servers.master if isinstance(servers, Watched) else servers.master_of("session:" + key)
         dies.await_replica()
         dies.stop(9)
         deadline = time.monotonic() + 20

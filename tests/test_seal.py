@@ -13,11 +13,24 @@ SID = "a" * 43
 # A record of before must open after an upgrade, or everybody is signed out.
 KEY = "ee53df41ce24436f1a06d3eaede15978e67c525ecd27d45476362742c8fc9568"
 RECORD = bytes.fromhex("000102030405060708090a0bebd820be843c98c8d2b75893b8777f7792187bda1b85825f12a4afaef9aba0")
+# One of an app that shares its store with others.
+OWNER = "00000000-0000-4000-8000-000000000001 https://login.microsoftonline.com/contoso.com"
+OWNED_KEY = "b7de57ca4cec53c4e478ae91e94f74ef729497f4bf422bb1e5fed59be5d4a6ce"
+OWNED_RECORD = bytes.fromhex("d5e343a5126a75a3dc63816c8c5c14775fddf366d7fab3466d5edc0abb171f7c1d1b5bad671b2d83cedfd5")
 
 
 def test_a_record_of_before_is_found_and_opens():
     assert Seal(SID).key == KEY
     assert Seal(SID).open(RECORD) == (b"content", 1_800_000_000.0)
+    assert Seal(SID, OWNER).key == OWNED_KEY
+    assert Seal(SID, OWNER).open(OWNED_RECORD) == (b"content", 1_800_000_000.0)
+
+
+@pytest.mark.parametrize("owner", ["", OWNER + "x", OWNER.upper(), "\udcff"])
+def test_another_app_neither_finds_nor_opens_a_record(owner):
+    assert Seal(SID, owner).key != OWNED_KEY
+    with pytest.raises(ValueError, match="does not open"):
+        Seal(SID, owner).open(OWNED_RECORD)
 
 
 def test_nothing_derived_from_the_name_of_a_record_opens_it():

@@ -7,6 +7,8 @@ from urllib.parse import urljoin
 
 import requests
 
+import app_config
+from flask_entra.sessions import owner_of
 from flask_entra.sessions.files import FileStore
 from flask_entra.sessions.session import Session
 from flask_entra.signin.tokens import USER, VOUCHED_UNTIL
@@ -91,7 +93,8 @@ class Visitor(requests.Session):
 
 def let_the_id_token_expire(app, person):
     """As if hours had passed since a person has signed in: their session, in a store of files, says so from now on."""
-    session = Session(FileStore(Path(app.settings["SESSION_FILE_DIR"])), 12 * 3600, cookies_of(person)["session"])
+    store = FileStore(Path(app.settings["SESSION_FILE_DIR"]))
+    session = Session(store, 12 * 3600, cookies_of(person)["session"], owner=owner_of(app_config.load(app.settings)))
     session[VOUCHED_UNTIL] = session[USER]["exp"] = time.time() - 3600
     session.save()
 

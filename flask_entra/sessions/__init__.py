@@ -7,7 +7,9 @@ for Flask and sets the cookie. Nothing here knows what is in a session.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 from flask import Flask
@@ -22,7 +24,7 @@ __all__ = ["init_app"]
 def init_app(app: Flask) -> None:
     """Give the app its session store: Redis when `REDIS_URL` is set, files otherwise."""
     store = _store(app)
-    app.session_interface = SealedSessionInterface(app, store)
+    app.session_interface = SealedSessionInterface(app, store, owner_of(app.config))
     app.extensions["session_store"] = store
     commands = AppGroup("sessions", help="The stored sessions.")
     app.cli.add_command(commands)
@@ -31,6 +33,18 @@ def init_app(app: Flask) -> None:
     def prune() -> None:
         """Remove the sessions that expired two days ago or earlier."""
         click.echo(f"{store.prune(SPARE_SECONDS)} expired sessions removed.")
+
+
+def owner_of(config: Mapping[str, Any]) -> str:
+    """The app as its authority knows it, which is what its sessions are sealed for.
+
+    After a change of `CLIENT_ID`, `AUTHORITY` or `OIDC_AUTHORITY`, it is another app: everybody signs in anew, and no token of
+    the old authority goes anywhere.
+
+    :param config: Flask's.
+    """
+    owner = f"{config['CLIENT_ID']} {config['OIDC_AUTHORITY'] or config['AUTHORITY']}"
+    return owner.lower() if config["ENTRA"] else owner  # to Entra, letter case makes no difference
 
 
 def _store(app: Flask) -> Store:

@@ -25,13 +25,15 @@ class SealedSessionInterface(ServerSideSessionInterface):  # type: ignore[misc] 
 
     :param app: says how long a session lives after its last use (`PERMANENT_SESSION_LIFETIME`), and how long at the most
         (`SESSION_ABSOLUTE_LIFETIME`).
+    :param owner: the app, in words that tell it from others which may share the store (`Seal`).
     """
 
     session_class = Session
 
-    def __init__(self, app: Flask, store: Store):
+    def __init__(self, app: Flask, store: Store, owner: str = ""):
         super().__init__(app, key_prefix="")
-        self._store, self._lifetime = store, int(app.permanent_session_lifetime.total_seconds())
+        self._store, self._owner = store, owner
+        self._lifetime = int(app.permanent_session_lifetime.total_seconds())
         self._longest = app.config["SESSION_ABSOLUTE_LIFETIME"].total_seconds()
         self._prunes_at = float("-inf")
         self._cookie = cookies.attributes(app.config, "session")
@@ -85,7 +87,7 @@ class SealedSessionInterface(ServerSideSessionInterface):  # type: ignore[misc] 
         session.save()
 
     def _session(self, sid: str | None) -> Session:
-        return Session(self._store, self._lifetime, sid, self._longest)
+        return Session(self._store, self._lifetime, sid, self._longest, self._owner)
 
 
 def _tell_caches(response: Response, session: Session) -> None:

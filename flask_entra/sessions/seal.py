@@ -3,6 +3,8 @@
 A record is found by one key that is derived from the session id, and encrypted and authenticated (AES-256-GCM) with another.
 Only the cookie holds the id. A record that was altered, or moved to another key, does not open. The time when the session ends
 is sealed with it: somebody who may write to the store cannot make an old record last longer.
+
+Both keys are derived from the app too. Several apps may share a store, and the cookie of one is of no use at another.
 """
 
 from __future__ import annotations
@@ -38,12 +40,14 @@ class Seal:
     """The seal of one session.
 
     :param sid: the session's id.
+    :param owner: the app whose session it is, in any words that tell it from others; no other app finds or opens it.
     :ivar key: the record's key in the store (hexadecimal), which tells nothing about the id or the encryption.
     """
 
-    def __init__(self, sid: str):
+    def __init__(self, sid: str, owner: str = ""):
+        app = hashlib.blake2b(owner.encode("utf-8", "surrogateescape"), person=b"owner").digest() if owner else b""
         # Each half of the hash is independent of the other one, and of the id.
-        digest = hashlib.blake2b(sid.encode("utf-8", "surrogateescape"), person=b"session 2").digest()
+        digest = hashlib.blake2b(sid.encode("utf-8", "surrogateescape"), key=app, person=b"session 2").digest()
         self.key, self._encryption_key = digest[:32].hex(), digest[32:]
 
     def close(self, content: bytes, end: float) -> bytes:

@@ -36,6 +36,7 @@ class Session(SessionMixin):
     :param lifetime: how many seconds after its last use it ends.
     :param sid: its id, as the cookie says; None for a new one.
     :param longest: how many seconds after it got its id it ends, in use or not. A sign-in gives it a new one.
+    :param owner: the app whose session it is (`Seal`).
     :ivar new: whether the store does not have it yet.
     :ivar modified: whether it has to be stored; set it yourself after a change inside a value.
     :ivar accessed: whether anybody has looked at it.
@@ -43,8 +44,8 @@ class Session(SessionMixin):
     :ivar extended: whether the store has begun to count its lifetime anew, so that the cookie must too.
     """
 
-    def __init__(self, store: Store, lifetime: int, sid: str | None, longest: float = math.inf):
-        self._store, self._lifetime, self._longest = store, lifetime, longest
+    def __init__(self, store: Store, lifetime: int, sid: str | None, longest: float = math.inf, owner: str = ""):
+        self._store, self._lifetime, self._longest, self._owner = store, lifetime, longest, owner
         self._take_id(sid or new_id())
         self.new = not sid
         self.modified = self.accessed = self.extended = self.personal = False
@@ -54,7 +55,7 @@ class Session(SessionMixin):
         self._cleared = self._held = self._vanished = False
 
     def _take_id(self, sid: str) -> None:
-        self.sid, self._seal = sid, Seal(sid)
+        self.sid, self._seal = sid, Seal(sid, self._owner)
 
     # --- The mapping --------------------------------------------------------------------------------------------------
 
@@ -213,7 +214,11 @@ class Session(SessionMixin):
         key = self._seal.key
         record = self._store.get(key)
         if record is None:
-            log.warning("Session %s is not in the store: it has ended, or the store has lost it", key[:8])
+            log.warning(
+                "Session %s is not in the store: it has ended, the store has lost it, or it is of another app "
+                "(another CLIENT_ID or AUTHORITY)",
+                key[:8],
+            )
         opened = None if record is None else self._opened(record)
         if opened is None:
             self._take_id(new_id())
@@ -233,7 +238,7 @@ class Session(SessionMixin):
             content, end = self._seal.open(record)
             opened = _Opened(content, _decode(content), min(end, self._last_end))
         except (ValueError, msgspec.DecodeError):
-            log.warning("Session %s does not open: it was damaged or altered. It counts as absent", self._seal.key[:8])
+            log.warning("Session %s does not open: what the store has is not its record", self._seal.key[:8])
             return None
         if opened.end <= time.time():
             log.warning("Session %s has ended, and is still in the store", self._seal.key[:8])

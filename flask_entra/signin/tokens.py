@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 import flask
 import msal
 import msgspec
+from flask import current_app
 from werkzeug.datastructures import MultiDict
 
 from flask_entra.bearer import InvalidToken, merged_claims
@@ -20,7 +21,7 @@ from flask_entra.clouds import missing_scopes
 from flask_entra.sessions.session import Session
 from flask_entra.signin import userinfo
 from flask_entra.signin.client import Client
-from flask_entra.signin.errors import IdTokenRefused, SignInError, SignInRequired, TenantUnavailable
+from flask_entra.signin.errors import IdTokenRefused, SignInError, SignInRequired, TenantUnavailable, person
 from flask_entra.signin.id_token import LEEWAY_SECONDS
 from flask_entra.signin.tenant import Tenant
 
@@ -48,8 +49,17 @@ session = cast(Session, flask.session)
 
 
 def get_user() -> dict[str, Any] | None:
-    """The ID token's claims of the person who is signed in, or None. Asks nobody but the session."""
-    return session.get(USER)
+    """The ID token's claims of the person who is signed in, or None. Asks nobody but the session.
+
+    A person whose tenant has been taken out of `ALLOWED_TENANTS` since they signed in is signed out.
+    """
+    user: dict[str, Any] | None = session.get(USER)
+    allowed = current_app.config["ALLOWED_TENANTS"]
+    if user and allowed and str(user.get("tid")).lower() not in allowed:
+        log.warning("Signed out: %s: the tenant is no longer one of ALLOWED_TENANTS", person(user))
+        session.clear()
+        return None
+    return user
 
 
 def is_current(user: dict[str, Any]) -> bool:
