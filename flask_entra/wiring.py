@@ -22,8 +22,8 @@ def init_app(app: Flask, auth: Auth, *, protected: bool = False) -> None:
     access_log.init_app(app)  # one line for each answer
     logs.init_app(app)  # one line for each event, with the id of its request
     pages.init_app(app)  # languages, assets, security headers, a page for every failure
-    sessions.init_app(app)  # the sealed store behind `flask.session`; adds `flask sessions prune`
-    auth.init_app(app)  # adds /login, the redirect URI and /logout
+    sessions.init_app(app, pages.respond)  # the sealed store behind `flask.session`; adds `flask sessions prune`
+    auth.init_app(app, pages.respond)  # adds /login, the redirect URI and /logout
     memberships.init_app(app, auth)  # asks Graph about groups that a token has no room for
     doctor.init_app(app, auth)  # what is wrong with the settings; adds `flask doctor`
     health.init_app(app, auth)  # adds /healthz and /readyz

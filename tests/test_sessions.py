@@ -21,6 +21,7 @@ from programs import free_port, until
 from visitor import Visitor, cookies_of
 
 from flask_entra import deadlines
+from flask_entra.pages import respond
 from flask_entra.sessions.files import FileStore
 from flask_entra.sessions.interface import SealedSessionInterface
 from flask_entra.sessions.redis import LEASE_SECONDS, REFUSED_SECONDS, RedisStore
@@ -172,7 +173,7 @@ def in_app(store):
     """A small app with one page that counts its visits in the session."""
     app = flask.Flask("counting")
     app.config.update(HTTPS=False, SESSION_ABSOLUTE_LIFETIME=datetime.timedelta(days=365))
-    app.session_interface = SealedSessionInterface(app, store)
+    app.session_interface = SealedSessionInterface(app, store, respond)
 
     @app.get("/")
     def count():

@@ -12,8 +12,9 @@ from flask import Blueprint, Flask
 
 from flask_entra.pages import accounts, assets, headers, languages, problems, profiles
 from flask_entra.pages.compiled import Environment
+from flask_entra.pages.problems import respond
 
-__all__ = ["accounts", "init_app", "profiles"]
+__all__ = ["accounts", "init_app", "profiles", "respond"]
 
 
 def init_app(app: Flask) -> None:

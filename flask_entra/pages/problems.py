@@ -101,16 +101,17 @@ class Problem:
 
 def init_app(app: Flask) -> None:
     """Answer every failure. `problem.html` gets `problem`, `href`, `other_account`, `here` and `at_sign_in`."""
-
-    def show_problem(error: Exception) -> Response:
-        error = getattr(error, "original_exception", None) or error
-        problem = explain(error)
-        if not isinstance(error, HTTPException):
-            log.warning("%s %s: %s", problem.explanation.status, type(error).__name__, _for_the_log(error))
-        return answer(problem)
-
     for failure in FAILURES:
-        app.register_error_handler(failure, show_problem)
+        app.register_error_handler(failure, respond)
+
+
+def respond(error: Exception) -> Response:
+    """Log a failure, and answer with it. For an error that Flask does not see, call it by hand."""
+    error = getattr(error, "original_exception", None) or error
+    problem = explain(error)
+    if not isinstance(error, HTTPException):
+        log.warning("%s %s: %s", problem.explanation.status, type(error).__name__, _for_the_log(error))
+    return answer(problem)
 
 
 def answer(problem: Problem) -> Response:

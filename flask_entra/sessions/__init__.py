@@ -7,12 +7,12 @@ for Flask and sets the cookie. Nothing here knows what is in a session.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
-from flask import Flask
+from flask import Flask, Response
 from flask.cli import AppGroup
 
 from flask_entra.sessions.interface import SPARE_SECONDS, SealedSessionInterface
@@ -21,10 +21,13 @@ from flask_entra.sessions.store import Store
 __all__ = ["init_app"]
 
 
-def init_app(app: Flask) -> None:
-    """Give the app its session store: Redis when `REDIS_URL` is set, files otherwise."""
+def init_app(app: Flask, respond: Callable[[Exception], Response]) -> None:
+    """Give the app its session store: Redis when `REDIS_URL` is set, files otherwise.
+
+    :param respond: makes the answer that tells a person of a failure.
+    """
     store = _store(app)
-    app.session_interface = SealedSessionInterface(app, store, owner_of(app.config))
+    app.session_interface = SealedSessionInterface(app, store, respond, owner_of(app.config))
     app.extensions["session_store"] = store
     commands = AppGroup("sessions", help="The stored sessions.")
     app.cli.add_command(commands)

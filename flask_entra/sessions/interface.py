@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from flask import Flask, Request, Response
@@ -25,14 +26,15 @@ class SealedSessionInterface(ServerSideSessionInterface):  # type: ignore[misc] 
 
     :param app: says how long a session lives after its last use (`PERMANENT_SESSION_LIFETIME`), and how long at the most
         (`SESSION_ABSOLUTE_LIFETIME`).
+    :param respond: makes the answer that tells a person of a failure.
     :param owner: the app, in words that tell it from others which may share the store (`Seal`).
     """
 
     session_class = Session
 
-    def __init__(self, app: Flask, store: Store, owner: str = ""):
+    def __init__(self, app: Flask, store: Store, respond: Callable[[Exception], Response], owner: str = ""):
         super().__init__(app, key_prefix="")
-        self._store, self._owner = store, owner
+        self._store, self._respond, self._owner = store, respond, owner
         self._lifetime = int(app.permanent_session_lifetime.total_seconds())
         self._longest = app.config["SESSION_ABSOLUTE_LIFETIME"].total_seconds()
         self._prunes_at = float("-inf")
@@ -55,7 +57,7 @@ class SealedSessionInterface(ServerSideSessionInterface):  # type: ignore[misc] 
             alive = (changed or session.extended) and session.is_stored()
         except StoreUnavailable as error:
             # The view has answered already, so there is nobody to raise to: the error's page takes the answer's place.
-            page = app.make_response(app.handle_user_exception(error))
+            page = self._respond(error)
             response.status, response.headers = page.status, page.headers
             response.set_data(page.get_data())
         else:

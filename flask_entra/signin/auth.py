@@ -42,17 +42,9 @@ from flask_entra.callers import expects_a_page
 from flask_entra.clouds import comparable_scopes
 from flask_entra.http_client import BoundedSession
 from flask_entra.sessions.session import Session
-from flask_entra.sessions.store import StoreUnavailable
 from flask_entra.signin import answers, guards, invitation, pending, sign_out, tokens
 from flask_entra.signin.authorization import Requirement
-from flask_entra.signin.errors import (
-    IdTokenRefused,
-    SignInElsewhere,
-    SignInError,
-    SignInRequired,
-    TenantUnavailable,
-    person,
-)
+from flask_entra.signin.errors import IdTokenRefused, SignInElsewhere, SignInError, SignInRequired, person
 from flask_entra.signin.paths import LOGIN, LOGOUT, local_path
 from flask_entra.signin.tenant import Tenant
 from flask_entra.signin.tokens import Tokens, get_user, is_current
@@ -87,10 +79,11 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         self._auth = tokens  # all that identity's `login_required` asks it for is `get_user()`
         self.http = http
 
-    def init_app(self, app: Flask) -> None:
+    def init_app(self, app: Flask, respond: Callable[[Exception], Response]) -> None:
         """Sign people in to this app.
 
         :param app: configured by `app_config.load()`, with its session interface set by `sessions.init_app()`.
+        :param respond: makes the answer that tells a person of a failure.
         """
         tenant = Tenant(self.http, app.config)
         app.extensions["sign_in"] = tenant, Tokens(tenant, app.config)
@@ -101,7 +94,15 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         routes.route(LOGOUT, methods=["GET", "POST"], endpoint="logout")(self.logout)
         app.register_blueprint(routes)
         answers.init_app(app)
-        app.register_error_handler(SignInRequired, self._sign_in_first)
+
+        @app.errorhandler(SignInRequired)
+        def sign_in_first(required: SignInRequired) -> BaseResponse:
+            # Raised where no `login_required` is, for example by `context()`. To Flask, what a handler raises is a 500.
+            try:
+                return self._sign_in_first(required)
+            except Exception as failure:
+                return respond(failure)
+
         app.jinja_env.globals["signed_out_just_now"] = sign_out.has_just_happened
         # Asked for by each page that shows who is signed in, when it does: a store that does not answer is a page of its own.
         app.jinja_env.globals.update(user=LocalProxy(get_user), userinfo_url=LocalProxy(lambda: self.userinfo_url))
@@ -150,7 +151,8 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         if function is None:
             return lambda view: self.login_required(view, scopes=scopes, roles=roles, groups=groups)
         # identity hands its `scopes` to `_login_required` unread.
-        return guards.mark(super().login_required(function, scopes=needs), needs)
+        view = guards.led_to_sign_in(super().login_required(function, scopes=needs), self._sign_in_first)
+        return guards.mark(view, needs)
 
     def _login_required(self, auth: Any, user: dict[str, Any] | None, needs: Requirement) -> dict[str, Any]:
         """What identity's `login_required` gives a view as `context`; see `Tokens.context`.
@@ -170,12 +172,13 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         needs.check(context["user"], member_of)  # after a refresh, which may have given or taken a role
         return context
 
-    def need_sign_in(self) -> None:
-        """Let nobody pass who is not signed in.
-
-        :raises SignInRequired: nobody is.
-        """
-        g.user = self.context()["user"]  # for the page of a failure
+    def need_sign_in(self) -> BaseResponse | None:
+        """The way to a sign-in; None for a person who is signed in."""
+        try:
+            g.user = self.context()["user"]  # for the page of a failure
+        except SignInRequired as required:
+            return self._sign_in_first(required)
+        return None
 
     def context(self, scopes: list[str] | None = None) -> dict[str, Any]:
         """What `login_required` gives a view, for use in the view: for a second API, or where nothing else asks for a sign-in.
@@ -328,25 +331,23 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
     def _used_up(flow: dict[str, Any]) -> None:
         after_this_request(lambda response: pending.forget(response, flow))
 
-    def _sign_in_first(self, required: SignInRequired) -> Any:
-        """Begin a sign-in for the page that is being asked for, unless that has just been done and did not help.
+    def _sign_in_first(self, required: SignInRequired) -> BaseResponse:
+        """Begin a sign-in for the page that is being asked for.
 
-        A caller that shows no page is told where a person can sign in: a redirect to another site is of no use to it.
+        :raises SignInElsewhere: the caller shows no page. It is told where a person can sign in: a redirect to another site is
+            of no use to it.
+        :raises InvalidToken, SignInError: that has just been done and did not help.
+        :raises TenantUnavailable: the authority's address is not known yet, and it does not answer.
         """
         if not expects_a_page():
-            sign_in = invitation.link(required.scopes, required.claims)
-            return current_app.handle_user_exception(SignInElsewhere(required, sign_in))
-        try:
-            return self._sign_in_again(required)
-        except (SignInError, TenantUnavailable, StoreUnavailable) as failure:
-            # An exception that an error handler raises is a 500 to Flask. The cause of the sign-in says more, if it is known.
-            cause = required.__cause__ if isinstance(failure, SignInError) else None
-            return current_app.handle_user_exception(cause if isinstance(cause, InvalidToken) else failure)
-
-    def _sign_in_again(self, required: SignInRequired) -> BaseResponse:
+            raise SignInElsewhere(required, invitation.link(required.scopes, required.claims))
         if not self.user and pending.finished_too_often():
             raise SignInError("session_lost")
-        again = _again(required) if self.user else None
+        try:
+            again = _again(required) if self.user else None
+        except SignInError as failure:
+            cause = required.__cause__  # says more, if it is known
+            raise cause if isinstance(cause, InvalidToken) else failure from None
         here = request.full_path.rstrip("?") if request.method == "GET" else "/"
         return self.login(next_link=here, scopes=required.scopes, claims=required.claims, again=again)
 

@@ -7,11 +7,14 @@ With `init_app(app, auth, protected=True)`, each view needs a sign-in that neith
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
+from inspect import iscoroutinefunction
 from typing import Any, Literal, TypeVar
 
 from flask import Flask, request
 
 from flask_entra.signin.authorization import Requirement
+from flask_entra.signin.errors import SignInRequired
 
 _MARK = "__flask_entra_guard__"  # the attribute of a view; decorators that use functools.wraps pass it on
 
@@ -40,15 +43,43 @@ def guard_of(app: Flask, endpoint: str) -> Requirement | Literal["public", "stat
     return found
 
 
-def protect(app: Flask, need_sign_in: Callable[[], None]) -> None:
+def led_to_sign_in(view: Callable[..., Any], begin: Callable[[SignInRequired], Any]) -> Callable[..., Any]:
+    """A view that begins a sign-in where it needs one. If that fails, the failure is raised by the view, where Flask sees it.
+
+    :param view: raises `SignInRequired`; also a coroutine function.
+    :param begin: gives the answer that leads to the sign-in.
+    """
+    if iscoroutinefunction(view):
+
+        @wraps(view)
+        async def guarded(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return await view(*args, **kwargs)
+            except SignInRequired as required:
+                return begin(required)
+
+    else:
+
+        @wraps(view)
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return view(*args, **kwargs)
+            except SignInRequired as required:
+                return begin(required)
+
+    return guarded
+
+
+def protect(app: Flask, need_sign_in: Callable[[], Any]) -> None:
     """Need a sign-in for every view that says nothing about it, also for those that are added later.
 
-    :param need_sign_in: raises when nobody is signed in.
+    :param need_sign_in: gives the answer that leads to a sign-in; None for a person who is signed in.
     """
 
     @app.before_request
-    def guard() -> None:
+    def guard() -> Any:
         # An address without a page has no endpoint. What a view can be asked for (OPTIONS) Flask answers by itself.
         asks_for_methods = request.method == "OPTIONS" and getattr(request.url_rule, "provide_automatic_options", False)
         if request.endpoint and not asks_for_methods and guard_of(app, request.endpoint) is None:
-            need_sign_in()
+            return need_sign_in()
+        return None
