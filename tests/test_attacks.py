@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.utils import to_base64url_uint
 from programs import free_port, gunicorn_command, needs, posix
 from redis_servers import Redis
-from visitor import Visitor, cookies_of
+from visitor import REDIRECTS, Visitor, cookies_of
 
 from sandbox.faults import Answer, Challenge, Fault, Hold, Silence, _send
 
@@ -355,7 +355,7 @@ def test_requests_that_wait_for_a_refresh_that_is_refused_share_the_refusal(pers
 
     with ThreadPoolExecutor(12) as pool:
         statuses = set(pool.map(call, range(12)))
-    assert statuses == ({302} if answer["error"] == "invalid_grant" else {500})
+    assert statuses <= (set(REDIRECTS) if answer["error"] == "invalid_grant" else {500})
     assert len(box.seen("token")) - before <= 2  # one, and one more for a request that came when that was over
 
 

@@ -15,13 +15,17 @@ EVERY_WAY = """{{ _('Home') }}|{{ _('Hello, <span dir="auto">%(name)s</span>', n
 def show(visit):
     """A template of any name, shown to a person of any name in any language."""
     app = visit().client.application
+    shown = {}
+
+    @app.get("/shown")
+    def view():
+        return flask.render_template(**shown, text="Home")
 
     def show(template, name, code, source=EVERY_WAY):
         app.jinja_env.loader = DictLoader({template: source})
         app.jinja_env.__dict__.pop("_overlays", None)
-        with app.test_request_context("/", headers={"Accept-Language": code}):
-            app.preprocess_request()
-            return flask.render_template(template, name=name, text="Home")
+        shown.update(template_name_or_list=template, name=name)
+        return app.test_client().get("/shown", headers={"Accept-Language": code}).text
 
     return show
 

@@ -14,6 +14,7 @@ import jwt
 import pytest
 from fake_provider import CLIENT, Browser, SigningKey, due, refusal
 from programs import until
+from visitor import REDIRECTS
 from werkzeug import Response
 
 from flask_entra.http_client import BoundedSession
@@ -45,7 +46,7 @@ def test_a_person_signs_in(visit, provider):
         >= {"response_type": "code", "client_id": CLIENT["CLIENT_ID"], "code_challenge_method": "S256"}.items()
     )
     page = browser.finish(query)
-    assert page.status_code == 302
+    assert page.status_code in REDIRECTS
     assert page.headers["Location"] == "/"
     assert 'Hello, <span dir="auto">Alice</span>' in browser.get("/").text
     (form,) = provider.forms()
@@ -270,7 +271,7 @@ def test_keys_that_could_not_be_fetched_are_asked_for_again_by_the_next_sign_in(
     browser.get("/logout")
     assert browser.sign_in().status_code == 502
     provider.published = None
-    assert browser.sign_in().status_code == 302
+    assert browser.sign_in().status_code in REDIRECTS
     assert browser.signed_in
 
 
@@ -438,7 +439,7 @@ def test_a_userinfo_endpoint_that_refuses_the_token_gets_a_new_one_and_then_the_
     browser.sign_in()
     provider.userinfo = Response("", 401)
     answer = browser.get("/call_graph")
-    assert answer.status_code == 302
+    assert answer.status_code in REDIRECTS
     assert answer.headers["Location"].startswith(provider.metadata["authorization_endpoint"])
     assert [form["grant_type"] for form in provider.forms()] == ["authorization_code", "refresh_token"]
 
@@ -657,7 +658,7 @@ def test_a_refresh_without_an_id_token_is_asked_whose_it_is_and_lasts_as_long_as
 
 @pytest.mark.parametrize(
     ("told", "status"),
-    [({"sub": "mallory"}, 502), (Response("", 500), 502), (Response("", 401), 302)],
+    [({"sub": "mallory"}, (502,)), (Response("", 500), (502,)), (Response("", 401), REDIRECTS)],
     ids=["another person", "no answer", "refuses the token"],
 )
 def test_a_refresh_that_is_another_persons_is_not_kept(visit, provider, monkeypatch, told, status):
@@ -665,7 +666,7 @@ def test_a_refresh_that_is_another_persons_is_not_kept(visit, provider, monkeypa
     browser.sign_in()
     provider.token, provider.userinfo = {"id_token": None, "access_token": "mallorys"}, told
     due(monkeypatch)
-    assert browser.get("/call_graph").status_code == status
+    assert browser.get("/call_graph").status_code in status
     provider.userinfo = {"sub": "alice"}
     provider.token = {"id_token": None, "access_token": "alices"}
     assert browser.get("/call_graph").status_code == 200
@@ -683,7 +684,7 @@ def test_somebody_who_signs_out_while_a_refresh_is_about_to_begin_stays_signed_o
         return lock(store, key)
 
     monkeypatch.setattr(FileStore, "lock", sign_out_first)
-    assert browser.get("/call_graph").status_code == 302
+    assert browser.get("/call_graph").status_code in REDIRECTS
     assert len(provider.forms()) == 1
     assert not browser.signed_in
 
@@ -740,7 +741,7 @@ def test_one_persons_failed_refresh_is_not_told_to_another_who_asks_at_the_same_
 
         def when_hers_has_failed(store, key):
             go_on.set()
-            assert hers.result().status_code == 302
+            assert hers.result().status_code in REDIRECTS
             provider.token = {}
             return lock(store, key)
 
@@ -822,7 +823,7 @@ def test_a_token_that_is_still_good_is_not_used_for_somebody_who_was_revoked(vis
     browser.sign_in()
     due(monkeypatch, after)
     provider.token = refusal("invalid_grant")
-    assert browser.get("/call_graph").status_code == 302
+    assert browser.get("/call_graph").status_code in REDIRECTS
 
 
 @pytest.mark.parametrize("error", ["temporarily_unavailable", "server_error"])
@@ -860,7 +861,7 @@ def test_somebody_who_was_revoked_is_sent_to_sign_in_when_the_id_token_has_expir
     provider.token = refusal("invalid_grant")
     assert browser.get("/call_graph").status_code == 200
     due(monkeypatch, 3600 + LEEWAY_SECONDS + 20)
-    assert browser.get("/call_graph").status_code == 302
+    assert browser.get("/call_graph").status_code in REDIRECTS
 
 
 def test_userinfo_takes_a_place_of_the_persons_own_share(visit, provider, monkeypatch):
@@ -904,7 +905,7 @@ def test_a_refresh_that_grants_less_than_the_view_needs_leads_to_a_sign_in(visit
     provider.token = {"scope": granted}
     due(monkeypatch)
     answer = browser.get("/call_graph")
-    assert answer.status_code == 302
+    assert answer.status_code in REDIRECTS
     assert "invoices" in parse_qs(urlsplit(answer.headers["Location"]).query)["scope"][0].split()
 
 
@@ -915,7 +916,7 @@ def test_a_refresh_that_is_refused_leads_to_a_sign_in(visit, provider, monkeypat
     provider.token = refusal(error)
     due(monkeypatch)
     answer = browser.get("/call_graph")
-    assert answer.status_code == 302
+    assert answer.status_code in REDIRECTS
     assert answer.headers["Location"].startswith(provider.metadata["authorization_endpoint"])
 
 

@@ -8,6 +8,7 @@ import flask
 import itsdangerous
 import pytest
 from fake_provider import asked, due, refusal
+from visitor import REDIRECTS
 from werkzeug import Response
 
 from flask_entra import Auth, BoundedSession, SignInRequired
@@ -132,7 +133,7 @@ def test_a_sign_in_that_the_authority_did_not_answer_can_be_finished_by_a_reload
     assert browser.finish(begun).status_code in (502, 503)
     assert not browser.signed_in
     provider.token = {}
-    assert browser.finish(begun).status_code == 302
+    assert browser.finish(begun).status_code in REDIRECTS
     assert browser.signed_in
 
 
@@ -140,7 +141,7 @@ def test_a_sign_in_that_the_authority_did_not_answer_can_be_finished_by_a_reload
 def test_a_count_of_sign_ins_that_is_none_keeps_nobody_out(visit, value):
     browser = visit()
     browser.client.set_cookie("signed-in", value)
-    assert browser.sign_in("/call_graph").status_code == 302
+    assert browser.sign_in("/call_graph").status_code in REDIRECTS
     assert browser.signed_in
 
 
@@ -369,4 +370,4 @@ def test_of_the_sign_ins_begun_in_one_browser_the_last_four_can_be_finished(visi
     assert len(kept) == 4 * 2  # each has two cookies
     for query in begun:
         status = browser.finish(query).status_code
-        assert status == (302 if query in begun[5:] else 400)
+        assert status in (REDIRECTS if query in begun[5:] else (400,))

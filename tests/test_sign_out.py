@@ -3,7 +3,7 @@
 from urllib.parse import urlsplit
 
 import pytest
-from visitor import Page, Visitor
+from visitor import REDIRECTS, Page, Visitor
 
 OURS = {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Dest": "document", "Sec-Fetch-Mode": "navigate"}
 TYPED = OURS | {"Sec-Fetch-Site": "none"}
@@ -39,7 +39,7 @@ def test_the_form_signs_out_here_and_its_page_leads_on_to_the_tenant_and_home(pe
 def test_a_link_of_this_site_and_a_typed_address_sign_out(person, box, headers):
     person.sign_in()
     answer = ask(person, "GET", here(person, headers))
-    assert answer.status_code == 302
+    assert answer.status_code in REDIRECTS
     assert answer.headers["Location"].startswith(box.front_url)
     assert not person.signed_in
 

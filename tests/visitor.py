@@ -13,6 +13,8 @@ from flask_entra.sessions.files import FileStore
 from flask_entra.sessions.session import Session
 from flask_entra.signin.tokens import USER, VOUCHED_UNTIL
 
+REDIRECTS = (302, 303)  # what Flask's redirect() answers: the first up to 3.1, the second from 3.2 on
+
 
 class Page(html.parser.HTMLParser):
     """The forms of a page (action, fields, buttons) and its text."""

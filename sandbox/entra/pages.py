@@ -53,7 +53,7 @@ class Pages:
         if goal and origin(goal) in self._app_origins():
             if "state" in request.values:
                 goal = with_query(goal, {"state": request.values["state"]})
-            response = redirect(goal)
+            response = redirect(goal, 302)
         else:
             response = make_response(render_template("signed_out.html"))
         self._sso.forget(response)

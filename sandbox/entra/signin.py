@@ -147,5 +147,5 @@ def deliver(redirect_uri: str, parameters: dict[str, str]) -> Response:
         g.script_source = "'self'"  # the other pages need no script, and their policy forbids it (pages.py)
         return make_response(render_template("form_post.html", action=redirect_uri, parameters=parameters))
     if mode == "fragment":
-        return redirect(f"{redirect_uri}#{urlencode(parameters)}")
-    return redirect(with_query(redirect_uri, parameters))
+        return redirect(f"{redirect_uri}#{urlencode(parameters)}", 302)
+    return redirect(with_query(redirect_uri, parameters), 302)
