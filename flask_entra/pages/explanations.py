@@ -260,6 +260,12 @@ OAUTH_ERRORS: dict[str, Explanation] = {
         _("Sign in again. If it happens again, allow cookies for this site."),
         "sign_in",
     ),
+    "too_many_sign_ins": Explanation(
+        400,
+        _("More sign-ins have been begun in this browser than it can keep at once. This one was given up."),
+        _("Sign in again. If you are still signed in there, that takes one click."),
+        "sign_in",
+    ),
     "sign_in_did_not_help": Explanation(
         403,
         _("You signed in, but access was refused again."),

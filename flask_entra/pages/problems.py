@@ -34,7 +34,7 @@ from flask_entra.signin.errors import (
     SignInError,
     TenantUnavailable,
 )
-from flask_entra.signin.paths import LOGIN, local_path
+from flask_entra.signin.paths import LOGIN, local_path, requested
 from flask_entra.signin.tokens import get_user
 from flask_entra.urls import split_url
 
@@ -366,7 +366,7 @@ def _can_be_repeated() -> bool:
 
 def _href(way_on: str) -> str:
     """The address that a way on leads to."""
-    page, here = "/", request.full_path.rstrip("?")
+    page, here = "/", requested()
     if "return_to" in g:  # at the redirect URI: the page that the sign-in was for
         page = g.return_to
     elif request.endpoint and _can_be_repeated():

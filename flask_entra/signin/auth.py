@@ -45,7 +45,7 @@ from flask_entra.sessions.session import Session
 from flask_entra.signin import answers, guards, invitation, pending, sign_out, tokens
 from flask_entra.signin.authorization import Requirement
 from flask_entra.signin.errors import IdTokenRefused, SignInElsewhere, SignInError, SignInRequired, person
-from flask_entra.signin.paths import LOGIN, LOGOUT, local_path
+from flask_entra.signin.paths import LOGIN, LOGOUT, local_path, requested
 from flask_entra.signin.tenant import Tenant
 from flask_entra.signin.tokens import Tokens, get_user, is_current
 from flask_entra.urls import origin, route_of, split_url
@@ -292,7 +292,7 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         return response
 
     @guards.public
-    def auth_response(self) -> BaseResponse:
+    def auth_response(self) -> BaseResponse | str:
         """GET, the redirect URI: finish the sign-in that this answer belongs to, and return to the page asked for.
 
         :raises SignInError: the authority says no, or the answer belongs to no sign-in begun in this browser.
@@ -306,8 +306,10 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         if flow is None:
             if self.user:  # the answer to a sign-in that is finished already: the person went back, or clicked twice
                 return redirect("/")
-            raise SignInError("no_sign_in_begun")
-        g.return_to = flow["next"]  # for the page of a failure
+            raise SignInError(
+                "too_many_sign_ins" if pending.was_given_up(answer.getlist("state")) else "no_sign_in_begun"
+            )
+        g.return_to = flow["next"] or "/"  # for the page of a failure
         try:
             self._tokens.finish(flow, answer)
         except IdTokenRefused:
@@ -325,7 +327,7 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         if isinstance(flow["again"], dict) and flow["again"]:
             session[AGAIN] = {**flow["again"], [*flow["again"]][-1]: int(time.time())}
         log.info("Signed in: %s", person(self.user))
-        return redirect(flow["next"])
+        return redirect(flow["next"]) if flow["next"] else render_template("lost_address.html")
 
     @staticmethod
     def _used_up(flow: dict[str, Any]) -> None:
@@ -348,7 +350,7 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         except SignInError as failure:
             cause = required.__cause__  # says more, if it is known
             raise cause if isinstance(cause, InvalidToken) else failure from None
-        here = request.full_path.rstrip("?") if request.method == "GET" else "/"
+        here = requested() if request.method == "GET" else "/"
         return self.login(next_link=here, scopes=required.scopes, claims=required.claims, again=again)
 
     # --- Sign-out -----------------------------------------------------------------------------------------------------

@@ -1,13 +1,40 @@
-"""The paths of sign-in and sign-out, and where a sign-in may lead back to."""
+"""The paths of sign-in and sign-out, the path that was asked for, and where a sign-in may lead back to."""
 
 from __future__ import annotations
 
 import posixpath
 import re
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import quote, unquote, unquote_to_bytes, urljoin, urlsplit
+
+from flask import request
 
 LOGIN, LOGOUT = "/login", "/logout"
-RETURN_LENGTH = 512  # it rides in a cookie, and servers take 8 KB of cookies as a header
+LONGEST = 8192  # characters of an address: servers take no longer ones
+# What may stand in a path as it is (RFC 3986, 3.3), and in a query besides (3.4).
+_PATH = "/:@!$&'()*+,;=-._~"
+_AS_IT_CAME = f"%[]{_PATH}?"
+_UNENCODED = re.compile("[^\0-\x7f]+| ")
+_ABSOLUTE = re.compile(r"^\w+://[^/?]*")  # how a request to a proxy begins (RFC 9112, 3.2.2)
+
+
+def requested() -> str:
+    """The path of the present request, with its query: a link to the same page, percent-encoded as it came.
+
+    To WSGI (PEP 3333), `/customers/a%3Fb` is `/customers/a?b`, which as a link is another page. Servers pass on what came as
+    `RAW_URI` (gunicorn, Werkzeug) or `REQUEST_URI` (uWSGI, mod_wsgi, Werkzeug). Where they do not (granian), or where it is no
+    longer what was routed, the decoded path is encoded anew; then a slash that was encoded is one like the others.
+    """
+    prefix, path, query = (
+        request.environ.get(name, "").encode("latin-1") for name in ("SCRIPT_NAME", "PATH_INFO", "QUERY_STRING")
+    )
+    written = quote(prefix + path, _PATH)
+    for name in ("RAW_URI", "REQUEST_URI"):
+        raw = _ABSOLUTE.sub("", request.environ.get(name, "")).partition("?")[0].encode("latin-1", "replace")
+        decoded = unquote_to_bytes(raw)
+        if raw and decoded in (prefix + path, path):
+            written = quote(b"" if decoded == prefix + path else prefix, _PATH) + quote(raw, _AS_IT_CAME)
+            break
+    return f"{written}?{quote(query, _AS_IT_CAME)}" if query else written
 
 
 def local_path(link: str | None) -> str:
@@ -15,11 +42,12 @@ def local_path(link: str | None) -> str:
 
     :param link: an unvalidated path, from a query.
     """
+    # As a browser would send it: a query has been decoded.
+    link = _UNENCODED.sub(lambda found: quote(found[0], errors="replace"), link or "")
     # Browsers read a backslash as a slash and skip control characters, so neither may stand anywhere; after one slash
     # must come something else than a slash, also once it is decoded.
     if (
-        link
-        and len(link) <= RETURN_LENGTH
+        len(link) <= LONGEST
         and re.fullmatch(r"/(?!/|%2f|%5c)[!-\[\]-~]*", link, re.IGNORECASE)
         and urlsplit(urljoin("http://here", link)).netloc == "here"
         and posixpath.normpath(unquote(urlsplit(link).path)) != LOGOUT

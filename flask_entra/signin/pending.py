@@ -2,8 +2,8 @@
 
 The cookie is named after the sign-in's state, so tabs do not disturb each other. It is signed, so it can be believed, and it
 is not in the session, so a flood of visitors fills no store. Beside it stands a marker for the whole site, by which old ones
-are found and dropped. On https the marker is a `__Host-` cookie: a neighbouring site (evil.example.com to app.example.com)
-can plant a sign-in of its own, but not the marker.
+are found and given up when there are too many. On https the marker is a `__Host-` cookie: a neighbouring site
+(evil.example.com to app.example.com) can plant a sign-in of its own, but not the marker.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import itsdangerous
@@ -22,22 +23,49 @@ from flask_entra.urls import route_of
 
 SIGN_IN_SECONDS = 3600  # to pick an account, find the phone, and let an administrator look at the consent
 FINISHED, FINISHED_SECONDS, FINISHED_AT_MOST = "signed-in", 60, 3
-SIGN_INS_AT_ONCE = 4  # begun in one browser; with more, their cookies outgrow the 8 KB that servers take as a header
+# Browsers keep no cookie with more bytes of name and value (RFC 6265bis, 5.7). Servers take 8 KB of cookies as a header, in which
+# the app's other cookies need room too.
+COOKIE_BYTES, ALL_COOKIES_BYTES = 4096, 6000
+MARKER_BYTES = 50  # of the name and the value of a marker
+GIVEN_UP_AT_MOST = 20  # sign-ins that the browser still marks as given up
+CHANGED_AT_ONCE = 15  # of the sign-ins before: the head of an answer has 8 KB too
+_MARK = re.compile(r"([0-9]{1,15})\.([0-9]{1,4})")
+# The members of a flow of MSAL's that every flow has, which are stored without their names.
+_MEMBERS = ("state", "code_verifier", "nonce", "scope", "next", "again")
 
 
 def remember(response: Response, flow: dict[str, Any]) -> None:
-    """Keep a sign-in in the browser, and drop the oldest when there are too many.
+    """Keep a sign-in in the browser, and give up the oldest ones when there are too many.
 
     :param response: the redirect to the authority.
-    :param flow: what the answer will be held against, `state` among it.
+    :param flow: what the answer will be held against, `state` among it. If it is too large for a cookie, it is kept without
+        `next`, where to return to.
     """
-    prefix = _marker("")["key"]
-    begun = sorted((at, key) for key, at in request.cookies.items() if re.fullmatch(prefix + "[0-9a-f]{12}", key))
-    for _at, old in begun[: -SIGN_INS_AT_ONCE + 1][:20]:
-        _delete(response, old.removeprefix(prefix))
     tab = _tab(flow["state"])
-    response.set_cookie(value=serializer().dumps(flow), max_age=SIGN_IN_SECONDS, **_cookie(tab))
-    response.set_cookie(value=str(int(time.time() * 1000)), max_age=SIGN_IN_SECONDS, **_marker(tab))
+    cookie, value = _cookie(tab), serializer().dumps(_packed(flow))
+    if len(cookie["key"]) + len(value) > COOKIE_BYTES:
+        value = serializer().dumps(_packed({**flow, "next": None}))
+    size = len(cookie["key"]) + len(value)
+    _make_room(response, size)
+    response.set_cookie(value=value, max_age=SIGN_IN_SECONDS, **cookie)
+    _mark(response, tab, int(time.time() * 1000), size)
+
+
+def _make_room(response: Response, size: int) -> None:
+    """Give up the oldest of the sign-ins before, as many as leave no room for one more. Their markers stay, and say so."""
+    used, given_up, changed = size + MARKER_BYTES, 0, 0
+    for at, theirs, tab in sorted(_marked(), reverse=True):
+        if theirs and used + theirs + MARKER_BYTES <= ALL_COOKIES_BYTES:
+            used += theirs + MARKER_BYTES
+            continue
+        given_up += 1
+        stays = given_up <= GIVEN_UP_AT_MOST
+        used += stays * MARKER_BYTES
+        if (theirs or not stays) and changed < CHANGED_AT_ONCE:
+            changed += 1
+            _delete(response, tab)
+            if stays:
+                _mark(response, tab, at, 0)
 
 
 def recall(states: list[str]) -> dict[str, Any] | None:
@@ -50,12 +78,35 @@ def recall(states: list[str]) -> dict[str, Any] | None:
         return None
     tab = _tab(states[0])
     try:
-        flow, at = serializer().loads(request.cookies.get(_cookie(tab)["key"], ""), return_timestamp=True)
+        packed, at = serializer().loads(request.cookies.get(_cookie(tab)["key"], ""), return_timestamp=True)
     except itsdangerous.BadData:
         return None
+    flow = _unpacked(packed)
     # Not by itsdangerous's max_age: that refuses what was signed by a machine whose clock is a second ahead.
     fresh = time.time() - at.timestamp() < SIGN_IN_SECONDS
-    return flow if fresh and flow["state"] == states[0] and _marker(tab)["key"] in request.cookies else None
+    return flow if fresh and flow.get("state") == states[0] and _is_marked(tab) else None
+
+
+def was_given_up(states: list[str]) -> bool:
+    """Whether this browser has begun a sign-in, and did not keep it, because there were too many.
+
+    :param states: each `state` of the authority's answer.
+    """
+    return len(states) == 1 and _is_marked(_tab(states[0])) and _cookie(_tab(states[0]))["key"] not in request.cookies
+
+
+def _packed(flow: dict[str, Any]) -> list[Any]:
+    more = {name: value for name, value in flow.items() if name not in _MEMBERS and value is not None}
+    if more.get("redirect_uri") == current_app.config["REDIRECT_URI"]:
+        del more["redirect_uri"]
+    return [*(flow[name] for name in _MEMBERS), *([more] if more else [])]
+
+
+def _unpacked(packed: Any) -> dict[str, Any]:
+    if not isinstance(packed, list) or len(packed) < len(_MEMBERS):  # of another version of this app
+        return {}
+    more = packed[len(_MEMBERS)] if len(packed) > len(_MEMBERS) else {}
+    return {"redirect_uri": current_app.config["REDIRECT_URI"], **dict(zip(_MEMBERS, packed, strict=False)), **more}
 
 
 def forget(response: Response, flow: dict[str, Any]) -> Response:
@@ -89,6 +140,24 @@ def _delete(response: Response, tab: str) -> Response:
     response.delete_cookie(**_cookie(tab))
     response.delete_cookie(**_marker(tab))
     return response
+
+
+def _marked() -> Iterator[tuple[int, int, str]]:
+    """The marked sign-ins of this browser: when each began (milliseconds), the bytes of its cookie (0: given up), its tab."""
+    prefix = _marker("")["key"]
+    for key, value in request.cookies.items():
+        found = _MARK.fullmatch(value)
+        if re.fullmatch(prefix + "[0-9a-f]{12}", key):
+            at, size = (int(found[1]), int(found[2])) if found else (0, 0)
+            yield at, size, key.removeprefix(prefix)
+
+
+def _mark(response: Response, tab: str, at: int, size: int) -> None:
+    response.set_cookie(value=f"{at}.{size}", max_age=SIGN_IN_SECONDS, **_marker(tab))
+
+
+def _is_marked(tab: str) -> bool:
+    return _marker(tab)["key"] in request.cookies
 
 
 def _tab(state: str) -> str:
