@@ -82,6 +82,7 @@ class Sandbox:
     app_roles = _KeptBy[set[str]]("registration")
     group_claims = _KeptBy[bool]("registration")
     may_read_applications = _KeptBy[bool]("registration")
+    own_signing_key = _KeptBy[keys.SigningKey | None]("registration")
     forge = _KeptBy[Forge | None]("registration")
     # These two are described above.
     people = _KeptBy[dict[str, Person]]("tenant")

@@ -11,6 +11,7 @@ import requests
 from cryptography.hazmat.primitives.asymmetric import rsa
 from visitor import REDIRECTS, Visitor
 
+from sandbox.entra.keys import SigningKey
 from sandbox.faults import Answer
 
 REASON = "Sign-in refused"
@@ -251,12 +252,62 @@ def test_an_unknown_key_is_asked_for_once_a_minute_and_keeps_nobody_out(serve, b
     asked = len(box.seen("keys"))
     for _ in range(3):
         Visitor(app.url).sign_in()
-    assert len(box.seen("keys")) == asked + 1
+    assert [seen.query for seen in box.seen("keys")[asked:]] == [{}, {"appid": box.client_id}]
     box.forge = None
     box.rotate_keys()
     person = Visitor(app.url)
     person.sign_in()
     assert person.signed_in
+
+
+@pytest.mark.parametrize("tenant", [None, "common"])
+def test_tokens_signed_with_the_apps_own_key_are_taken(serve, box, tenant):
+    """As Entra signs them for an app that maps claims; the key is published only to who asks for it by the app's id."""
+    box.own_signing_key, box.id_token_lifetime = SigningKey(), 1
+    app = serve(AUTHORITY=box.authority(tenant))
+    people = [Visitor(app.url) for _ in range(3)]
+    for person in people:
+        assert person.sign_in().status_code == 200
+        assert person.signed_in
+    assert [seen.query for seen in box.seen("keys")] == [{}, {}, {"appid": box.client_id}]  # and never again
+    time.sleep(1)
+    assert "Retail Manager" in people[0].get("/call_graph").text  # after a refresh
+    box.own_signing_key = SigningKey()  # a new one
+    assert Visitor(app.url).sign_in().status_code == 200
+    box.own_signing_key = None  # the app maps no claims any more
+    assert Visitor(app.url).sign_in().status_code == 200
+
+
+def test_a_key_that_no_document_of_the_authority_has_is_refused_whoever_asks(serve, box):
+    box.own_signing_key = SigningKey()
+    app = serve()
+    stranger = SigningKey()
+    box.forge = lambda claims, header: box.sign(claims, {**header, "kid": box.own_signing_key.kid}, stranger)
+    assert REASON in Visitor(app.url).sign_in().text
+    for fault in (Answer(400, {"error": "invalid_request"}), Answer(404, "")):
+        box.misbehave(
+            "discovery", lambda environ, fault=fault: fault if "appid" in environ["QUERY_STRING"] else None, None
+        )
+        assert REASON in Visitor(app.url).sign_in().text
+        box.behave()
+
+
+@pytest.mark.parametrize("wrong", ["issuer", "jwks_uri"])
+def test_the_document_with_the_apps_own_keys_must_be_the_authoritys(serve, box, wrong):
+    box.own_signing_key = SigningKey()
+    app = serve()
+
+    def lie(environ):
+        if "appid" not in environ["QUERY_STRING"]:
+            return None
+        metadata = requests.get(f"{box.authority()}/v2.0/.well-known/openid-configuration", verify=box.ca_file).json()
+        lies = {"issuer": f"https://login.microsoftonline.com/{OTHER_GUID}/v2.0", "jwks_uri": "http://localhost:1/keys"}
+        return Answer(200, {**metadata, wrong: lies[wrong]})
+
+    box.misbehave("discovery", lie, times=None)
+    assert Visitor(app.url).sign_in().status_code == 502
+    box.behave()
+    assert Visitor(app.url).sign_in().status_code == 200  # at once, when the document is right
 
 
 @pytest.mark.parametrize("authority", ["common", "organizations"])

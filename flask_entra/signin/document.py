@@ -52,6 +52,10 @@ class Document(Generic[T]):
         assert self._value is not None  # noqa: S101  a failed fetch has raised already
         return self._value
 
+    def peek(self) -> T | None:
+        """The document as it was fetched last; None if it never was, or is stale."""
+        return self._value if time.monotonic() - self._fetched_at <= STALE_SECONDS else None
+
     def _fetch_now(self, asked: float) -> None:
         if asked < self._fails_until and self._failure:
             raise copy(self._failure)

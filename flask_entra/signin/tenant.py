@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
+from urllib.parse import urlencode
 
 import jwt
 import requests
@@ -50,6 +51,7 @@ class Tenant:
         )
         self._provider = Document(self._fetch_provider, self.waiting)
         self._keys = Document(self._fetch_keys, self.waiting)
+        self._own_keys = Document(self._fetch_own_keys, self.waiting)
         self._looked_again: dict[str | None, float] = {}
         self.clock_offset: float | None = None
         self.secret_method: str | None = None
@@ -88,26 +90,35 @@ class Tenant:
     def with_keys(self, token: object, check: Callable[[Sequence[id_token.Key]], T]) -> T:
         """Check a token with the authority's keys; when none of them fits, with the keys as they are now.
 
-        Authorities sign with a new key before the copy here is due, some under the same `kid`. The keys are fetched again
-        once a minute for each `kid`, so that forged tokens do not become a flood of requests.
+        Authorities sign with a new key before the copy here is due, some under the same `kid`. Entra signs with a key of the
+        app's own where the app maps claims. The keys are fetched again once a minute for each `kid`, so that forged tokens do
+        not become a flood of requests.
 
         :raises NoKeyFits: none of the keys has signed it.
         :raises TenantUnavailable: the keys cannot be fetched.
         """
         try:
-            return check(self._keys.get())
+            return check([*self._keys.get(), *(self._own_keys.peek() or ())])
         except id_token.NoKeyFits:
             kid, now = id_token.key_id(token), time.monotonic()
         recent = {other: at for other, at in self._looked_again.items() if now - at < UNKNOWN_KEY_SECONDS}
         since = recent.setdefault(kid, now)
         self._looked_again = recent
         try:
-            checked = check(self._keys.get(since=since))
+            checked = self._checked_anew(check, since)
         except TenantUnavailable:
             self._looked_again.pop(kid, None)  # nobody has looked
             raise
         self._looked_again.pop(kid, None)
         return checked
+
+    def _checked_anew(self, check: Callable[[Sequence[id_token.Key]], T], since: float) -> T:
+        try:
+            return check(self._keys.get(since=since))
+        except id_token.NoKeyFits:
+            if not self._entra:
+                raise
+        return check(self._own_keys.get(since=since))
 
     def fetch(self, method: str, url: str, **kwargs: Any) -> requests.Response:
         """Send a request to the authority.
@@ -143,7 +154,9 @@ class Tenant:
     # --- Documents --------------------------------------------------------------------------------------------------
 
     def _fetch_provider(self) -> Provider:
-        response = self.fetch("GET", self._discovery_url)
+        return Provider(self._checked_metadata(self.fetch("GET", self._discovery_url)), self._entra)
+
+    def _checked_metadata(self, response: requests.Response) -> dict[str, Any]:
         metadata = self.json_object(response)
         if response.status_code != 200:
             description = str(metadata.get("error_description", ""))
@@ -158,10 +171,23 @@ class Tenant:
         if not is_expected(metadata["issuer"], self._authority, self._entra):
             reason = f"the discovery document of {self._authority} is another issuer's: {metadata['issuer'][:200]}"
             raise AnotherIssuer(reason, issuer=metadata["issuer"])
-        return Provider(metadata, self._entra)
+        return metadata
 
     def _fetch_keys(self) -> list[id_token.Key]:
-        response = self.fetch("GET", self.provider.metadata["jwks_uri"])
+        return self._fetch_key_set(self.provider.metadata["jwks_uri"])
+
+    def _fetch_own_keys(self) -> list[id_token.Key]:
+        """The keys that Entra has made for this app alone.
+
+        https://learn.microsoft.com/entra/identity-platform/access-tokens#validate-the-signature
+        """
+        response = self.fetch("GET", f"{self._discovery_url}?{urlencode({'appid': self.client_id})}")
+        if response.status_code >= 400:
+            return []
+        return self._fetch_key_set(self._checked_metadata(response)["jwks_uri"])
+
+    def _fetch_key_set(self, url: str) -> list[id_token.Key]:
+        response = self.fetch("GET", url)
         if response.status_code != 200:
             raise TenantUnavailable(f"the keys' endpoint answered {response.status_code}")
         keys = []

@@ -38,10 +38,11 @@ class Endpoints:
         return routes
 
     def metadata(self, name: str) -> Response:
-        return _document(discovery.metadata(self._tenant.addresses, name))
+        return _document(discovery.metadata(self._tenant.addresses, name, request.args.get("appid")))
 
     def keys(self, name: str) -> Response:
-        return _document(discovery.key_set(self._tenant.addresses, self._tenant.keys, name))
+        keys = self._tenant.published_keys(request.args.get("appid"))
+        return _document(discovery.key_set(self._tenant.addresses, keys, name))
 
     def token(self, name: str) -> Response:
         self._tenant.addresses.id_of(name)

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
-from .keys import b64url
+from .keys import SigningKey, b64url
 
 # Gets the claims and the header of an ID token. Returns a whole token, a pair of claims and header to sign, or None to
 # sign the two that it got and may have changed.
@@ -53,6 +53,8 @@ class Registration:
     :ivar app_roles: the values of its app roles.
     :ivar group_claims: ID tokens carry the person's groups (*Token configuration*, *Add groups claim*).
     :ivar may_read_applications: the app has the permission `Application.Read.All`, consented by an administrator.
+    :ivar own_signing_key: a key with which the app's ID tokens are signed instead of the tenant's, as it is where an app maps
+        claims. It is published only to who asks for it (`?appid=`).
     :ivar forge: None, or a function that forges ID tokens (`Forge`).
     :raises ValueError: there is no redirect URI.
     """
@@ -85,6 +87,7 @@ class Registration:
         self.app_roles = {"Orders.Approve"}
         self.group_claims = True
         self.may_read_applications = False
+        self.own_signing_key: SigningKey | None = None
         self.forge: Forge | None = None
 
     def add_certificate(self, pem: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..people import Person, sample_people
 from .addresses import SHARED, Addresses
-from .keys import KeyRing, b64url, peek, sign
+from .keys import KeyRing, SigningKey, b64url, peek, sign
 from .memory import Memory, RefreshToken
 from .registration import Registration
 from .scopes import GRAPH_ID, OIDC, resources_of, short_names
@@ -48,6 +48,15 @@ class Tenant:
     def short_names(self, scopes: list[str]) -> set[str]:
         """The short names of scopes that a client wrote; see `scopes.short_names`."""
         return short_names(scopes, self.addresses.back_url)
+
+    def published_keys(self, app_id: str | None) -> list[SigningKey]:
+        """The keys that are published: the tenant's, or those of an app that has its own.
+
+        :param app_id: the app whose keys are asked for; None for the tenant's.
+        """
+        if app_id == self.registration.client_id and self.registration.own_signing_key:
+            return [self.registration.own_signing_key]
+        return self.keys.published
 
     def consented(self, person: Person, wanted: set[str]) -> bool:
         """Whether a person has consented to every scope, or need not be asked.
@@ -204,13 +213,14 @@ class Tenant:
         }
         if nonce:
             claims["nonce"] = nonce
-        header: dict[str, Any] = {"typ": "JWT", "alg": "RS256", "kid": self.keys.current.kid}
+        key = self.registration.own_signing_key or self.keys.current
+        header: dict[str, Any] = {"typ": "JWT", "alg": "RS256", "kid": key.kid}
         if self.registration.forge is not None:
             forged = self.registration.forge(claims, header)
             if isinstance(forged, str):
                 return forged
             claims, header = forged or (claims, header)
-        return sign(claims, self.keys.current, header)
+        return sign(claims, key, header)
 
     def _authorization_claims(self, person: Person) -> dict[str, Any]:
         """The app roles and the groups of a person. Of more groups than a token names, it says only that there are such.
