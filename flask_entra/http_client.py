@@ -212,13 +212,16 @@ class BoundedSession(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> None:
         """Find no redirect: requests would read the whole body of one, whatever its size, even where it does not follow it."""
 
-    def waiting(self, url: str, person: str | None = None) -> contextlib.AbstractContextManager[None]:
+    def waiting(
+        self, url: str, person: str | None = None, *, stranger: bool = False
+    ) -> contextlib.AbstractContextManager[None]:
         """Hold a place for whatever the block waits for: a request to this address, or another thread's.
 
         :param person: on whose behalf, by any name that tells people apart.
+        :param stranger: whether nobody knows yet who that is.
         :raises Busy: too many wait for this upstream already.
         """
-        return self._bulkhead.place(origin(url), person)
+        return self._bulkhead.place(origin(url), person, stranger=stranger)
 
     def fetch(
         self,

@@ -1,9 +1,11 @@
 """While an upstream hangs, the rest of the app answers: gunicorn with its threads, and many requests at once."""
 
+import ctypes
 import statistics
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import requests
@@ -12,6 +14,7 @@ from visitor import Visitor, cookies_of
 
 from flask_entra import bulkhead as bulkhead_module
 from flask_entra.bulkhead import SLOW_SECONDS, Bulkhead, Busy
+from flask_entra.signin.tries import TRIES_AT_MOST
 from sandbox.faults import Delay, Hold, Silence
 
 
@@ -128,6 +131,65 @@ def test_a_graph_that_is_only_slow_serves_more_people_than_there_are_places(smal
     box.misbehave("me", Delay(SLOW_SECONDS / 6), times=None)
     crowd = Crowd(small.url + "/call_graph", 3, [cookies_of(person) for person in people])
     assert {answer.status_code for answer in crowd.join()} == {200}
+
+
+@posix
+@pytest.mark.parametrize(("threads", "calls"), [(16, 70), (64, 200)])
+def test_a_person_who_asks_too_much_holds_up_nobody_while_graph_is_quick(serve, box, threads, calls):
+    port = free_port()
+    app = serve(command=gunicorn_command(port, "--workers", "1"), port=port, THREADS=str(threads))
+    person, other = Visitor(app.url), Visitor(app.url)
+    person.sign_in()
+    other.sign_in("alex")
+    box.misbehave("me", Delay(0.25), times=None)
+    before = len(box.seen("me"))
+    crowd = Crowd(app.url + "/call_graph", calls, [cookies_of(person)])
+    until(lambda: len(box.seen("me")) > before)
+    others_are_served(app.url)
+    assert seconds_of_a_call(other) < 1
+    answers = crowd.join()
+    assert len(refused(answers)) > calls / 2
+    served = sum(answer.status_code == 200 for answer in answers)
+    assert threads // 4 <= served  # and they get what is theirs
+
+
+@posix
+def test_a_stranger_with_one_sign_in_and_made_up_codes_holds_up_nobody_and_has_few_tries(small, box):
+    stranger, other = Visitor(small.url), Visitor(small.url)
+    state = dict(parse_qsl(urlsplit(stranger.get("/login", follow=False).headers["Location"]).query))["state"]
+    begun = {cookie.name: cookie.value for cookie in stranger.cookies if cookie.name.startswith(("sign-in-", "begun-"))}
+    other_answer = other.answer("alex")
+    box.misbehave("token", Delay(0.25), times=None)
+    asked = len(box.seen("token"))
+    crowd = Crowd(f"{small.url}/getAToken?code=made-up&state={state}", 70, [begun])
+    until(lambda: len(box.seen("token")) > asked)
+    others_are_served(small.url)
+    began = time.monotonic()
+    assert other.get(other_answer).status_code == 200
+    assert time.monotonic() - began < 1
+    assert {answer.status_code for answer in crowd.join()} <= {400, 503}
+    asked_by_the_stranger = [seen for seen in box.seen("token")[asked:] if seen.form.get("code") == "made-up"]
+    assert len(asked_by_the_stranger) <= TRIES_AT_MOST
+    again = requests.get(f"{small.url}/getAToken?code=made-up&state={state}", cookies=begun, timeout=9)
+    assert "Sign in again" in again.text
+
+
+@posix
+def test_strangers_with_many_sign_ins_and_made_up_codes_hold_up_nobody(small, box):
+    links, begun = [], []
+    for _ in range(40):
+        stranger = Visitor(small.url)
+        query = dict(parse_qsl(urlsplit(stranger.get("/login", follow=False).headers["Location"]).query))
+        links.append(f"{small.url}/getAToken?code=made-up&state={query['state']}")
+        names = ("sign-in-", "begun-")
+        begun.append({cookie.name: cookie.value for cookie in stranger.cookies if cookie.name.startswith(names)})
+    box.misbehave("token", Delay(0.25), times=None)
+    asked = len(box.seen("token"))
+    crowds = [Crowd(link, 2, [cookies]) for link, cookies in zip(links, begun, strict=True)]
+    until(lambda: len(box.seen("token")) > asked)
+    others_are_served(small.url)
+    for crowd in crowds:
+        assert {answer.status_code for answer in crowd.join()} <= {400, 503}
 
 
 # --- The places by themselves -----------------------------------------------------------------------------------------
@@ -265,3 +327,80 @@ def test_one_slow_answer_turns_nobody_away_while_the_others_are_quick():
         threading.Timer(0.05, quick.set).start()
         assert enters(bulkhead, "https://one")
         slow.set()
+
+
+def wait(bulkhead, pool, upstream, person=None, **kwargs):
+    """Let another thread wait for a place; what becomes of it."""
+
+    def enter():
+        began = time.monotonic()
+        with bulkhead.place(upstream, person, **kwargs):
+            return time.monotonic() - began
+
+    waiting = pool.submit(enter)
+    time.sleep(0.05)
+    return waiting
+
+
+def test_a_free_place_goes_to_one_who_may_have_it_and_not_to_who_waits_for_their_share():
+    bulkhead = Bulkhead(4)  # two places for an upstream, one of them for one person
+    adeles, alexs = threading.Event(), threading.Event()
+    with ThreadPoolExecutor(4) as pool:
+        pool.submit(hold, bulkhead, "https://one", "adele", adeles)
+        pool.submit(hold, bulkhead, "https://one", "alex", alexs)
+        time.sleep(0.05)
+        held_back = wait(bulkhead, pool, "https://one", "adele")  # waits longest, and for a place of her own
+        next_in_line = wait(bulkhead, pool, "https://one", "megan")
+        began = time.monotonic()
+        alexs.set()
+        next_in_line.result()
+        assert time.monotonic() - began < 0.05
+        assert not held_back.done()
+        adeles.set()
+        assert held_back.result() < 0.3
+
+
+def test_one_person_has_few_waiters_and_strangers_have_few_in_all(monkeypatch):
+    monkeypatch.setattr(bulkhead_module, "SLOW_SECONDS", 5)
+    monkeypatch.setattr(bulkhead_module, "PATIENCE_SECONDS", 5)
+    bulkhead, until = Bulkhead(16), threading.Event()
+    with ThreadPoolExecutor(32) as pool:
+        for number in range(10):
+            pool.submit(hold, bulkhead, "https://one", str(number), until)
+        time.sleep(0.1)
+        waiting = [wait(bulkhead, pool, "https://one", "adele") for _ in range(2)]
+        waiting += [wait(bulkhead, pool, "https://one", f"sign-in {number}", stranger=True) for number in range(2)]
+        for person, stranger in (("adele", False), ("sign-in 9", True)):
+            with pytest.raises(Busy), bulkhead.place("https://one", person, stranger=stranger):
+                raise AssertionError("there is a place")
+        waiting.append(wait(bulkhead, pool, "https://one", "alex"))
+        assert not any(each.done() for each in waiting)
+        until.set()
+        assert all(each.result() < 5 for each in waiting)
+
+
+def test_a_thread_that_is_cancelled_while_it_waits_leaves_its_place_to_others():
+    class Cancelled(BaseException):
+        pass
+
+    bulkhead, until = Bulkhead(2), threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(hold, bulkhead, "https://one", None, until)
+        time.sleep(0.05)
+        ended = []
+
+        def enter():
+            try:
+                with bulkhead.place("https://one"):
+                    pass
+            except BaseException as error:
+                ended.append(type(error))
+
+        waiting = threading.Thread(target=enter)
+        waiting.start()
+        time.sleep(0.05)
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(waiting.ident), ctypes.py_object(Cancelled))
+        waiting.join(5)
+        assert ended
+        until.set()
+    assert all(enters(bulkhead, "https://one") for _ in range(3))

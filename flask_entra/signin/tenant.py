@@ -65,13 +65,16 @@ class Tenant:
         return self._provider.get()
 
     @contextlib.contextmanager
-    def waiting(self, person: str | None = None) -> Iterator[None]:
-        """Hold one of the places that there are for requests that wait for the authority.
+    def waiting(self, person: str | None = None, *, stranger: bool = False) -> Iterator[None]:
+        """Hold one of the places that there are for requests that wait for the authority: for a token, or for its documents.
 
         :param person: on whose behalf, by any name that tells people apart.
+        :param stranger: whether nobody knows yet who that is.
         :raises TenantUnavailable: too many wait already.
         """
-        with _too_many(), self._http.waiting(self._discovery_url, person):
+        known = self._provider.peek()
+        url = known.metadata["token_endpoint"] if known and person else self._discovery_url
+        with _too_many(), self._http.waiting(url, person, stranger=stranger):
             yield
 
     def validate(self, token: object) -> dict[str, Any]:

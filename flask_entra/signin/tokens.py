@@ -24,6 +24,7 @@ from flask_entra.signin.client import Client
 from flask_entra.signin.errors import IdTokenRefused, SignInError, SignInRequired, TenantUnavailable, person
 from flask_entra.signin.id_token import LEEWAY_SECONDS
 from flask_entra.signin.tenant import Tenant
+from flask_entra.signin.tries import Tries
 
 # Where the session keeps the ID token's claims and MSAL's cache: identity's own names.
 USER = "_logged_in_user"
@@ -77,6 +78,7 @@ class Tokens:
     def __init__(self, tenant: Tenant, config: Mapping[str, Any]):
         self._tenant, self._client = tenant, Client(tenant, config)
         self._scopes: list[str] = config["SCOPE"]
+        self._tries = Tries()
         # Failed refreshes of the last minute: session, scopes and claims, to the time and the error.
         self._failures: dict[tuple[str, ...], tuple[float, Exception]] = {}
 
@@ -105,7 +107,9 @@ class Tokens:
         if not answer.get("code") and not answer.get("error"):
             raise SignInError("invalid_request", "neither a code nor an error came back")
         cache = msal.SerializableTokenCache()
-        result = self._client.ask(lambda app: app.acquire_token_by_auth_code_flow(flow, answer.to_dict()), cache)
+        self._tries.count(flow["state"])
+        with self._tenant.waiting(f"sign-in {flow['state']}", stranger=True):
+            result = self._client.ask(lambda app: app.acquire_token_by_auth_code_flow(flow, answer.to_dict()), cache)
         if "error" in result:
             asked = flow["scope"] if result["error"] == "invalid_scope" else ()
             raise SignInError(result["error"], result.get("error_description", ""), asked)
