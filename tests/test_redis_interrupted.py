@@ -115,7 +115,8 @@ def answered(store, key):
 @posix
 @pytest.mark.parametrize("interrupted", [timeout, keyboard_interrupt, cancelled_thread, before_reading])
 def test_nobody_gets_the_answer_to_another_question(relayed, interrupted, monkeypatch):
-    store = RedisStore(relayed.url, threads=8)
+    monkeypatch.setattr("flask_entra.sessions.redis.REFUSED_SECONDS", 0.1)
+    store = RedisStore(f"{relayed.url}?socket_timeout=0.3", threads=8)
     for key in KEYS:
         store.add(key, key.encode(), 100)
     for name, ask in reads_and_writes(store):
