@@ -3,14 +3,13 @@
 from flask import Flask, Response, render_template
 
 import app_config
-from flask_entra import Auth, BoundedSession, GraphClient, accounts, init_app, profiles
+from flask_entra import Auth
+from pages import accounts, profiles
 
 app = Flask(__name__)
 app.config.from_mapping(app_config.load())
-http = BoundedSession(app.config["THREADS"])
-auth = Auth(http)
-graph = GraphClient(http, app.config["ENDPOINT"])
-init_app(app, auth)  # sign-in and sign-out, sealed sessions, a page for every failure, health checks, `flask doctor`
+auth = Auth(app)  # sign-in and sign-out, sealed sessions, a page for every failure, health checks, `flask doctor`
+app.add_template_filter(profiles.letters)
 
 
 @app.get("/")
@@ -20,19 +19,18 @@ def home():
 
 
 @app.get("/call_graph")
-@auth.login_required(scopes=app.config["SCOPE"])
+@auth.login_required(scopes=auth.default_scopes)
 def call_graph(*, context):
     """The person's profile, as Graph tells it; without an `ENDPOINT`, as the provider of the sign-in does, if it can."""
-    url = graph.endpoint or auth.userinfo_url
-    profile = auth.call(graph.me if url == graph.endpoint else auth.userinfo, context)
-    return render_template("profile.html", **profiles.show(profile, url, context["scopes"], auth.granted()))
+    profile = auth.graph.me(context)
+    return render_template("profile.html", **profiles.show(profile, context["scopes"], auth.granted()))
 
 
 @app.get("/photo")
-@auth.login_required(scopes=app.config["SCOPE"])
+@auth.login_required(scopes=auth.default_scopes)
 def photo(*, context):
     """The person's photo, or their initials."""
-    image, content_type = auth.call(graph.photo, context) or profiles.initials(context["user"])
+    image, content_type = auth.graph.photo(context) or profiles.initials(context["user"])
     headers = {"Cache-Control": "private, max-age=3600", "Vary": "Cookie"}
     return Response(image, content_type=content_type, headers=headers)
 

@@ -10,6 +10,7 @@ from gunicorn import glogging
 
 import app_config
 from flask_entra import logs
+from flask_entra.settings import number
 
 environment = dict(os.environ)
 loaded = app_config.load()  # (gunicorn has a setting named config)
@@ -20,7 +21,7 @@ for name in os.environ.keys() - environment.keys():
 bind = f"0.0.0.0:{os.environ['PORT']}" if "PORT" in os.environ else "127.0.0.1:8000"
 # Graph is waited for, not computed: threads serve many people at once while a process computes for one.
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
-threads = loaded["THREADS"]
+threads = number(str(loaded["ENTRA_THREADS"])) or 64
 worker_class = "gthread"
 keepalive = 75  # longer than the proxy in front keeps its connections, so that it never sends on one just closed
 timeout = 60
@@ -29,7 +30,7 @@ graceful_timeout = 30  # longer than a request to Entra and one to Graph may tak
 # A fresh process now and then, and not all of them at once.
 max_requests = 50_000
 max_requests_jitter = 10_000
-logconfig_dict = logs.config(loaded["LOG_FORMAT"])
+logconfig_dict = logs.config(str(loaded["ENTRA_LOG_FORMAT"]))
 
 
 class logger_class(glogging.Logger):
@@ -43,6 +44,6 @@ class logger_class(glogging.Logger):
 # code and settings; new versions of the libraries need a restart.
 for library in ("flask", "flask_session.base", "identity.flask", "jwt", "msal", "msgspec", "requests"):
     importlib.import_module(library)
-if loaded["REDIS_URL"]:
+if loaded.get("ENTRA_REDIS_URL"):
     importlib.import_module("redis.cluster")
 gc.freeze()  # so that looking for garbage writes to no page that is shared

@@ -10,18 +10,18 @@ import sys
 from pathlib import Path
 
 from app import app
-from flask_entra.sessions import owner_of
 from flask_entra.sessions.files import FileStore
+from flask_entra.sessions.interface import owner_of
 from flask_entra.sessions.session import Session
 
 
 def main() -> None:
     folder, cookie, count = sys.argv[1:]
     name, _, sid = cookie.partition("=")
-    lifetime = int(app.permanent_session_lifetime.total_seconds())
-    owner = owner_of(app.config)
+    state = app.extensions["flask_entra"]
+    lifetime, owner = state.config.idle_seconds, owner_of(state.config)
     data = dict(Session(FileStore(Path(folder)), lifetime, sid, owner=owner))
-    target = app.extensions["session_store"]
+    target = state.store
     for _ in range(int(count)):
         copy = Session(target, lifetime, None, owner=owner)
         copy.update(data)

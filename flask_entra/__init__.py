@@ -1,7 +1,7 @@
 """Microsoft Entra ID sign-in and Microsoft Graph for Flask, hardened for production.
 
-The names below are what an app needs. Each room keeps to one subject, and imports point one way: `wiring` stands on top,
-`deadlines`, `urls`, `settings` and `bulkhead` at the bottom, and nothing here imports the app. CONTRIBUTING.md has the map.
+The names below are what an app needs. Each room keeps to one subject, and imports point one way: `extension` stands on top, the
+settings and the small things at the bottom, and nothing here imports the app. CONTRIBUTING.md has the map.
 """
 
 from __future__ import annotations
@@ -10,40 +10,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flask_entra.graph import GraphClient, GraphError
-    from flask_entra.http_client import BoundedSession
-    from flask_entra.pages import accounts, profiles
-    from flask_entra.signin.auth import Auth
-    from flask_entra.signin.errors import MembershipUnknown, NotAllowed, SignInError, SignInRequired
-    from flask_entra.wiring import init_app
+    from flask_entra.extension import Auth
+    from flask_entra.graph import GraphError
+    from flask_entra.signals import access_denied, signed_in, signed_out, token_refreshed
+    from flask_entra.signin.errors import MembershipUnknown, NotAllowed, SignInError, SignInRefused, SignInRequired
 
 __all__ = [
     "Auth",
-    "BoundedSession",
-    "GraphClient",
     "GraphError",
     "MembershipUnknown",
     "NotAllowed",
     "SignInError",
+    "SignInRefused",
     "SignInRequired",
-    "accounts",
-    "init_app",
-    "profiles",
+    "access_denied",
+    "signed_in",
+    "signed_out",
+    "token_refreshed",
 ]
 
-_WHERE = {
-    "Auth": "signin.auth",
-    "BoundedSession": "http_client",
-    "GraphClient": "graph",
-    "GraphError": "graph",
-    "MembershipUnknown": "signin.errors",
-    "NotAllowed": "signin.errors",
-    "SignInError": "signin.errors",
-    "SignInRequired": "signin.errors",
-    "accounts": "pages",
-    "init_app": "wiring",
-    "profiles": "pages",
-}
+_WHERE = {"Auth": "extension", "GraphError": "graph"}
+_WHERE |= dict.fromkeys(("access_denied", "signed_in", "signed_out", "token_refreshed"), "signals")
 
 
 def __getattr__(name: str) -> Any:
@@ -52,6 +39,6 @@ def __getattr__(name: str) -> Any:
     gunicorn's master reads the settings, and for that needs two small modules of this package. If the others were imported
     with them, its workers would inherit them, and a reload (HUP) would not load new code.
     """
-    if name in _WHERE:
-        return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
+    if name in __all__:
+        return getattr(import_module(f"{__name__}.{_WHERE.get(name, 'signin.errors')}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,21 +1,27 @@
-"""What every cookie of the app has in common."""
+"""What every cookie of this package has in common."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
+from flask import request
 
-def attributes(config: Mapping[str, Any], name: str, path: str = "/") -> dict[str, Any]:
+from flask_entra.config import Config
+
+
+def attributes(config: Config, name: str, path: str | None = None) -> dict[str, Any]:
     """The name, path and flags of a cookie, as `Response.set_cookie` and `delete_cookie` take them.
 
     On https the browser holds the app to it by the name's prefix (RFC 6265bis, 4.1.3): a `__Host-` cookie can be set by this
-    host alone, not by a neighbouring one.
+    host alone, not by a neighbouring one. Such a cookie is for the whole host; others are for the path that the app is
+    mounted at.
 
-    :param config: Flask's.
+    :param config: the app's.
     :param name: without a prefix.
-    :param path: the part of the app that gets the cookie.
+    :param path: the only part of the app that gets the cookie; None for all of it.
     """
-    https = config["HTTPS"]
-    prefix = ("__Host-" if path == "/" else "__Secure-") if https else ""
-    return {"key": prefix + name, "path": path, "secure": https, "httponly": True, "samesite": "Lax"}
+    whole = path is None
+    if path is None:
+        path = "/" if config.https else request.script_root or "/"
+    prefix = ("__Host-" if whole else "__Secure-") if config.https else ""
+    return {"key": prefix + name, "path": path, "secure": config.https, "httponly": True, "samesite": "Lax"}

@@ -15,7 +15,7 @@ import requests
 from flask_entra.bearer import InvalidToken, claims_challenge
 from flask_entra.bulkhead import Busy
 from flask_entra.http_client import BoundedSession, JsonObject, TooLarge, json_object, retry_after
-from flask_entra.urls import split_url
+from flask_entra.urls import origin, split_url
 
 PHOTO_BYTES = 4 * 1024 * 1024
 GROUPS_AT_ONCE = 20  # of which Graph says in one answer whether somebody is a member
@@ -60,12 +60,25 @@ class TokenRejected(GraphError, InvalidToken):
 class GraphClient:
     """Calls Microsoft Graph, or another API that takes the same kind of token and answers JSON.
 
-    :param http: the process's one HTTP client.
+    :param http: the app's one HTTP client.
     :param endpoint: the absolute URL of the profile, such as `https://graph.microsoft.com/v1.0/me`.
     """
 
     def __init__(self, http: BoundedSession, endpoint: str):
         self._http, self.endpoint = http, endpoint
+        self._base = endpoint.rstrip("/").removesuffix("/me")
+
+    def url(self, path: str) -> str:
+        """The whole URL of a path below the endpoint's version, or of a URL of the same host, such as a `@odata.nextLink`.
+
+        :raises ValueError: it is of another host, where the token must not go.
+        """
+        if path.startswith("/") and not path.startswith("//") and self.endpoint:
+            return self._base + path
+        if not self.endpoint or origin(path) != origin(self.endpoint):
+            here = origin(self.endpoint) or "no API, because ENDPOINT is not set"
+            raise ValueError(f"{path[:200]!r} is neither a path that begins with / nor a URL of {here}")
+        return path
 
     def me(self, access_token: str) -> JsonObject:
         """GET the profile; see `get`."""

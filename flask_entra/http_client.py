@@ -210,7 +210,7 @@ class BoundedSession(requests.Session):
         self.mount("http://", _BoundedAdapter(pool_connections=8, pool_maxsize=threads))
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Find no redirect: requests would read the whole body of one, whatever its size, even where it does not follow it."""
+        """Always None: requests reads a redirect's whole body without a limit."""
 
     def waiting(
         self, url: str, person: str | None = None, *, stranger: bool = False
@@ -299,13 +299,14 @@ class BoundedSession(requests.Session):
 class JsonObject(dict[str, Any]):
     """A JSON object that came as an answer.
 
+    :ivar url: where it came from.
     :ivar status: the HTTP status of the answer.
     :ivar seconds: how long it took to begin.
     """
 
     def __init__(self, members: dict[str, Any], response: requests.Response):
         super().__init__(members)
-        self.status, self.seconds = response.status_code, response.elapsed.total_seconds()
+        self.url, self.status, self.seconds = response.url, response.status_code, response.elapsed.total_seconds()
 
 
 def json_object(response: requests.Response, *, replace: bool = False) -> JsonObject:

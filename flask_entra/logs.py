@@ -6,10 +6,10 @@ import logging
 import logging.config
 import random
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from flask import Flask, has_request_context, request
+from flask import has_request_context, request
 
 _ENVIRON = "flask_entra.request_id"
 _ID = re.compile(r"[\w.:/+=-]{1,100}", re.ASCII)
@@ -17,12 +17,18 @@ _QUERY = re.compile(r"\?[^\x1b]+?(?= HTTP/|\x1b|$)", re.DOTALL)  # up to the ver
 _FIELDS = "%(asctime)s %(levelname)s %(name)s %(request_id)s %(message)s"
 
 
-def init_app(app: Flask) -> None:
-    """Log as `LOG_FORMAT` says."""
-    logging.config.dictConfig(config(app.config["LOG_FORMAT"]))
-    app.wsgi_app = _with_request_id(  # type: ignore[method-assign]  # as Flask's documentation has it
-        app.wsgi_app, trusted=app.config["TRUSTED_PROXY_COUNT"] > 0
-    )
+def give_id(environ: dict[str, Any], trusted: bool) -> str:
+    """Give a request an id, or keep the one that a trusted proxy has given it.
+
+    :param environ: of WSGI.
+    :param trusted: whether a proxy in front is trusted.
+    :return: the id.
+    """
+    given = environ.get("HTTP_X_REQUEST_ID", "")
+    # Nothing rests on the id being hard to guess, and the system's random numbers cost a thread its turn.
+    made = given if trusted and _ID.fullmatch(given) else f"{random.getrandbits(64):016x}"
+    environ[_ENVIRON] = made
+    return made
 
 
 def config(log_format: str) -> dict[str, Any]:
@@ -72,19 +78,6 @@ def printable(line: str) -> str:
     if line.isprintable():
         return line
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
-
-
-def _with_request_id(wsgi_app: Callable[..., Iterable[bytes]], trusted: bool) -> Callable[..., Iterable[bytes]]:
-    """Give each request an id, or keep the one that a trusted proxy has given it, and say it in the answer."""
-
-    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        given = environ.get("HTTP_X_REQUEST_ID", "")
-        # Nothing rests on the id being hard to guess, and the system's random numbers cost a thread its turn.
-        environ[_ENVIRON] = given if trusted and _ID.fullmatch(given) else f"{random.getrandbits(64):016x}"
-        header = ("X-Request-ID", environ[_ENVIRON])
-        return wsgi_app(environ, lambda status, headers, *rest: start_response(status, [*headers, header], *rest))
-
-    return answer
 
 
 class _OneLine(logging.Formatter):

@@ -8,39 +8,44 @@ from __future__ import annotations
 
 import hashlib
 import time
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar, cast
 
 import flask
 import msgspec
-from flask import Flask
 
-from flask_entra.clouds import graph_of, qualified_scopes
 from flask_entra.graph import GraphClient, GraphError
+from flask_entra.http_client import BoundedSession
+from flask_entra.scopes import qualified_scopes
 from flask_entra.sessions.session import Session
-from flask_entra.signin.auth import Auth
 from flask_entra.signin.errors import MembershipUnknown
 
 KNOWN = "_memberships"  # where the session keeps the answers
 KNOWN_SECONDS = 300
 
+T = TypeVar("T")
 session = cast(Session, flask.session)
 
 
-def init_app(app: Flask, auth: Auth) -> None:
-    """Let the app's views ask for groups of people who are in too many of them."""
-    app.extensions["member_of"] = Memberships(auth, graph_of(app.config["AUTHORITY"], app.config["ENDPOINT"]))
+class CallsApis(Protocol):
+    """The part of `Auth` that gets a token for Graph and calls it."""
+
+    def context(self, scopes: list[str] | None = None) -> dict[str, Any]: ...
+
+    def call(self, api: Callable[[str], T], context: dict[str, Any]) -> T: ...
 
 
 class Memberships:
     """Answers which of some groups the person who makes the present request is in.
 
     :param auth: gets the token for Graph.
+    :param http: the app's one HTTP client.
     :param graph: Graph's origin; empty when there is none to ask.
     """
 
-    def __init__(self, auth: Auth, graph: str):
+    def __init__(self, auth: CallsApis, http: BoundedSession, graph: str):
         self._auth = auth
-        self._graph = GraphClient(auth.http, f"{graph}/v1.0/me") if graph else None
+        self._graph = GraphClient(http, f"{graph}/v1.0/me") if graph else None
         self._scopes = qualified_scopes("User.Read", graph)
 
     def __call__(self, user: dict[str, Any], groups: tuple[str, ...]) -> set[str]:

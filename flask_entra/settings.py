@@ -1,12 +1,26 @@
-"""The shape of the app's one table of settings. The table itself is in `app_config.py`."""
+"""The settings: the one table of them, and each as it was written, with where it came from.
+
+In `app.config` their names begin with `ENTRA_`; only Flask's own, such as `SECRET_KEY`, do not. `.env.sample` explains each.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
 
-from flask_entra.environment import Dotenv, Source
+from dotenv import find_dotenv
+
+from flask_entra.environment import Dotenv, Source, is_skipped
+from flask_entra.urls import split_url
+
+PREFIX = "ENTRA_"
+FLASKS_OWN = ("SECRET_KEY", "SECRET_KEY_FALLBACKS")
+WHERE_FROM = "ENTRA_SETTINGS"  # the key of Flask's configuration that says where the values came from
 
 
 @dataclass(frozen=True)
@@ -22,12 +36,40 @@ class Setting:
     kind: Literal["text", "secret", "path", "id", "url", "count"] = "text"
 
 
+# The first names are those of Microsoft's own Flask sample, so that a `.env` that was written for it works here.
+SETTINGS = {
+    "CLIENT_ID": Setting(kind="id"),
+    "CLIENT_SECRET": Setting(kind="secret"),
+    "AUTHORITY": Setting(kind="url"),
+    "REDIRECT_URI": Setting("http://localhost:5000/getAToken", "url"),
+    "SCOPE": Setting("User.Read"),
+    "ENDPOINT": Setting("https://graph.microsoft.com/v1.0/me", "url"),
+    "CLIENT_CERTIFICATE_PATH": Setting(kind="path"),
+    "CLIENT_CERTIFICATE_PASSWORD": Setting(kind="secret"),
+    "AZURE_FEDERATED_TOKEN_FILE": Setting(kind="path"),
+    "OIDC_AUTHORITY": Setting(kind="url"),
+    "B2C_TENANT_NAME": Setting(),
+    "SIGNUPSIGNIN_USER_FLOW": Setting(),
+    "EDITPROFILE_USER_FLOW": Setting(),
+    "RESETPASSWORD_USER_FLOW": Setting(),
+    "ALLOWED_TENANTS": Setting(),
+    "REDIS_URL": Setting(kind="url"),
+    "SESSION_FILE_DIR": Setting("flask_session", "path"),
+    "SECRET_KEY": Setting(kind="secret"),
+    "SECRET_KEY_FALLBACKS": Setting(kind="secret"),
+    "TRUSTED_PROXY_COUNT": Setting("0", "count"),
+    "LOG_FORMAT": Setting("text"),
+    "APP_NAME": Setting("Flask starter"),
+    "THREADS": Setting("64", "count"),
+}
+
+
 class Settings(dict[str, str]):
     """Each setting of the table as it was written, or its default.
 
     :param table: the settings that there are.
     :param environ: the names and values that were given; those of `.env` are among them.
-    :param dotenv: the `.env` in the app's folder.
+    :param dotenv: the `.env` in the app's folder; also one that is not there says where the app's folder is.
     :param elsewhere: another `.env` that Flask has read, because it was started in another folder; None if there is none.
     :ivar table: the same table; likewise `environ`, `dotenv` and `elsewhere`.
     """
@@ -44,6 +86,62 @@ class Settings(dict[str, str]):
             if value and setting.kind == "path":  # not relative to wherever the app happens to be started
                 value = str(dotenv.path.parent / value)
             self[name] = value
+
+    @classmethod
+    def read(cls, dotenv_path: Path, environ: Mapping[str, str] | None = None) -> Settings:
+        """The settings in the environment, and in a `.env`. A variable of the environment wins.
+
+        :param dotenv_path: the file, in the app's folder.
+        :param environ: the settings, instead of the process's environment and the file.
+        """
+        if environ is not None:
+            return cls(SETTINGS, environ, Dotenv(dotenv_path))
+        dotenv, elsewhere = Dotenv.read(dotenv_path), None
+        if is_skipped(os.environ):
+            dotenv = replace(dotenv, values={})
+        elif (
+            "FLASK_RUN_FROM_CLI" in os.environ
+        ):  # the command `flask` has read the nearest .env, seen from where it runs
+            nearest = Path(find_dotenv(usecwd=True) or dotenv.path)
+            elsewhere = None if nearest == dotenv.path else Dotenv.read(nearest)
+        given = {**dotenv.values, **os.environ}
+        for name, value in dotenv.values.items():  # the HTTP client reads its proxies and certificates there
+            with contextlib.suppress(ValueError):  # a character that this machine's encoding does not have
+                os.environ.setdefault(name, value)
+        return cls(SETTINGS, given, dotenv, elsewhere)
+
+    def for_flask(self) -> dict[str, object]:
+        """Flask's configuration: each setting under its key, and where they came from."""
+        given: dict[str, object] = {
+            key_of(name): value for name, value in self.items() if value or name in self.environ
+        }
+        given["SECRET_KEY_FALLBACKS"] = self["SECRET_KEY_FALLBACKS"].split()
+        return {**given, "SECRET_KEY": self["SECRET_KEY"] or None, WHERE_FROM: self}
+
+    def own_hosts(self) -> list[str]:
+        """The host names that the app answers to, for Flask's `TRUSTED_HOSTS`: that of the redirect URI, and this machine's own.
+
+        This machine's are asked for by a health probe, and by a person who has typed 127.0.0.1.
+        """
+        return [split_url(self["REDIRECT_URI"]).hostname or "localhost", "localhost", "127.0.0.1", "[::1]"]
+
+    @classmethod
+    def of_app(cls, config: Mapping[str, Any], given: Mapping[str, str], folder: Path) -> Settings:
+        """The settings of an app.
+
+        :param config: Flask's, filled in any way.
+        :param given: the settings that the app gave in its code; they win.
+        :param folder: what relative paths begin at, if nothing says where the values came from.
+        """
+        read = config.get(WHERE_FROM)
+        written = {name: _text(config[key_of(name)]) for name in SETTINGS if config.get(key_of(name)) is not None}
+        written |= given
+        if isinstance(read, Settings):
+            changed = {name: value for name, value in written.items() if value != read[name]}
+            return cls(SETTINGS, {**read.environ, **changed}, read.dotenv, read.elsewhere) if changed else read
+        # The settings' bare names mean nothing in the environment of such an app, but the network's variables do.
+        environ = {name: value for name, value in os.environ.items() if name not in SETTINGS}
+        return cls(SETTINGS, {**environ, **written}, Dotenv(folder / ".env"))
 
     def source(self, name: str) -> Source | None:
         """Where a value came from, or None for a setting that has none.
@@ -65,6 +163,23 @@ class Settings(dict[str, str]):
         return Source("environment", instead_of=places[0] if places else None)
 
 
+def key_of(name: str) -> str:
+    """The key of a setting in Flask's configuration."""
+    return name if name in FLASKS_OWN else PREFIX + name
+
+
 def number(value: str) -> int | None:
     """A count, or None for a text that is not one."""
     return int(value) if value.isdecimal() and value.isascii() else None
+
+
+def _text(value: object) -> str:
+    """A value of Flask's configuration as a text: `from_prefixed_env` makes numbers of some, and lists are lists there."""
+    if isinstance(value, list | tuple | set | frozenset):
+        return " ".join(map(str, value))
+    return str(value)
+
+
+def is_on(value: object) -> bool:
+    """Whether a switch of Flask's configuration is on, also where it was written as a text."""
+    return value if isinstance(value, bool) else not re.fullmatch(r"\s*(0|false|no|off|none|)\s*", str(value), re.I)

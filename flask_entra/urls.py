@@ -22,12 +22,6 @@ def origin(url: str | None) -> str:
     return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
 
 
-def route_of(url: str | None) -> str:
-    """The path of the redirect URI as a route; Microsoft's own, while the setting is not a URL with a path."""
-    path = split_url(url).path
-    return path if path.startswith("/") and not set(path) & set("<>") else "/getAToken"
-
-
 def is_loopback(host: str | None) -> bool:
     """Whether a host name or address means this machine."""
     try:

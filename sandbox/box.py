@@ -157,7 +157,7 @@ class Sandbox:
 
     @property
     def orders_url(self) -> str:
-        """The URL of the second API, which takes tokens of an audience of its own."""
+        """The URL of the second API, which takes tokens of an audience of its own; its one page is `/mine` below it."""
         return self.back_url + ORDERS_PATH
 
     @property

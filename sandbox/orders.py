@@ -14,7 +14,7 @@ from .entra.addresses import only_over
 from .entra.scopes import ORDERS_URI
 from .entra.tenant import Tenant
 
-PATH = "/orders/v1/mine"
+PATH = "/orders/v1"
 MINE = ("Two chairs", "A lamp")
 
 
@@ -31,7 +31,7 @@ class Orders:
         """The route, for Flask."""
         routes = Blueprint("orders", __name__)
         routes.before_request(only_over("https"))
-        routes.add_url_rule(PATH, view_func=self.mine)
+        routes.add_url_rule(f"{PATH}/mine", view_func=self.mine)
         return routes
 
     def mine(self) -> Response:

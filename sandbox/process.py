@@ -39,7 +39,7 @@ def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     :return: a copy without these variables.
     """
     # Not at the top: the app's settings need packages, and `python -m sandbox` must be able to say which one is missing.
-    from app_config import SETTINGS
+    from flask_entra.settings import SETTINGS
 
     dropped = {*SETTINGS, *PROXIES}
     return {

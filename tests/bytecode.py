@@ -5,8 +5,6 @@ import functools
 import shutil
 import tempfile
 
-from jinja2 import FileSystemBytecodeCache
-
 
 @functools.cache
 def folder():
@@ -14,12 +12,3 @@ def folder():
     path = tempfile.mkdtemp(prefix="compiled-")
     atexit.register(shutil.rmtree, path, ignore_errors=True)
     return path
-
-
-class Templates(FileSystemBytecodeCache):
-    """The templates in a folder, by language."""
-
-    def get_cache_key(self, name, filename=None):
-        from flask_entra.pages.languages import language  # of the app of this process, which may be a copy
-
-        return super().get_cache_key(f"{language()} {name}", filename)

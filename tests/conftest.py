@@ -20,8 +20,8 @@ from reached import pytest_configure as pytest_configure  # a hook
 from redis_servers import Redis
 from visitor import Visitor
 
-from app_config import SETTINGS
 from flask_entra.pages import languages
+from flask_entra.settings import SETTINGS
 from sandbox import Sandbox
 
 pytest_plugins = ["fake_provider", "run_doctor"]

@@ -19,11 +19,12 @@ import jwt
 import pytest
 from conftest import NETWORK, ROOT
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from jinja2 import FileSystemBytecodeCache
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from visitor import REDIRECTS
 from werkzeug import Request, Response
 
-from app_config import SETTINGS
+from flask_entra.settings import SETTINGS
 from sandbox.listener import Listener, make_certificate
 
 CLIENT = {"CLIENT_ID": "the-app:1", "CLIENT_SECRET": "a secret/with+odd=characters"}
@@ -218,7 +219,7 @@ def load_app():
     spec = importlib.util.spec_from_file_location("app_of_a_test", ROOT / "app.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    module.app.jinja_env.bytecode_cache = bytecode.Templates(bytecode.folder())
+    module.app.jinja_env.bytecode_cache = FileSystemBytecodeCache(bytecode.folder())
     return module.app
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import bytecode
 from flask import Flask
+from jinja2 import FileSystemBytecodeCache
 from reached import watch
 
 TESTS = Path(__file__).parent
@@ -84,7 +85,7 @@ def _run(arguments, cwd, env, log, kept):
     sys.argv[1:] = arguments[1:]
     sys.warnoptions[:] = filter(None, env.get("PYTHONWARNINGS", "").split(","))
     warnings._processoptions(sys.warnoptions)
-    Flask.jinja_options = {"bytecode_cache": bytecode.Templates(kept)}
+    Flask.jinja_options = {"bytecode_cache": FileSystemBytecodeCache(kept)}
     if sys.dont_write_bytecode:  # or each app would compile its own files
         sys.dont_write_bytecode, sys.pycache_prefix = False, kept
     watch()

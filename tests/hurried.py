@@ -7,11 +7,11 @@ import runpy
 import sys
 
 from flask_entra import http_client
-from flask_entra.signin import document
+from flask_entra.signin import cached_document
 
 http_client.CONNECT_SECONDS = http_client.HANDSHAKE_SECONDS = 1.0
-http_client.ANSWER_SECONDS = 1.5  # longer than `document.SLOW_SECONDS`
-document.FAIL_FAST_SECONDS = 1
+http_client.ANSWER_SECONDS = 1.5  # longer than `cached_document.SLOW_SECONDS`
+cached_document.FAIL_FAST_SECONDS = 1
 
 if __name__ == "__main__":
     del sys.argv[0]

@@ -74,6 +74,6 @@ def test_no_line_has_a_query(lines, log_format):
 @pytest.mark.parametrize("log_format", ["text", "json"])
 @pytest.mark.parametrize("character", ["\n", "\r", "\x1b", "\x00", "\x85", "\u2028", "\x9b"])
 def test_a_path_cannot_begin_a_line_of_its_own_or_command_a_terminal(lines, log_format, character):
-    path = f"/a{character}2026-01-01 00:00:00,000 INFO flask_entra.signin.auth Signed in: adele"
+    path = f"/a{character}2026-01-01 00:00:00,000 INFO flask_entra.signin.routes Signed in: adele"
     _, (line,) = lines("/", log_format, PATH_INFO=path.encode().decode("latin-1"))
     assert not re.search(r"[\x00-\x1f\x7f-\x9f\u2028]", line)

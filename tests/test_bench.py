@@ -56,14 +56,14 @@ def test_the_contestants_have_what_the_apps_templates_need(tmp_path):
     """Each page is rendered with what `bench.apps.page` gives it, which the app's own templates may outgrow."""
     code = """
 from flask import render_template
-from bench.apps.page import make_app, show
+from bench.apps.page import Face, make_app, show
 user = {"name": "Adele Vance", "preferred_username": "adele@contoso.example"}
 profile = {"displayName": "Adele Vance", "mail": "adele@contoso.example", "businessPhones": ["1"], "mobilePhone": None}
 app = make_app("contestant")
 with app.test_request_context():
-    print(render_template("home.html", user=None))
-    print(render_template("home.html", user=user))
-    print(render_template("profile.html", user=user, **show(profile, "https://localhost/me", ["User.Read"])))
+    print(render_template("home.html"))
+    print(render_template("home.html", entra=Face(user)))
+    print(render_template("profile.html", entra=Face(user), **show(profile, "https://localhost/me", ["User.Read"])))
 """
     environment = os.environ | {"ENDPOINT": "https://localhost/me", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", code]

@@ -8,12 +8,13 @@ from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from configs import config_of
 from conftest import Served
 from flask import Flask
 from visitor import REDIRECTS, Visitor
 
 from flask_entra.bearer import claims_challenge, refusal
-from flask_entra.signin import invitation
+from flask_entra.signin import sign_in_link
 from sandbox.faults import Answer, Challenge
 
 FETCH = {"Sec-Fetch-Dest": "empty", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Site": "same-origin", "Accept": "*/*"}
@@ -102,14 +103,13 @@ def test_nobody_else_makes_a_sign_in_link_that_asks_for_more(person, box, forged
 
 
 def test_a_sign_in_link_holds_for_an_hour(monkeypatch):
-    app = Flask(__name__)
-    app.config |= {"REDIRECT_URI": "http://localhost/x", "SECRET_KEY": "x", "SECRET_KEY_FALLBACKS": []}
+    app, config = Flask(__name__), config_of(REDIRECT_URI="http://localhost/x", SECRET_KEY="x")
     with app.test_request_context():
-        link = invitation.link(["Mail.Read"], "{}")
+        link = sign_in_link.make(config, ["Mail.Read"], "{}")
     for later, wanted in ((3590, (["Mail.Read"], "{}")), (3610, (None, None))):
-        monkeypatch.setattr(invitation, "time", SimpleNamespace(time=lambda later=later: time.time() + later))
+        monkeypatch.setattr(sign_in_link, "time", SimpleNamespace(time=lambda later=later: time.time() + later))
         with app.test_request_context(link):
-            assert invitation.accept() == wanted
+            assert sign_in_link.read(config) == wanted
 
 
 @pytest.mark.parametrize("referer", ["https://attacker.example/x", "null", "http://[", "http://localhost:1/x", ""])

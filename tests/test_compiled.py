@@ -23,7 +23,7 @@ def show(visit):
 
     def show(template, name, code, source=EVERY_WAY):
         app.jinja_env.loader = DictLoader({template: source})
-        app.jinja_env.__dict__.pop("_overlays", None)
+        app.jinja_env.__dict__["_overlays"] = {}
         shown.update(template_name_or_list=template, name=name)
         return app.test_client().get("/shown", headers={"Accept-Language": code}).text
 

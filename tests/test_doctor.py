@@ -7,11 +7,11 @@ import time
 import pytest
 import requests
 from certificates import as_pem, make_certificate
+from configs import config_of
 from conftest import ROOT
 from programs import free_port
 from visitor import Page, Visitor
 
-import app_config
 from flask_entra import doctor
 from sandbox.faults import Answer
 
@@ -24,7 +24,7 @@ def findings(**settings):
         "AUTHORITY": "https://login.microsoftonline.com/852bedc8-1345-41c8-99f3-2fa1667ffefa",
     }
     environ = {name: value for name, value in {**sound, **settings}.items() if value is not None}
-    return doctor.check_settings(app_config.load(environ)["SETTINGS"])
+    return doctor.check_settings(config_of(**environ).settings)
 
 
 TENANT = "852bedc8-1345-41c8-99f3-2fa1667ffefa"

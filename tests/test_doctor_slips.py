@@ -9,10 +9,9 @@ from certificates import as_pem, as_pfx, make_certificate
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-import app_config
 from flask_entra.doctor import check_settings
 from flask_entra.environment import Dotenv
-from flask_entra.settings import Settings
+from flask_entra.settings import SETTINGS, Settings
 
 HERE = Path(__file__).parent
 CLIENT, TENANT = "dd96df90-ffaf-4b01-a34d-b3a2abc47d16", "852bedc8-1345-41c8-99f3-2fa1667ffefa"
@@ -26,7 +25,7 @@ LINES = [f"{name}={value}" for name, value in SOUND.items()]
 
 def examined(environ, dotenv):
     """What is found in an environment and a `.env`, once Flask or the app has read that."""
-    return check_settings(Settings(app_config.SETTINGS, {**dotenv.values, **environ}, dotenv))
+    return check_settings(Settings(SETTINGS, {**dotenv.values, **environ}, dotenv))
 
 
 def told(finding):
@@ -417,9 +416,9 @@ def test_a_dotenv_of_another_folder_is_named(tmp_path, monkeypatch):
     (tmp_path / ".env").write_text(TEXT)
     (tmp_path / "app").mkdir()
     own, nearest = Dotenv.read(tmp_path / "app" / ".env"), Dotenv.read(tmp_path / ".env")
-    found = check_settings(Settings(app_config.SETTINGS, nearest.values, own, nearest))
+    found = check_settings(Settings(SETTINGS, nearest.values, own, nearest))
     only(found, ".env", "odd", "gunicorn does not read it", "app/.env" if os.sep == "/" else ".env")
-    assert Settings(app_config.SETTINGS, nearest.values, own, nearest).source("CLIENT_ID").line == 1
+    assert Settings(SETTINGS, nearest.values, own, nearest).source("CLIENT_ID").line == 1
 
 
 # --- The certificate ----------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from visitor import Page, Visitor
 from flask_entra.deadlines import ANSWER_SECONDS
 from flask_entra.graph import GraphClient, GraphError, TokenRejected
 from flask_entra.http_client import BoundedSession
-from flask_entra.pages import json_lines
+from pages import json_lines
 from sandbox.faults import Answer, Challenge, Close, Drip, DripHeaders, Flood, Reset, Silence, Truncated
 
 simple = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()

@@ -121,9 +121,6 @@ def test_without_an_address_nobody_is_asked(endpoint):
 class Auth:
     """Stands in for the sign-in: a token for everybody."""
 
-    def __init__(self, http):
-        self.http = http
-
     def context(self, scopes):
         return {"access_token": "token", "scopes": scopes}
 
@@ -133,7 +130,7 @@ class Auth:
 
 def test_a_membership_opens_what_it_was_asked_for_and_nothing_else(visit):
     http = Http({"value": [HERE]}, {"value": []}, {"value": [HERE]})
-    member_of = Memberships(Auth(http), "https://graph.example")
+    member_of = Memberships(Auth(), http, "https://graph.example")
     user = {"sub": "adele", "iat": 1}
     with visit().app.test_request_context("/"):
         assert member_of(user, (HERE,)) == {HERE}
@@ -146,7 +143,7 @@ def test_a_membership_opens_what_it_was_asked_for_and_nothing_else(visit):
 
 def test_it_is_remembered_for_five_minutes(visit, monkeypatch):
     http, now = Http(*[{"value": [HERE]}] * 4), 1_000_000
-    member_of, user = Memberships(Auth(http), "https://graph.example"), {"sub": "adele"}
+    member_of, user = Memberships(Auth(), http, "https://graph.example"), {"sub": "adele"}
     with visit().app.test_request_context("/"):
         for later, asked in ((0, 1), (299, 1), (301, 2), (600, 2), (602, 3), (-5000, 4)):
             clock = SimpleNamespace(time=lambda later=later: now + later)

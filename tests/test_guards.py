@@ -14,6 +14,7 @@ FINANCE = group_id("Finance")
 
 LIST = """
 import json, sys
+from flask_entra.signin.authorization import DEFAULT_SCOPES
 from flask_entra.signin.guards import guard_of
 
 app = __import__("app").app if sys.argv[1] == "app" else __import__("own_app").create_app()
@@ -21,7 +22,8 @@ found = {}
 for rule in app.url_map.iter_rules():
     guard = guard_of(app, rule.endpoint)
     if guard and not isinstance(guard, str):
-        guard = [guard.scopes, list(guard.roles), list(guard.groups)]
+        scopes = "default" if guard.scopes is DEFAULT_SCOPES else guard.scopes
+        guard = [scopes, list(guard.roles), list(guard.groups)]
     found[rule.rule] = guard
 print(json.dumps(found))
 """
@@ -38,8 +40,8 @@ ROUTES = {
     "app": {
         **OF_THE_PACKAGE,
         "/": None,  # everybody's start page, in an app that is not protected as a whole
-        "/call_graph": [["User.Read"], [], []],
-        "/photo": [["User.Read"], [], []],
+        "/call_graph": ["default", [], []],
+        "/photo": ["default", [], []],
         "/account": SIGNED_IN,
     },
     "own_app": {
@@ -71,13 +73,12 @@ PROTECTED = """
 import app_config
 from flask import Blueprint, Flask, send_from_directory
 from flask.views import MethodView
-from flask_entra import Auth, BoundedSession, init_app
+from flask_entra import Auth
 
-http = BoundedSession(8)
-auth = Auth(http)
+auth = Auth()
 app = Flask(__name__, static_folder="files", static_url_path="/files")
 app.config.from_mapping(app_config.load())
-init_app(app, auth, protected=True)
+auth.init_app(app, protected=True)
 asked = []
 
 

@@ -1,17 +1,19 @@
 """Every header and cookie to the letter, as browsers, caches and proxies get them; and what the HTTP client sends of its own."""
 
 import re
+from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 
 import flask
 import pytest
+from configs import config_of
 from fake_provider import Browser
 from visitor import REDIRECTS
 from werkzeug import Response
 from werkzeug.test import create_environ
 
 from flask_entra.http_client import BoundedSession
-from flask_entra.pages import headers
+from flask_entra.pages.policy import Policy
 
 pytestmark = pytest.mark.filterwarnings("ignore:response_mode='form_post' is recommended")
 HTTP, HTTPS = "http://localhost:5000", "https://app.example.com"
@@ -37,17 +39,22 @@ def safe(provider, script):
 def test_every_answer_has_the_headers_that_keep_a_browser_safe_to_the_letter(visit, provider, path):
     answer = visit().get(path)
     answer.close()
-    script = re.search(r"script-src '(sha256-[\w+/=]{44})'", answer.headers["Content-Security-Policy"])[1]
-    for name, value in safe(provider, script).items():
+    for name, value in safe(provider, "none").items():
         assert answer.headers.getlist(name) == [value]
     assert "Strict-Transport-Security" not in answer.headers
 
 
+def test_a_page_with_the_apps_own_script_lets_browsers_run_that_and_no_other(visit, provider):
+    browser = visit()
+    browser.sign_in()
+    page = browser.get("/")
+    integrity = re.search(r'integrity="(sha256-[\w+/=]{44})"', page.text)[1]
+    assert page.headers.getlist("Content-Security-Policy") == [safe(provider, integrity)["Content-Security-Policy"]]
+
+
 def test_an_app_without_a_script_lets_browsers_run_none():
-    app = flask.Flask("without")
-    app.config.update(HTTPS=False, AUTHORITY="https://login.example/tenant", OIDC_AUTHORITY=None)
-    headers.init_app(app, script="")
-    policy = app.test_client().get("/").headers["Content-Security-Policy"]
+    config = replace(config_of(AUTHORITY="https://login.example/tenant"), on=frozenset({"ENTRA_SECURITY_HEADERS"}))
+    policy = dict(Policy(config).headers({}, []))["Content-Security-Policy"]
     assert "; script-src 'none'; " in policy
     assert policy.endswith("; form-action 'self' https://login.example")
 

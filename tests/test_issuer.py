@@ -1,8 +1,8 @@
 """Which issuer a discovery document may name, and who counts as Entra."""
 
 import pytest
+from configs import config_of
 
-import app_config
 from flask_entra.clouds import is_entra
 from flask_entra.signin.issuer import is_expected
 
@@ -65,8 +65,8 @@ ISSUERS = [
 
 @pytest.mark.parametrize(("name", "value", "issuer", "expected"), ISSUERS)
 def test_an_issuer_is_the_authoritys_or_nobodys(name, value, issuer, expected):
-    config = app_config.load({name: value})
-    assert is_expected(issuer, config["OIDC_AUTHORITY"] or config["AUTHORITY"], config["ENTRA"]) == expected
+    config = config_of(**{name: value})
+    assert is_expected(issuer, config.issuer_address, config.entra) == expected
 
 
 B2C = "https://contoso.b2clogin.com"
@@ -74,9 +74,9 @@ B2C = "https://contoso.b2clogin.com"
 
 @pytest.mark.parametrize("path", [f"/{ONE}/v2.0/", f"/tfp/{ONE}/b2c_1_signin/v2.0/"])
 def test_both_kinds_of_issuer_of_azure_ad_b2c_are_its_own(path):
-    config = app_config.load({"B2C_TENANT_NAME": "contoso", "SIGNUPSIGNIN_USER_FLOW": "B2C_1_signin"})
-    assert is_expected(B2C + path, config["AUTHORITY"], config["ENTRA"])
-    assert not is_expected("https://other.b2clogin.com" + path, config["AUTHORITY"], config["ENTRA"])
+    config = config_of(B2C_TENANT_NAME="contoso", SIGNUPSIGNIN_USER_FLOW="B2C_1_signin")
+    assert is_expected(B2C + path, config.authority, config.entra)
+    assert not is_expected("https://other.b2clogin.com" + path, config.authority, config.entra)
 
 
 @pytest.mark.parametrize(
@@ -98,13 +98,11 @@ def test_who_counts_as_entra(oidc_authority, entra):
 
 def test_another_provider_is_asked_for_no_permission_of_microsofts_unless_that_is_written():
     environ = {"OIDC_AUTHORITY": "https://id.example"}
-    assert app_config.load(environ)["SCOPE"] == []
-    assert app_config.load({**environ, "SCOPE": "invoices"})["SCOPE"] == ["invoices"]
+    assert config_of(**environ).scope == []
+    assert config_of(**environ, SCOPE="invoices").scope == ["invoices"]
 
 
 @pytest.mark.parametrize("scope", ["", "openid", "openid email"])
 def test_without_a_permission_there_is_no_api_to_call(scope):
-    assert app_config.load({"SCOPE": scope})["ENDPOINT"] == ""
-    assert (
-        app_config.load({"SCOPE": scope, "ENDPOINT": "https://api.example/me"})["ENDPOINT"] == "https://api.example/me"
-    )
+    assert config_of(SCOPE=scope).endpoint == ""
+    assert config_of(SCOPE=scope, ENDPOINT="https://api.example/me").endpoint == "https://api.example/me"

@@ -24,7 +24,6 @@ from sandbox.faults import Delay
 from sandbox.people import Person, profile
 
 ROOT = Path(__file__).parent.parent
-CATALOGUE = ROOT / "translations/fr/LC_MESSAGES"
 LONG_NAME = "Wolfeschlegelsteinhausenbergerdorff" * 6  # 210 characters without a space
 # The app's own words, not somebody's data.
 WORDS = "a:not(dd a, .brand), h1, h2, p:not(nav p), dt:not(:has(code)), li:not(nav li), summary:not(.account *), strong, button"
@@ -370,7 +369,7 @@ def test_what_can_be_pressed_shows_itself_with_forced_colours(english):
         assert_focus_is_visible(english)
 
 
-def test_the_page_is_in_the_browsers_language(shown, french):
+def test_the_page_is_in_the_browsers_language(shown):
     for language, page in (("en", shown["en"]), ("fr", shown["fr"])):
         assert page.locator("html").get_attribute("lang") == language
         switch = page.locator("nav [hreflang]")
@@ -380,7 +379,8 @@ def test_the_page_is_in_the_browsers_language(shown, french):
         language: {shown[language].title().partition(" – ")[0], *shown[language].locator(WORDS).all_inner_texts()}
         for language in ("en", "fr")
     }
-    international = {message.id for message in french if message.id == message.string}
+    both = [message for folder in CATALOGUES.values() for message in read(folder)]
+    international = {message.id for message in both if message.id == message.string}
     assert (texts["en"] & texts["fr"]) - international <= {"", "Adèle Vance"}
 
 
@@ -838,34 +838,47 @@ def test_switching_the_language_does_not_use_a_code_twice(visit, app, box):
     assert page.url == f"{app.url}/?lang=fr"
 
 
-def messages():
-    """What the app says, by its sources: the text and where it stands."""
-    with (ROOT / "babel.cfg").open() as file:
+CATALOGUES = {"starter": ROOT, "package": ROOT / "flask_entra"}
+
+
+def messages(folder):
+    """What the starter or the package says, by its sources: the text and where it stands."""
+    with (folder / "babel.cfg").open() as file:
         methods, options = parse_mapping_cfg(file)
     keywords = {"_": None, "gettext": None, "lazy_gettext": None, "ngettext": (1, 2)}
-    found = extract_from_dir(ROOT, methods, options, keywords)
+    found = extract_from_dir(folder, methods, options, keywords)
     return {message: f"{name}:{line}" for name, line, message, *_ in found}
 
 
-@pytest.fixture(scope="module")
-def french():
-    with (CATALOGUE / "messages.po").open("rb") as file:
+@pytest.fixture(scope="module", params=CATALOGUES)
+def catalogue(request):
+    return CATALOGUES[request.param] / "translations" / "fr" / "LC_MESSAGES"
+
+
+def read(folder):
+    with (folder / "translations" / "fr" / "LC_MESSAGES" / "messages.po").open("rb") as file:
         return read_po(file, "fr", abort_invalid=True)
 
 
-def test_every_message_is_translated(french):
-    missing = {text: where for text, where in messages().items() if not (text in french and french[text].string)}
+@pytest.fixture(scope="module")
+def french(catalogue):
+    return read(catalogue.parents[2])
+
+
+def test_every_message_is_translated(catalogue, french):
+    found = messages(catalogue.parents[2])
+    missing = {text: where for text, where in found.items() if not (text in french and french[text].string)}
     assert missing == {}, "pybabel extract, pybabel update, translate, pybabel compile"
 
 
-def test_no_translation_is_stale_or_fuzzy(french):
-    assert {message.id for message in french if message.id} - set(messages()) == set()
+def test_no_translation_is_stale_or_fuzzy(catalogue, french):
+    assert {message.id for message in french if message.id} - set(messages(catalogue.parents[2])) == set()
     assert french.obsolete == {}
     assert [message.id for message in french if message.id and message.fuzzy] == []
 
 
-def test_the_compiled_catalogue_is_what_the_source_says(french):
-    with (CATALOGUE / "messages.mo").open("rb") as file:
+def test_the_compiled_catalogue_is_what_the_source_says(catalogue, french):
+    with (catalogue / "messages.mo").open("rb") as file:
         compiled = {message.id: message.string for message in read_mo(file) if message.id}
     assert compiled == {message.id: message.string for message in french if message.id}, "pybabel compile"
 

@@ -9,6 +9,7 @@ import pytest
 from visitor import Visitor
 
 from flask_entra.pages import explanations
+from flask_entra.pages.entra_errors import ENTRA_ERRORS
 from flask_entra.pages.problems import sign_in_details
 from sandbox.faults import Answer
 
@@ -67,7 +68,7 @@ def each(table):
 
 
 def test_there_is_an_expectation_for_each_error():
-    assert {error for error, *_ in each(ENTRA)} == set(explanations.ENTRA_ERRORS)
+    assert {error for error, *_ in each(ENTRA)} == set(ENTRA_ERRORS)
     assert {error for error, *_ in each(PROTOCOL)} == set(explanations.OAUTH_ERRORS) - OWN
     assert {kind for kind, *_ in each(GRAPH)} == set(explanations.GRAPH_ERRORS)
 
@@ -86,7 +87,7 @@ def test_each_of_entras_codes_is_a_sentence_and_a_next_step(person, code, status
     page = come_back(person, error="access_denied", error_description=description)
     assert page.status_code == status
     shown = html.unescape(page.text)
-    explained = explanations.ENTRA_ERRORS[code]
+    explained = ENTRA_ERRORS[code]
     for expected in (str(explained.text), str(explained.advice), code, TRACE, CORRELATION, "2026-11-22 10:11:12Z"):
         assert expected in shown
     assert f'href="{WAYS_ON[way_on]}"' in shown
@@ -138,7 +139,7 @@ def test_a_person_who_is_asked_for_more_is_told_why_they_do_not_get_it(visit, de
     assert page.status_code == 403
     assert ("permissions that have not been given: invoices" in page.text) is told
     if not told:
-        assert str(explanations.ENTRA_ERRORS["AADSTS90094"].text) in html.unescape(page.text)
+        assert str(ENTRA_ERRORS["AADSTS90094"].text) in html.unescape(page.text)
 
 
 @quiet

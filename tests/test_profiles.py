@@ -2,14 +2,20 @@
 
 import pytest
 
-from flask_entra.pages import profiles
+from pages import profiles
 
 ME = "https://graph.example/v1.0/me"
 
 
+class Answer(dict):
+    """A profile as it came."""
+
+    url, status, seconds = ME, 200, 0.1
+
+
 def fields(**profile):
     """The fields that are shown of a profile: their texts and links."""
-    return dict(profiles.show(profile, ME, [], [])["fields"])
+    return dict(profiles.show(Answer(profile), [], [])["fields"])
 
 
 @pytest.mark.parametrize("name", ["mail", "email"])
@@ -62,4 +68,6 @@ def test_the_letters_are_of_the_first_and_the_last_word(claims, letters):
     ("url", "photo"), [(ME, True), (f"{ME}/", True), (f"{ME}/orders", False), ("https://id.example/userinfo", False)]
 )
 def test_there_is_a_photo_where_the_profile_is_graphs(url, photo):
-    assert profiles.show({}, url, [], [])["has_photo"] is photo
+    profile = Answer()
+    profile.url = url
+    assert profiles.show(profile, [], [])["has_photo"] is photo

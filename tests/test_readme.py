@@ -15,8 +15,8 @@ from conftest import ROOT, Served, bare_environment
 from programs import listens
 from visitor import Visitor
 
-import app_config
 from flask_entra.certificates import read_certificate
+from flask_entra.settings import SETTINGS
 
 README = ROOT / "README.md"
 ENGLISH_ONLY = [
@@ -333,7 +333,7 @@ def test_the_azure_cli_commands_write_a_dotenv_that_the_doctor_finds_right(copy,
     )
     assert stat.S_IMODE((copy / ".env").stat().st_mode) == 0o600
     asked = (copy / "asked").read_text()
-    assert app_config.SETTINGS["REDIRECT_URI"].default in asked
+    assert SETTINGS["REDIRECT_URI"].default in asked
     assert "e1fe6dd8-ba31-4d61-89e7-88639da4683d=Scope" in asked
     # The tenant takes the app for what the commands have made of it.
     box.service_principal = (copy / "made" / "service-principal").exists()
@@ -371,10 +371,10 @@ def test_the_sample_becomes_a_dotenv_and_the_doctor_says_what_to_fill_in(copy):
 def test_the_sample_names_every_setting_with_its_default():
     sample = (ROOT / ".env.sample").read_text()
     named = dict(re.findall(r"^#?([A-Z_0-9]+)=(.*)$", sample, re.MULTILINE))
-    assert set(named) == set(app_config.SETTINGS)
+    assert set(named) == set(SETTINGS)
     assert list(named)[:3] == ["CLIENT_ID", "CLIENT_SECRET", "AUTHORITY"]
-    assert list(named) == list(app_config.SETTINGS)
-    for name, setting in app_config.SETTINGS.items():
+    assert list(named) == list(SETTINGS)
+    for name, setting in SETTINGS.items():
         if setting.default:
             assert named[name] == setting.default
 

@@ -14,12 +14,13 @@ import pytest
 import redis
 import requests
 import trustme
+from configs import config_of
 from programs import free_port, gunicorn_command, listens, needs, until
 from redis_servers import HOST, Cluster, Redis, Watched
 from visitor import Visitor
 
-import app_config
-from flask_entra.sessions import owner_of, redis_client
+from flask_entra.sessions import redis_client
+from flask_entra.sessions.interface import owner_of
 from flask_entra.sessions.redis import RedisStore
 from flask_entra.sessions.redis_address import read_address
 from flask_entra.sessions.seal import Seal
@@ -83,7 +84,7 @@ def test_a_failover_under_load_signs_nobody_out(serve, servers):
     with ThreadPoolExecutor(len(people)) as pool:
         loads = [pool.submit(look, person) for person in people]
         sid = people[0].cookies["session"]
-        key = Seal(sid, owner_of(app_config.load(app.settings))).key
+        key = Seal(sid, owner_of(config_of(**app.settings))).key
         dies = servers.master if isinstance(servers, Watched) else servers.master_of("session:" + key)
         dies.await_replica()
         dies.stop(9)

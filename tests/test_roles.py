@@ -9,7 +9,7 @@ from conftest import ROOT
 from flask import Flask
 from visitor import REDIRECTS, Page, Visitor, let_the_id_token_expire
 
-from flask_entra import Auth, BoundedSession, memberships
+from flask_entra import Auth, memberships
 from sandbox.faults import Answer, Close, Truncated
 from sandbox.people import group_id
 
@@ -209,11 +209,9 @@ def test_a_no_of_graph_is_kept_as_well_and_a_new_sign_in_asks_anew(person, box):
 
 def test_an_answer_of_graph_holds_for_five_minutes_and_none_from_the_future(monkeypatch):
     clock, asked = SimpleNamespace(time=lambda: 1_000_000), []
-    auth = SimpleNamespace(
-        http=None, context=lambda scopes: scopes, call=lambda api, context: asked.append(1) or {FINANCE}
-    )
+    auth = SimpleNamespace(context=lambda scopes: scopes, call=lambda api, context: asked.append(1) or {FINANCE})
     monkeypatch.setattr(memberships, "time", clock)
-    member_of = memberships.Memberships(auth, "https://graph.microsoft.com")
+    member_of = memberships.Memberships(auth, None, "https://graph.microsoft.com")
     app = Flask(__name__)
     app.secret_key = "x"
     with app.test_request_context():
@@ -391,11 +389,11 @@ def test_without_a_graph_to_ask_the_page_says_so(serve, box, tmp_path):
 )
 def test_what_is_written_wrong_is_said_at_once(wrong, error, words):
     with pytest.raises(error, match=words):
-        Auth(BoundedSession(1)).login_required(**wrong)
+        Auth().login_required(**wrong)
 
 
 def test_every_way_to_write_it_right():
-    auth = Auth(BoundedSession(1))
+    auth = Auth()
 
     def view(*, context):
         """Mine."""

@@ -1,6 +1,5 @@
 """The sealed store: what it keeps, from whom, and what happens when it fails. Files and a real Redis alike."""
 
-import datetime
 import os
 import shutil
 import signal
@@ -11,17 +10,18 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import flask
 import forked
 import pytest
 import requests
+from configs import config_of
 from conftest import ROOT, records
 from programs import free_port, until
 from visitor import REDIRECTS, Visitor, cookies_of
 
 from flask_entra import deadlines
-from flask_entra.pages import respond
 from flask_entra.sessions.files import FileStore
 from flask_entra.sessions.interface import SealedSessionInterface
 from flask_entra.sessions.redis import LEASE_SECONDS, REFUSED_SECONDS, RedisStore
@@ -40,6 +40,7 @@ def store(request, tmp_path):
 
 
 KEY = "ab" * 32
+LIFETIME = 31 * 24 * 3600  # seconds
 
 
 # --- What a store does ------------------------------------------------------------------------------------------------
@@ -172,8 +173,8 @@ def test_what_cannot_be_locked_can_still_be_deleted(serve):
 def in_app(store):
     """A small app with one page that counts its visits in the session."""
     app = flask.Flask("counting")
-    app.config.update(HTTPS=False, SESSION_ABSOLUTE_LIFETIME=datetime.timedelta(days=365))
-    app.session_interface = SealedSessionInterface(app, store, respond)
+    config = replace(config_of(), idle_seconds=LIFETIME, longest_seconds=365 * 24 * 3600)
+    app.session_interface = SealedSessionInterface(app, config, store, respond=None)
 
     @app.get("/")
     def count():
@@ -322,13 +323,12 @@ def test_an_hour_of_use_lets_a_session_live_on_and_its_cookie_too(tmp_path, monk
     client = in_app(FileStore(tmp_path))
     client.get("/")
     (file,) = records(tmp_path / "sealed-sessions")
-    lifetime = flask.Flask("x").permanent_session_lifetime.total_seconds()
     used = time.time()
     monkeypatch.setattr(time, "time", lambda: used + 2 * 3600)
     assert "Max-Age" in client.get("/look").headers["Set-Cookie"]
-    assert file.stat().st_mtime > used + lifetime + 3600
+    assert file.stat().st_mtime > used + LIFETIME + 3600
     assert "Set-Cookie" not in client.get("/look").headers
-    monkeypatch.setattr(time, "time", lambda: used + lifetime + 3600)
+    monkeypatch.setattr(time, "time", lambda: used + LIFETIME + 3600)
     assert client.get("/look").text == "correct horse battery staple"
 
 

@@ -11,9 +11,10 @@ from fake_provider import asked, due, refusal
 from visitor import REDIRECTS
 from werkzeug import Response
 
-from flask_entra import Auth, BoundedSession, SignInRequired
+from flask_entra import Auth, SignInRequired
+from flask_entra.config import of
 from flask_entra.sessions.store import StoreUnavailable
-from flask_entra.signin import guards, invitation, pending
+from flask_entra.signin import guards, pending, sign_in_link
 from flask_entra.signin.errors import person
 
 pytestmark = pytest.mark.filterwarnings("ignore:response_mode='form_post' is recommended")
@@ -25,7 +26,7 @@ SCRIPT = {"Accept": "application/json"}
 def browser(visit):
     """A person who has signed in to the app, which has two more views: one for POST, and one that asks for what one wants."""
     browser = visit(SCOPE="invoices")
-    auth = Auth(BoundedSession(1))
+    auth = Auth()
 
     def step(*, context):
         raise SignInRequired(flask.request.args.get("claims"), flask.request.args.getlist("scope") or None)
@@ -50,7 +51,7 @@ def path_of(url):
 def link_to_a_sign_in(browser, scopes, claims):
     """The path of such a link, as the app gives it to a script."""
     with browser.app.test_request_context("/", base_url="http://localhost:5000"):
-        return path_of(invitation.link(scopes, claims))
+        return path_of(sign_in_link.make(of(browser.app), scopes, claims))
 
 
 def goes_to_the_provider(browser, answer):
@@ -236,10 +237,10 @@ def test_who_signs_out_may_sign_in_again_at_once(browser):
 def test_a_store_that_fails_while_a_sign_in_begins_has_its_own_page(visit, monkeypatch):
     browser = visit()
 
-    def fails():
+    def fails(_):
         raise StoreUnavailable("gone")
 
-    monkeypatch.setattr(pending, "finished_too_often", fails)
+    monkeypatch.setattr(pending.SignIns, "finished_too_often", fails)
     assert browser.get("/call_graph").status_code == 503
 
 
@@ -269,15 +270,13 @@ def test_a_new_key_signs_and_former_ones_are_still_believed(visit):
     )
 
     def sign(app):
-        with app.app_context():
-            return pending.serializer().dumps("x")
+        return pending.serializer(of(app)).dumps("x")
 
     def believes(app, signed, salt="sign-in"):
-        with app.app_context():
-            try:
-                return pending.serializer(salt).loads(signed) == "x"
-            except itsdangerous.BadData:
-                return False
+        try:
+            return pending.serializer(of(app), salt).loads(signed) == "x"
+        except itsdangerous.BadData:
+            return False
 
     assert [believes(app, sign(during)) for app in (during, after, before)] == [True, True, False]
     assert [believes(app, sign(before)) for app in (during, after, before)] == [True, False, True]
@@ -347,9 +346,9 @@ def test_the_link_to_a_sign_in_is_at_the_address_of_the_redirect_uri(visit, host
 def test_with_protected_somebody_who_was_revoked_is_sent_to_sign_in_by_a_view_that_asks_for_nothing(
     visit, provider, monkeypatch
 ):
-    browser, auth = visit(), Auth(BoundedSession(1))
+    browser = visit()
     browser.app.add_url_rule("/plain", "plain", lambda: "plain")
-    guards.protect(browser.app, auth.need_sign_in)
+    guards.protect(browser.app, browser.app.extensions["flask_entra"].routes.need_sign_in)
     browser.sign_in()
     due(monkeypatch, 4000)
     assert browser.get("/plain").text == "plain"  # vouched for once more

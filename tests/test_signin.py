@@ -192,7 +192,7 @@ def refused(person, app, reason):
     assert page.status_code == 502
     assert REASON in page.text
     assert not person.signed_in
-    (line,) = [each for each in app.log()[before:].splitlines() if "flask_entra.pages.problems" in each]
+    (line,) = [each for each in app.log()[before:].splitlines() if "flask_entra.pages.answers" in each]
     assert "502 IdTokenRefused: " in line or "502 NoKeyFits: " in line
     assert reason in line
 

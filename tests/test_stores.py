@@ -252,7 +252,7 @@ def test_a_page_that_has_looked_at_the_session_is_another_one_for_each_cookie(as
 )
 def test_with_any_redis_url_no_session_goes_into_a_file(visit, tmp_path, url):
     app = visit(REDIS_URL=url).app
-    assert type(app.extensions["session_store"]).__name__ == "RedisStore"
+    assert type(app.extensions["flask_entra"].store).__name__ == "RedisStore"
     assert not (tmp_path / "sessions").exists()
 
 

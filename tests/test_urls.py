@@ -2,7 +2,8 @@
 
 import pytest
 
-from flask_entra.urls import is_loopback, is_ours, origin, route_of, split_url
+from flask_entra.signin.paths import route_of
+from flask_entra.urls import is_loopback, is_ours, origin, split_url
 
 
 @pytest.mark.parametrize(

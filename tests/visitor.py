@@ -6,10 +6,10 @@ from pathlib import Path
 from urllib.parse import urljoin
 
 import requests
+from configs import config_of
 
-import app_config
-from flask_entra.sessions import owner_of
 from flask_entra.sessions.files import FileStore
+from flask_entra.sessions.interface import owner_of
 from flask_entra.sessions.session import Session
 from flask_entra.signin.tokens import USER, VOUCHED_UNTIL
 
@@ -96,7 +96,7 @@ class Visitor(requests.Session):
 def let_the_id_token_expire(app, person):
     """As if hours had passed since a person has signed in: their session, in a store of files, says so from now on."""
     store = FileStore(Path(app.settings["SESSION_FILE_DIR"]))
-    session = Session(store, 12 * 3600, cookies_of(person)["session"], owner=owner_of(app_config.load(app.settings)))
+    session = Session(store, 12 * 3600, cookies_of(person)["session"], owner=owner_of(config_of(**app.settings)))
     session[VOUCHED_UNTIL] = session[USER]["exp"] = time.time() - 3600
     session.save()
 

@@ -7,7 +7,7 @@ import os
 
 from flask import render_template
 
-from bench.apps.page import make_app
+from bench.apps.page import Face, make_app
 
 USER = json.loads(os.environ["BENCH_USER"])
 app = make_app(__name__)
@@ -15,7 +15,7 @@ app = make_app(__name__)
 
 @app.get("/")
 def home():
-    return render_template("home.html", user=None)
+    return render_template("home.html", entra=Face())
 
 
 @app.get("/five_lines")
@@ -25,4 +25,4 @@ def five_lines():
 
 @app.get("/signed-in")
 def signed_in():
-    return render_template("home.html", user=USER)
+    return render_template("home.html", entra=Face(USER))

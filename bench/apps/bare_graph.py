@@ -8,7 +8,7 @@ import requests
 from flask import render_template
 
 from bench.apps.bare import USER, app
-from bench.apps.page import show
+from bench.apps.page import Face, show
 
 ENDPOINT, TOKEN = os.environ["ENDPOINT"], os.environ["BENCH_TOKEN"]
 
@@ -19,4 +19,4 @@ http.mount("https://", requests.adapters.HTTPAdapter(pool_maxsize=64))  # one fo
 @app.get("/call_graph")
 def call_graph():
     profile = http.get(ENDPOINT, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=30).json()
-    return render_template("profile.html", user=USER, **show(profile, ENDPOINT, app.config["SCOPE"]))
+    return render_template("profile.html", entra=Face(USER), **show(profile, ENDPOINT, app.config["SCOPE"]))

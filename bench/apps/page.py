@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from flask import Blueprint, Flask
@@ -14,7 +16,7 @@ from flask_entra import access_log
 ROOT = Path(__file__).parents[2]
 
 # The app's file by itself: its package would bring the app's libraries, which these contestants do without.
-_found = importlib.util.spec_from_file_location("json_lines", ROOT / "flask_entra" / "pages" / "json_lines.py")
+_found = importlib.util.spec_from_file_location("json_lines", ROOT / "pages" / "json_lines.py")
 json_lines = importlib.util.module_from_spec(_found)
 _found.loader.exec_module(json_lines)
 
@@ -56,6 +58,46 @@ def show(profile: dict[str, Any], url: str, scopes: list[str]) -> dict[str, obje
     }
 
 
+LINKS = {
+    "home": "/",
+    "call_graph": "/call_graph",
+    "photo": "/photo",
+    "account": "/account",
+    "identity.login": "/login?prompt=select_account",
+    "identity.logout": "/logout",
+}
+
+
+class Face:
+    """What the app's templates see of `flask_entra`."""
+
+    config = SimpleNamespace(provider="", app_name="Flask starter", sandbox=True, settings=SimpleNamespace())
+    api = "https://graph.microsoft.com/v1.0/me"
+
+    def __init__(self, user: dict[str, Any] | None = None):
+        self.user = user
+
+    @staticmethod
+    def name_of(user: dict[str, Any]) -> str:
+        return str(user["name"])
+
+    def signed_out_just_now(self) -> bool:
+        return False
+
+
+def _with_access_log(wsgi_app: Any) -> Any:
+    def answer(environ: dict[str, Any], start_response: Any) -> Any:
+        began = time.perf_counter()
+
+        def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
+            access_log.write(environ, environ["PATH_INFO"], status, headers, time.perf_counter() - began, False)
+            return start_response(status, headers, *rest)
+
+        return wsgi_app(environ, start)
+
+    return answer
+
+
 def make_app(name: str) -> Flask:
     """A Flask app with the templates, the static files and the access log of the app; and a page of five lines.
 
@@ -63,14 +105,8 @@ def make_app(name: str) -> Flask:
     """
     app = Flask(name, template_folder=ROOT / "templates", static_folder=ROOT / "static")
     app.register_blueprint(Blueprint("bench", __name__, template_folder="templates"))
-    app.config.update(
-        APP_NAME="Flask starter",
-        SANDBOX=True,
-        ENDPOINT=os.environ.get("ENDPOINT", ""),
-        SCOPE=["User.Read"],
-        LOG_FORMAT="text",
-    )
-    access_log.init_app(app)
+    app.config.update(ENDPOINT=os.environ.get("ENDPOINT", ""), SCOPE=["User.Read"])
+    app.wsgi_app = _with_access_log(app.wsgi_app)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.add_extension("jinja2.ext.i18n")
     app.jinja_env.install_null_translations(newstyle=True)
@@ -78,11 +114,10 @@ def make_app(name: str) -> Flask:
     app.jinja_env.globals.update(
         asset=lambda name: f"/static/{name}{version}",
         integrity=lambda name: f"sha256-{'0' * 44}",
-        signed_out_just_now=lambda: False,
         languages={"en": "English", "fr": "Français"},
         language=lambda: "en",
+        url_for=lambda name, **values: LINKS[name],  # the app's links are constants too
+        entra=Face(),
     )
-    app.jinja_env.filters.update(
-        name_of=lambda user: user["name"], letters=lambda user: "".join(word[0] for word in user["name"].split())
-    )
+    app.jinja_env.filters.update(letters=lambda user: "".join(word[0] for word in user["name"].split()))
     return app

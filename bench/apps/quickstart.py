@@ -11,7 +11,7 @@ import requests
 from flask import render_template
 from identity.flask import Auth
 
-from bench.apps.page import make_app, show
+from bench.apps.page import Face, make_app, show
 
 app = make_app(__name__)
 ENDPOINT = os.environ["ENDPOINT"]
@@ -28,7 +28,7 @@ auth = Auth(
 @app.route("/")
 @auth.login_required
 def index(*, context):
-    return render_template("home.html", user=context["user"])
+    return render_template("home.html", entra=Face(context["user"]))
 
 
 @app.route("/five_lines")
@@ -41,4 +41,4 @@ def five_lines(*, context):
 @auth.login_required(scopes=["User.Read"])
 def call_graph(*, context):
     profile = requests.get(ENDPOINT, headers={"Authorization": "Bearer " + context["access_token"]}, timeout=30).json()
-    return render_template("profile.html", user=context["user"], **show(profile, ENDPOINT, ["User.Read"]))
+    return render_template("profile.html", entra=Face(context["user"]), **show(profile, ENDPOINT, ["User.Read"]))

@@ -13,38 +13,59 @@ import os
 import sys
 
 import click
-from flask import Flask, Response, render_template, request
+from flask import Flask, Response, current_app, request
 
 from flask_entra.callers import expects_a_page
 from flask_entra.commands import DOCTOR, SANDBOX
+from flask_entra.config import Config
 from flask_entra.doctor import report
 from flask_entra.doctor.checks import check_settings
 from flask_entra.doctor.findings import Finding
 from flask_entra.doctor.inquiries import examine, taken_paths
-from flask_entra.pages import explanations, languages, problems
-from flask_entra.signin.auth import Auth
+from flask_entra.doctor.parts import Parts
+from flask_entra.pages import Answers, OwnPages, explanations, languages
+from flask_entra.pages.problems import Problem
 
-__all__ = ["Finding", "check_settings", "examine", "init_app"]
+__all__ = ["Configuration", "Finding", "add_command", "check_settings", "examine"]
 
 
-def init_app(app: Flask, auth: Auth) -> None:
-    """Show the configuration page instead of a sign-in that cannot work, and add the command `flask doctor`."""
+class Configuration:
+    """The page that is shown instead of a sign-in that cannot work.
 
-    @functools.cache
-    def findings() -> list[Finding]:
-        # Not at start: the app's own pages are not known yet then.
-        return check_settings(app.config["SETTINGS"], taken_paths(app))
+    :param app: whose settings are checked, when they are first needed: its own pages are not known before.
+    """
 
-    @app.before_request
-    def show_configuration() -> tuple[str, int] | Response | None:
-        if request.endpoint in ("static", "healthz", None):  # None: there is no such page
-            return None
-        if not any(finding.level == "wrong" for finding in findings()):
+    def __init__(self, app: Flask, config: Config, pages: OwnPages, answers: Answers):
+        self._app, self._config, self._pages, self._answers = app, config, pages, answers
+
+    @functools.cached_property
+    def _findings(self) -> list[Finding]:
+        return check_settings(self._config.settings, taken_paths(self._app))
+
+    def page(self) -> Response | None:
+        """The page; None if nothing is wrong with the settings as they are written."""
+        if not any(finding.level == "wrong" for finding in self._findings):
             return None
         if not expects_a_page():
-            return problems.answer(problems.Problem(explanations.NOT_SET_UP))
-        page = render_template("configuration.html", findings=findings(), doctor=DOCTOR, sandbox=SANDBOX)
-        return page, 200 if request.path == "/" else 503
+            return self._answers.answer(Problem(explanations.NOT_SET_UP))
+        is_starter = self._config.settings.dotenv.path.with_name("app_config.py").exists()
+        page = self._pages.render(
+            "configuration.html", findings=self._findings, doctor=DOCTOR, sandbox=SANDBOX, is_starter=is_starter
+        )
+        return current_app.make_response((page, 200 if request.path == "/" else 503))
+
+    def show_everywhere(self) -> None:
+        """Show it instead of each page of the app."""
+
+        @self._app.before_request
+        def show_configuration() -> Response | None:
+            if request.endpoint in ("static", "healthz", None):  # None: there is no such page
+                return None
+            return self.page()
+
+
+def add_command(app: Flask, parts: Parts) -> None:
+    """Add the command `flask doctor`."""
 
     @app.cli.command("doctor")
     @click.option("--port", type=int, default=5000, envvar="FLASK_RUN_PORT", help="The port served.")
@@ -60,7 +81,7 @@ def init_app(app: Flask, auth: Auth) -> None:
         """
         encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
         languages.speak(report.terminal_language(os.environ, encoding))
-        found = examine(app, auth, port)
+        found = examine(app, parts, port)
         if as_json:
             click.echo(report.as_json(found))
         else:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from flask_entra.clouds import comparable_scopes
+from flask_entra.config import Config
 from flask_entra.doctor.findings import Finding
 from flask_entra.pages.languages import Text as _
+from flask_entra.scopes import comparable_scopes
 from flask_entra.signin.provider import ALGORITHMS, Provider
 
 _NAME = "OIDC_AUTHORITY"
@@ -19,17 +20,17 @@ def credential_name(settings: Mapping[str, str]) -> str:
     return next((each for each in others if settings[each]), "CLIENT_SECRET")
 
 
-def check_abilities(provider: Provider, config: Mapping[str, Any]) -> Iterator[Finding]:
+def check_abilities(provider: Provider, config: Config) -> Iterator[Finding]:
     """What will not work, and what works otherwise than at Entra.
 
     :param provider: as its document says.
-    :param config: Flask's.
+    :param config: the app's.
     """
     for check in (_check_flow, _check_algorithms, _check_client_authentication, _check_scopes, _check_sign_out):
         yield from check(provider, config)
 
 
-def _check_flow(provider: Provider, config: Mapping[str, Any]) -> Iterator[Finding]:
+def _check_flow(provider: Provider, config: Config) -> Iterator[Finding]:
     if "code" not in (provider.listed("response_types_supported") or ["code"]):
         found = _("does not offer the authorization code flow (response_types_supported)")
         yield Finding(_NAME, "wrong", found, _("Allow it there: this app signs people in by no other."))
@@ -38,7 +39,7 @@ def _check_flow(provider: Provider, config: Mapping[str, Any]) -> Iterator[Findi
         yield Finding(_NAME, "odd", found, _("Allow it there: it binds the code to the browser that asked for it."))
 
 
-def _check_algorithms(provider: Provider, config: Mapping[str, Any]) -> Iterator[Finding]:
+def _check_algorithms(provider: Provider, config: Config) -> Iterator[Finding]:
     if provider.algorithms:
         yield Finding(
             _NAME, "right", _("signs in a way that is accepted: %(names)s", names=_names(provider.algorithms))
@@ -49,10 +50,10 @@ def _check_algorithms(provider: Provider, config: Mapping[str, Any]) -> Iterator
         yield Finding(_NAME, "wrong", found, _("Let it sign with one of %(names)s.", names=_names(ALGORITHMS)))
 
 
-def _check_client_authentication(provider: Provider, config: Mapping[str, Any]) -> Iterator[Finding]:
-    name, methods = credential_name(config["SETTINGS"]), provider.auth_methods
+def _check_client_authentication(provider: Provider, config: Config) -> Iterator[Finding]:
+    name, methods = credential_name(config.settings), provider.auth_methods
     wanted = provider.secret_methods if name == "CLIENT_SECRET" else ("private_key_jwt",)
-    if not config["CLIENT_CREDENTIAL"]:
+    if not config.client_credential:
         wanted = ("none",)
     if not set(wanted) & set(methods):
         found = _("is not how this provider lets an app authenticate: it takes %(names)s", names=_names(methods))
@@ -64,10 +65,10 @@ def _check_client_authentication(provider: Provider, config: Mapping[str, Any]) 
         yield Finding(name, "wrong", found, _("Use a client secret."))
 
 
-def _check_scopes(provider: Provider, config: Mapping[str, Any]) -> Iterator[Finding]:
+def _check_scopes(provider: Provider, config: Config) -> Iterator[Finding]:
     known = provider.listed("scopes_supported")
     if known is not None:
-        unknown = comparable_scopes(config["SCOPE"]) - comparable_scopes(known)
+        unknown = comparable_scopes(config.scope) - comparable_scopes(known)
         if unknown:
             found = _(
                 "has what the provider does not list (scopes_supported): %(names)s", names=_names(sorted(unknown))
@@ -79,7 +80,7 @@ def _check_scopes(provider: Provider, config: Mapping[str, Any]) -> Iterator[Fin
         yield Finding(_NAME, "odd", found, mend)
 
 
-def _check_sign_out(provider: Provider, config: Mapping[str, Any]) -> Iterator[Finding]:
+def _check_sign_out(provider: Provider, config: Config) -> Iterator[Finding]:
     if provider.end_session_endpoint:
         yield Finding(_NAME, "right", _("can be told of a sign-out (end_session_endpoint)"))
     else:

@@ -14,19 +14,19 @@ from flask import Flask
 from flask_entra.bulkhead import Busy
 from flask_entra.clouds import GUID
 from flask_entra.commands import Command, relative
+from flask_entra.config import Config, of
 from flask_entra.doctor.abilities import check_abilities, credential_name
 from flask_entra.doctor.addresses import without_own_tenant
 from flask_entra.doctor.checks import check_settings
 from flask_entra.doctor.findings import AUTHORITIES, CLOCK, Finding, Level, all_shown, odd, shown, wrong
+from flask_entra.doctor.parts import Parts
 from flask_entra.doctor.permissions import ask_about_permissions
 from flask_entra.doctor.stores import ask_store
-from flask_entra.http_client import BoundedSession
-from flask_entra.pages.explanations import ENTRA_ERRORS
+from flask_entra.pages.entra_errors import ENTRA_ERRORS
 from flask_entra.pages.languages import Text as _
 from flask_entra.pages.problems import explain, sign_in_details
 from flask_entra.settings import Settings, number
-from flask_entra.signin.auth import Auth
-from flask_entra.signin.errors import AnotherIssuer, SignInError, TenantUnavailable
+from flask_entra.signin.errors import AnotherIssuer, AuthorityUnavailable, SignInError
 from flask_entra.signin.id_token import LEEWAY_SECONDS
 from flask_entra.urls import is_loopback, origin, split_url
 
@@ -47,30 +47,33 @@ _NETWORK = _("Check the address, this machine's network, and HTTPS_PROXY if ther
 
 def taken_paths(app: Flask) -> frozenset[str]:
     """The paths of all pages but the redirect URI."""
-    return frozenset(rule.rule for rule in app.url_map.iter_rules() if rule.endpoint != "auth.answer")
+    endpoint = f"{of(app).blueprint}.auth_response"
+    return frozenset(rule.rule for rule in app.url_map.iter_rules() if rule.endpoint != endpoint)
 
 
-def examine(app: Flask, auth: Auth, port: int) -> list[Finding]:
+def examine(app: Flask, parts: Parts, port: int) -> list[Finding]:
     """All that can be told, the authority and the session store having been asked.
 
     :param port: where the app is, or will be, served.
     :return: first what is wrong or odd, then what is right, then what cannot be asked. The authority and the API are asked
         only when nothing is wrong with the settings as they are written. No setting is right that another finding doubts.
     """
-    settings: Settings = app.config["SETTINGS"]
+    settings = parts.config.settings
     findings = check_settings(settings, taken_paths(app))
     findings += [*_check_git(settings), *_check_port(settings, port), *_check_proxy(settings)]
     wrongly_set = {name for finding in findings if finding.level == "wrong" for name in finding.names()}
-    asked = [] if "REDIS_URL" in wrongly_set else ask_store(app)
+    asked = [] if "REDIS_URL" in wrongly_set else ask_store(parts)
     if not any(finding.level == "wrong" for finding in findings):
-        asked += [*_ask_authority(app, auth), *_ask_tenants(app, auth), _ask_endpoint(app, auth.http)]
-        asked += ask_about_permissions(app, auth)
+        asked += [*_ask_authority(parts), *_ask_tenants(parts), _ask_endpoint(parts)]
+        asked += ask_about_permissions(app, parts)
     asked = [*{(str(each.setting), str(each.found)): each for each in asked}.values()]  # two may fail by one cause
     blamed = {name for finding in asked if finding.level == "wrong" for name in finding.names()}
     findings = [each for each in findings if each.level == "wrong" or not each.names() & blamed]
     doubted = _mentioned(findings + asked, "wrong")
     left_out = {*doubted, *_mentioned(findings + asked, "odd"), "REDIRECT_URI"}
-    left_out |= {name for name in ("SCOPE", "ENDPOINT") if not app.config[name]}  # Microsoft's, and not meant here
+    left_out |= {
+        name for name in ("SCOPE", "ENDPOINT") if not getattr(parts.config, name.lower())
+    }  # Microsoft's, and not meant here
     sound = [
         Finding(name, "right", _shape(settings, name))
         for name, value in settings.items()
@@ -146,33 +149,33 @@ def _check_git(settings: Settings) -> Iterator[Finding]:
             yield wrong(".env", _("is tracked by git, with the secret in it"), mend)
 
 
-def _ask_authority(app: Flask, auth: Auth) -> Iterator[Finding]:
-    name = next(name for name in AUTHORITIES if app.config["SETTINGS"][name])
+def _ask_authority(parts: Parts) -> Iterator[Finding]:
+    name = next(name for name in AUTHORITIES if parts.config.settings[name])
     try:
-        provider = auth.tenant.provider
+        provider = parts.authority.provider
     except AnotherIssuer as error:
         found = _("publishes another issuer: %(issuer)s", issuer=error.issuer[:200])
         yield wrong(name, found, _("If that is the provider that you mean, write it here exactly like that."))
         return
-    except TenantUnavailable as error:
-        yield _unreachable(app, auth, name, error)
+    except AuthorityUnavailable as error:
+        yield _unreachable(parts, name, error)
         return
     yield Finding(name, "right", _("answers, as %(issuer)s", issuer=provider.issuer))
-    yield from _check_clock(auth.tenant.clock_offset)
-    credential = credential_name(app.config["SETTINGS"])
+    yield from _check_clock(parts.authority.clock_offset)
+    credential = credential_name(parts.config.settings)
     if not provider.entra:
-        abilities = [*check_abilities(provider, app.config)]
+        abilities = [*check_abilities(provider, parts.config)]
         yield from abilities
-        if not app.config["CLIENT_CREDENTIAL"] or any(each.setting == credential for each in abilities):
+        if not parts.config.client_credential or any(each.setting == credential for each in abilities):
             return
     elif name != "AUTHORITY":
         return  # a token that needs no person is given by one tenant of Entra ID only
     try:
-        answer = auth.check_credential()
+        answer = parts.client.check_credential()
     except SignInError as error:
         answer = {"error": error.error, "error_description": error.description}
-    except TenantUnavailable as error:
-        yield _unreachable(app, auth, name, error)
+    except AuthorityUnavailable as error:
+        yield _unreachable(parts, name, error)
         return
     if "error" not in answer:
         yield Finding(credential, "right", _("is accepted by the tenant"))
@@ -181,14 +184,14 @@ def _ask_authority(app: Flask, auth: Auth) -> Iterator[Finding]:
     if "{tenantid}" in provider.issuer and code not in _SAID_OF_ANY_TENANT:
         return  # common and organizations are no tenant of which a token could be had
     found = _("is not accepted by the tenant (%(code)s)", code=code)
-    yield wrong(_BLAMED.get(code, credential), found, _refused(app, code, answer))
+    yield wrong(_BLAMED.get(code, credential), found, _refused(parts.config, code, answer))
 
 
-def _refused(app: Flask, code: str, answer: dict[str, str]) -> str | _:
+def _refused(config: Config, code: str, answer: dict[str, str]) -> str | _:
     """What to do about an app that the authority does not take."""
     description = answer.get("error_description", "")
     if code == "AADSTS7000229":
-        return _("Make a service principal: az ad sp create --id %(client_id)s", client_id=app.config["CLIENT_ID"])
+        return _("Make a service principal: az ad sp create --id %(client_id)s", client_id=config.client_id)
     if code in ENTRA_ERRORS:
         problem = explain(SignInError(answer["error"], description))
         return f"{problem.explanation.text} {problem.advice}"
@@ -197,24 +200,24 @@ def _refused(app: Flask, code: str, answer: dict[str, str]) -> str | _:
     return _("Compare CLIENT_ID and the credential with the registration. The answer was: %(said)s", said=said or "–")
 
 
-def _ask_tenants(app: Flask, auth: Auth) -> Iterator[Finding]:
+def _ask_tenants(parts: Parts) -> Iterator[Finding]:
     """Whether `ALLOWED_TENANTS` has the tenant that the authority's domain name stands for."""
-    with contextlib.suppress(TenantUnavailable):
-        tenant = GUID.search(split_url(auth.tenant.provider.issuer).path)
-        allowed = app.config["ALLOWED_TENANTS"]
-        if app.config["SETTINGS"]["AUTHORITY"] and allowed and tenant and tenant[0].lower() not in allowed:
+    with contextlib.suppress(AuthorityUnavailable):
+        tenant = GUID.search(split_url(parts.authority.provider.issuer).path)
+        allowed = parts.config.allowed_tenants
+        if parts.config.settings["AUTHORITY"] and allowed and tenant and tenant[0].lower() not in allowed:
             yield without_own_tenant(tenant[0])
 
 
-def _ask_endpoint(app: Flask, http: BoundedSession) -> Finding:
-    name, url = "ENDPOINT", app.config["ENDPOINT"]
+def _ask_endpoint(parts: Parts) -> Finding:
+    name, url = "ENDPOINT", parts.config.endpoint
     if not url:
         found = _("is not set, so there is no API to call: the sign-in's token is not for Microsoft Graph")
         return odd(name, found, _("Set it to the address of the API that the token is for."))
     try:
-        status = http.fetch("GET", url).status_code  # without a token, which an API asks for by 401 (RFC 6750, 3)
+        status = parts.http.fetch("GET", url).status_code  # without a token, which an API asks for by 401 (RFC 6750, 3)
     except (requests.RequestException, Busy) as error:
-        return _unanswered(app.config["SETTINGS"], name, error)
+        return _unanswered(parts.config.settings, name, error)
     if status in (401, 403):
         return Finding(name, "right", _("answers, and asks for a token (%(status)s)", status=status))
     if status in (404, 410):
@@ -245,14 +248,14 @@ def _unanswered(settings: Settings, name: str, error: Exception) -> Finding:
     return wrong(name, _("cannot be reached: nothing answers there"), _NETWORK)
 
 
-def _unreachable(app: Flask, auth: Auth, name: str, error: TenantUnavailable) -> Finding:
+def _unreachable(parts: Parts, name: str, error: AuthorityUnavailable) -> Finding:
     if isinstance(error.__cause__, (requests.RequestException, Busy)):
-        return _unanswered(app.config["SETTINGS"], name, error.__cause__)
+        return _unanswered(parts.config.settings, name, error.__cause__)
     if redirected := re.search(r"redirects to (\S*),", str(error)):
         mend = _("Write the address that it redirects to, without /.well-known/openid-configuration.")
         return wrong(name, _("redirects to %(where)s", where=shown(redirected[1])), mend)
     if "discovery answered 4" in str(error) and name != "OIDC_AUTHORITY":
-        if name == "AUTHORITY" and _is_a_tenant(app, auth):
+        if name == "AUTHORITY" and _is_a_tenant(parts):
             mend = _(
                 "CLIENT_ID is the ID of a tenant, and AUTHORITY ends with another: write each in the other's place."
             )
@@ -265,13 +268,13 @@ def _unreachable(app: Flask, auth: Auth, name: str, error: TenantUnavailable) ->
     return wrong(name, found, _("Compare the address with what your provider publishes, or try again later."))
 
 
-def _is_a_tenant(app: Flask, auth: Auth) -> bool:
+def _is_a_tenant(parts: Parts) -> bool:
     """Whether the authority has a tenant whose id is the one in `CLIENT_ID`."""
-    client_id = app.config["CLIENT_ID"]
-    url = f"{origin(app.config['AUTHORITY'])}/{client_id}/v2.0/.well-known/openid-configuration"
+    client_id = parts.config.client_id
+    url = f"{origin(parts.config.authority)}/{client_id}/v2.0/.well-known/openid-configuration"
     try:
-        return bool(GUID.fullmatch(client_id)) and auth.tenant.fetch("GET", url).status_code == 200
-    except TenantUnavailable:
+        return bool(GUID.fullmatch(client_id)) and parts.authority.fetch("GET", url).status_code == 200
+    except AuthorityUnavailable:
         return False
 
 

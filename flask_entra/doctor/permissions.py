@@ -9,11 +9,11 @@ from flask import Flask
 
 from flask_entra.clouds import graph_of
 from flask_entra.doctor.findings import GROUPS, ROLES, Finding
+from flask_entra.doctor.parts import Parts
 from flask_entra.graph import GraphClient, GraphError
 from flask_entra.pages.languages import Text as _
-from flask_entra.signin.auth import Auth
 from flask_entra.signin.authorization import Requirement
-from flask_entra.signin.errors import SignInError, TenantUnavailable
+from flask_entra.signin.errors import AuthorityUnavailable, SignInError
 from flask_entra.signin.guards import guard_of
 from flask_entra.urls import origin
 
@@ -21,7 +21,7 @@ _ADD_ROLES = _("Add them under App roles, and assign people under Enterprise app
 _ADD_GROUPS = _("Add them under Token configuration › Add groups claim: no ID token has groups before that.")
 
 
-def ask_about_permissions(app: Flask, auth: Auth) -> Iterator[Finding]:
+def ask_about_permissions(app: Flask, parts: Parts) -> Iterator[Finding]:
     """Whether an ID token can have the roles and groups that the app's views name; nothing when they name none.
 
     The app registration is read, which takes the permission `Application.Read.All` for the app itself. Without that, there is
@@ -34,8 +34,8 @@ def ask_about_permissions(app: Flask, auth: Auth) -> Iterator[Finding]:
     if not roles and not groups:
         return
     try:
-        registration = _registration(app, auth)
-    except (GraphError, SignInError, TenantUnavailable) as error:
+        registration = _registration(parts)
+    except (GraphError, SignInError, AuthorityUnavailable) as error:
         reason = getattr(error, "code", "") or type(error).__name__
         found = _("are named by views, and the app registration could not be read (%(reason)s)", reason=reason)
         if roles:
@@ -64,21 +64,22 @@ def _about_roles(roles: set[str], registration: dict[str, Any]) -> Finding:
     return Finding(ROLES, "odd", found, _ADD_ROLES)
 
 
-def _registration(app: Flask, auth: Auth) -> dict[str, Any]:
+def _registration(parts: Parts) -> dict[str, Any]:
     """The app registration, as Graph shows it to the app itself.
 
     :raises GraphError: Graph does not show it, or there is none.
     :raises SignInError: the tenant gives the app no token.
-    :raises TenantUnavailable: the tenant does not answer.
+    :raises AuthorityUnavailable: the tenant does not answer.
     """
-    graph = graph_of(app.config["AUTHORITY"], app.config["ENDPOINT"])
-    if not graph or graph != origin(app.config["ENDPOINT"]):
+    config = parts.config
+    graph = graph_of(config.authority, config.endpoint)
+    if not graph or graph != origin(config.endpoint):
         raise GraphError("no_endpoint")
-    answer = auth.check_credential()
+    answer = parts.client.check_credential()
     if "error" in answer:
         raise SignInError(answer["error"], answer.get("error_description", ""))
-    url = f"{graph}/v1.0/applications(appId='{app.config['CLIENT_ID']}')?$select=appRoles,groupMembershipClaims"
-    return GraphClient(auth.http, graph).get(url, answer["access_token"])
+    url = f"{graph}/v1.0/applications(appId='{config.client_id}')?$select=appRoles,groupMembershipClaims"
+    return GraphClient(parts.http, graph).get(url, answer["access_token"])
 
 
 def _listed(names: set[str]) -> str:

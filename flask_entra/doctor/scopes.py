@@ -6,9 +6,10 @@ import difflib
 import re
 from collections.abc import Iterator
 
-from flask_entra.clouds import GRAPH_CLOUDS, is_entra, resources_of
+from flask_entra.clouds import GRAPH_CLOUDS, is_entra
 from flask_entra.doctor.findings import Finding, odd, wrong
 from flask_entra.pages.languages import Text as _
+from flask_entra.scopes import resources_of
 from flask_entra.settings import Settings
 from flask_entra.urls import split_url
 

@@ -8,32 +8,33 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from flask import Flask
-
 from flask_entra.commands import relative
 from flask_entra.doctor import store_errors
 from flask_entra.doctor.findings import Finding, odd, wrong
+from flask_entra.doctor.parts import Parts
 from flask_entra.pages.languages import Text as _
-from flask_entra.sessions.store import StoreUnavailable
+from flask_entra.sessions.store import Store, StoreUnavailable
 
 
-def ask_store(app: Flask) -> list[Finding]:
+def ask_store(parts: Parts) -> list[Finding]:
     """What there is to say of the store of an app, whose address has been checked as it is written."""
-    url = str(app.config["REDIS_URL"])
-    name, store = "REDIS_URL" if url else "SESSION_FILE_DIR", app.extensions["session_store"]
+    url = parts.config.settings["REDIS_URL"]
+    name = "REDIS_URL" if url else "SESSION_FILE_DIR"
     try:
-        store.ping()
+        parts.store.ping()
     except StoreUnavailable as error:
         reason, mend = store_errors.explained(error, url)
         return [wrong(name, _("cannot be used: %(reason)s", reason=reason), mend)]
-    doubts = [*_ask_redis(app)] if url else [*_check_folders(Path(app.config["SESSION_FILE_DIR"]))]
+    doubts = (
+        [*_ask_redis(parts.store, url)] if url else [*_check_folders(Path(parts.config.settings["SESSION_FILE_DIR"]))]
+    )
     return doubts or [Finding(name, "right", _("can be used"))]
 
 
-def _ask_redis(app: Flask) -> Iterator[Finding]:
-    name, url = "REDIS_URL", str(app.config["REDIS_URL"])
+def _ask_redis(store: Store, url: str) -> Iterator[Finding]:
+    name = "REDIS_URL"
     try:
-        policy = app.extensions["session_store"].evicts()
+        policy = store.evicts()
     except StoreUnavailable as error:
         reason, _mend = store_errors.explained(error, url)
         found = _("can be used, and could not be asked for its maxmemory-policy: %(reason)s", reason=reason)

@@ -1,4 +1,4 @@
-"""The languages of the pages, and `Text`: a text of the app, translated when it is shown."""
+"""The languages of the pages, and `Text`: a text of this package or of the app, translated when it is shown."""
 
 from __future__ import annotations
 
@@ -8,41 +8,40 @@ from contextvars import ContextVar
 from gettext import NullTranslations, translation
 from pathlib import Path
 
-from flask import Flask, Response, current_app, has_app_context, request
+from flask import Flask, Response, current_app, has_app_context, has_request_context, request
 from werkzeug.datastructures import LanguageAccept
 from werkzeug.http import parse_accept_header
 
 from flask_entra import cookies
-from flask_entra.pages.headers import YEAR_SECONDS
+from flask_entra.config import current, of
+from flask_entra.pages.policy import YEAR_SECONDS
 
 LANGUAGES = {"en": "English", "fr": "Français"}
-OWN_FOLDER = Path(__file__).parents[2] / "translations"  # of this package's texts, for an app that has others
+OWN_FOLDER = Path(__file__).parents[1] / "translations"
 ACCEPTED_LENGTH = 200  # of Accept-Language; parsing eight kilobytes of it takes 19 ms
+_ENVIRON = "flask_entra.language"  # where a request notes its language
 
-_language: ContextVar[str] = ContextVar("language", default="en")
+_spoken: ContextVar[str] = ContextVar("language", default="en")
 
 
 def init_app(app: Flask) -> None:
-    """Show each page in the language that was chosen by `?lang=`, or the first of the browser's that there is."""
-    cookie = cookies.attributes(app.config, "lang")
-    app.jinja_env.add_extension("jinja2.ext.i18n")
-    install = app.jinja_env.install_gettext_callables  # type: ignore[attr-defined]  # the extension has put it there
-    install(gettext, _ngettext, newstyle=True)
+    """Translate the app's templates, and let people choose the language by `?lang=`, which a cookie remembers."""
+    add_gettext(app.jinja_env)
     app.jinja_env.globals.update(languages=LANGUAGES, language=language)
-
-    @app.before_request
-    def choose_language() -> None:
-        chosen = request.args.get("lang") or request.cookies.get(cookie["key"], "")
-        accepted = request.headers.get("Accept-Language", "")[:ACCEPTED_LENGTH]
-        _language.set(chosen if chosen in LANGUAGES else _first_of(accepted))
 
     @app.after_request
     def finish(response: Response) -> Response:
         if response.mimetype == "text/html":
             response.vary.update(("Accept-Language", "Cookie"))
             if (chosen := request.args.get("lang")) in LANGUAGES:
-                response.set_cookie(value=chosen, max_age=YEAR_SECONDS, **cookie)
+                response.set_cookie(value=chosen, max_age=YEAR_SECONDS, **cookies.attributes(of(app), "lang"))
         return response
+
+
+def add_gettext(environment: object) -> None:
+    """Give the templates of a Jinja environment `_()`."""
+    environment.add_extension("jinja2.ext.i18n")  # type: ignore[attr-defined]
+    environment.install_gettext_callables(gettext, ngettext, newstyle=True)  # type: ignore[attr-defined]
 
 
 class Text:
@@ -101,20 +100,35 @@ def speak(code: str) -> None:
 
     :param code: of `LANGUAGES`.
     """
-    _language.set(code)
+    _spoken.set(code)
 
 
 def language() -> str:
-    """The code of the language of the answer."""
-    return _language.get()
+    """The code of the language of the answer: that which the person has chosen, or the first of the browser's that there is."""
+    if not has_request_context():
+        return _spoken.get()
+    code: str | None = request.environ.get(_ENVIRON)
+    if code is None:
+        code = request.environ[_ENVIRON] = _of_the_request()
+    return code
+
+
+def _of_the_request() -> str:
+    config, chosen = current(), ""
+    if "ENTRA_LANGUAGES" in config.on:
+        cookie = cookies.attributes(config, "lang")["key"]
+        chosen = request.args.get("lang") or request.cookies.get(cookie, "")
+    accepted = request.headers.get("Accept-Language", "")[:ACCEPTED_LENGTH]
+    return chosen if chosen in LANGUAGES else _first_of(accepted)
 
 
 def gettext(message: str) -> str:
-    """A text of the app in the language of the answer."""
+    """A text in the language of the answer."""
     return _catalogue().gettext(message)
 
 
-def _ngettext(singular: str, plural: str, number: int) -> str:
+def ngettext(singular: str, plural: str, number: int) -> str:
+    """A text about a number of things, likewise."""
     return _catalogue().ngettext(singular, plural, number)
 
 
@@ -127,8 +141,7 @@ def _catalogue() -> NullTranslations:
 def _load(folder: str, code: str) -> NullTranslations:
     # The standard library's and not Babel's, which brings 9 ms more at start; Babel makes the files that it reads.
     catalogue = translation("messages", folder, [code], fallback=True)
-    if Path(folder) != OWN_FOLDER:
-        catalogue.add_fallback(translation("messages", OWN_FOLDER, [code], fallback=True))
+    catalogue.add_fallback(translation("messages", OWN_FOLDER, [code], fallback=True))
     return catalogue
 
 

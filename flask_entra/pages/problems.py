@@ -1,61 +1,39 @@
-"""A failure as an answer: what happened, what to do next, and the details that support asks for.
-
-A person gets a page. A caller that shows no page gets the same as JSON (RFC 9457, problem details), in the same language.
-"""
+"""What an exception is to a person: a `Problem`, with the words of `explanations` and the details that support asks for."""
 
 from __future__ import annotations
 
 import json
-import logging
 import re
 from dataclasses import dataclass, field
 from functools import singledispatch
-from urllib.parse import urlencode
 
-from flask import Flask, Response, current_app, g, render_template, request
+from flask import g
 from werkzeug.exceptions import HTTPException, default_exceptions
 
-from flask_entra import logs
 from flask_entra.bearer import InvalidToken, merged_claims, refusal
 from flask_entra.bulkhead import Busy
-from flask_entra.callers import VARY, expects_a_page
+from flask_entra.config import current
 from flask_entra.graph import GraphError
 from flask_entra.pages import explanations
+from flask_entra.pages.entra_errors import ENTRA_ERRORS
 from flask_entra.pages.explanations import Explanation
-from flask_entra.pages.languages import Text, language
+from flask_entra.pages.languages import Text
 from flask_entra.pages.languages import Text as _
 from flask_entra.sessions.store import StoreUnavailable
-from flask_entra.signin import invitation
 from flask_entra.signin.errors import (
+    AuthorityUnavailable,
     IdTokenRefused,
     MembershipUnknown,
     NotAllowed,
     SignInElsewhere,
     SignInError,
-    TenantUnavailable,
+    SignInRefused,
 )
-from flask_entra.signin.paths import LOGIN, local_path, requested
-from flask_entra.signin.tokens import get_user
 from flask_entra.urls import split_url
 
-FAILURES = (
-    HTTPException,
-    SignInError,
-    SignInElsewhere,
-    NotAllowed,
-    MembershipUnknown,
-    IdTokenRefused,
-    TenantUnavailable,
-    StoreUnavailable,
-    GraphError,
-    InvalidToken,
-    Busy,
-)
 STORE_RETRY_SECONDS = 5
 REFUSED = ("access_denied", "consent_required", "invalid_scope")  # what an authority says when consent is not given
 SHOWN_AT_MOST = 20  # of a person's roles
-
-log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -99,86 +77,9 @@ class Problem:
         return self.retry_after is not None and self.explanation.way_on == "retry"
 
 
-def init_app(app: Flask) -> None:
-    """Answer every failure. `problem.html` gets `problem`, `href`, `other_account`, `here` and `at_sign_in`."""
-    for failure in FAILURES:
-        app.register_error_handler(failure, respond)
-
-
-def respond(error: Exception) -> Response:
-    """Log a failure, and answer with it. For an error that Flask does not see, call it by hand."""
-    error = getattr(error, "original_exception", None) or error
-    problem = explain(error)
-    if not isinstance(error, HTTPException):
-        log.warning("%s %s: %s", problem.explanation.status, type(error).__name__, _for_the_log(error))
-    return answer(problem)
-
-
-def answer(problem: Problem) -> Response:
-    """A page for a person, JSON for a caller that shows no page (RFC 9457)."""
-    status, page = problem.explanation.status, expects_a_page()
-    if problem.explanation.for_developers:
-        problem.details.append((_("For developers"), str(problem.explanation.for_developers)))
-    problem.details.append((_("Request ID"), logs.request_id()))
-    if problem.retry_after:
-        problem.headers["Retry-After"] = str(problem.retry_after)
-    if status == 401 or (status == 403 and not page):
-        error = "insufficient_scope" if status == 403 else ""
-        problem.headers.setdefault("WWW-Authenticate", refusal(_realm(), error))
-    response = current_app.make_response((_page(problem) if page else _json(problem), status, problem.headers))
-    if not page:
-        response.mimetype = "application/problem+json"
-        response.headers["Content-Language"] = language()
-        response.vary.update(("Accept-Language", "Cookie"))
-    response.vary.update(VARY)
-    return response
-
-
-def _page(problem: Problem) -> str:
-    href, other_account = _href(problem.explanation.way_on), _href("other_account")
-    if problem.explanation.way_on == "pick_up":  # another account is to open this very page
-        other_account = f"{href}{'&' if '?' in href else '?'}prompt=select_account"
-    return render_template(
-        "problem.html",
-        problem=problem,
-        href=href,
-        other_account=other_account,
-        here="" if _can_be_repeated() else "/",
-        at_sign_in=request.blueprint == "auth",
-        **({} if _session_can_be_read(problem) else {"user": None, "userinfo_url": ""}),
-    )
-
-
-def _session_can_be_read(problem: Problem) -> bool:
-    if problem.explanation is explanations.STORE_UNAVAILABLE:  # it may hold a sign-in that could not be stored
-        return False
-    try:
-        get_user()
-    except StoreUnavailable:  # the page is about something else
-        return False
-    return True
-
-
-def _json(problem: Problem) -> str:
-    status = problem.explanation.status
-    body = {
-        "type": "about:blank",  # the status says all that a program can act on
-        "title": str(problem.title),
-        "status": status,
-        "detail": f"{problem.explanation.text} {problem.advice}",
-        "instance": request.path,
-        "request_id": logs.request_id(),
-        **({"sign_in": invitation.link()} if status in (401, 403) else {}),
-        **problem.members,
-    }
-    return json.dumps(body, ensure_ascii=False) + "\n"
-
-
-def _realm() -> str:
-    return split_url(current_app.config["REDIRECT_URI"]).hostname or ""
-
-
-# --- What an exception is to a person -----------------------------------------------------------------------------------
+def realm() -> str:
+    """What is protected, as a `WWW-Authenticate` header calls it: the app's host."""
+    return split_url(current().redirect_uri).hostname or ""
 
 
 @singledispatch
@@ -210,7 +111,7 @@ def _http_error(error: HTTPException) -> Problem:
 def _sign_in_error(error: SignInError) -> Problem:
     found = sign_in_details(error.description)
     explanation = (
-        explanations.ENTRA_ERRORS.get(found.get("code", ""))
+        ENTRA_ERRORS.get(found.get("code", ""))
         or explanations.OAUTH_ERRORS.get(error.error)
         or explanations.OTHER_ERROR
     )
@@ -228,7 +129,7 @@ def _sign_in_error(error: SignInError) -> Problem:
         "correlation_id": _("Correlation ID"),
         "time": _("Time"),
     }
-    if g.get("user") and not explanation.title and explanation.status != 500:
+    if g.get("entra_user") and not explanation.title and explanation.status != 500:
         explanation = explanation._replace(title=explanations.STILL_SIGNED_IN)
     details: list[tuple[Text, str]] = [(_("Error"), error.error[:100])]
     if error.more_scopes:
@@ -243,10 +144,9 @@ def _sign_in_error(error: SignInError) -> Problem:
 
 @explain.register
 def _sign_in_elsewhere(error: SignInElsewhere) -> Problem:
-    known = g.get("user") is not None
-    explanation = explanations.OAUTH_ERRORS["interaction_required" if known else "login_required"]
+    explanation = explanations.OAUTH_ERRORS["interaction_required" if error.known else "login_required"]
     scopes, claims = error.scopes or [], merged_claims(error.claims)
-    header = refusal(_realm(), "invalid_token" if known else "", scopes, claims)
+    header = refusal(realm(), "invalid_token" if error.known else "", scopes, claims)
     members: dict[str, object] = {"sign_in": error.sign_in}
     if scopes:
         members["scopes"] = scopes
@@ -291,6 +191,12 @@ def _listed(value: object) -> str:
 
 
 @explain.register
+def _sign_in_refused(error: SignInRefused) -> Problem:
+    explanation = explanations.REFUSED_BY_THE_APP
+    return Problem(explanation._replace(text=Text(error.reason)) if error.reason else explanation)
+
+
+@explain.register
 def _membership_unknown(error: MembershipUnknown) -> Problem:
     explanation = explanations.NOBODY_TO_ASK if error.lasting else explanations.MEMBERSHIP_UNKNOWN
     details = [(_("Group needed"), ", ".join(error.needed)), (_("Reason"), error.reason[:1000])]
@@ -298,10 +204,10 @@ def _membership_unknown(error: MembershipUnknown) -> Problem:
 
 
 @explain.register
-def _tenant_unavailable(error: TenantUnavailable) -> Problem:
-    if sign_in_details(error.description).get("code") in explanations.ENTRA_ERRORS:
+def _tenant_unavailable(error: AuthorityUnavailable) -> Problem:
+    if sign_in_details(error.description).get("code") in ENTRA_ERRORS:
         return _sign_in_error(SignInError("invalid_tenant", error.description))
-    explanation = explanations.TENANT_UNAVAILABLE
+    explanation = explanations.AUTHORITY_UNAVAILABLE
     if error.retry_after or error.timeout:
         explanation = explanation._replace(status=503)
     return Problem(explanation, [(_("Reason"), str(error))], error.retry_after)
@@ -346,38 +252,3 @@ def sign_in_details(description: str) -> dict[str, str]:
             rf"{label}: ([0-9A-Za-z: -]{{8,40}}?)(?= (?:Trace|Correlation|Timestamp)|\s*$)", description
         )
     return {name: match[match.lastindex or 0] for name, match in found.items() if match}
-
-
-def _for_the_log(error: Exception) -> str:
-    if isinstance(error, SignInError):  # its description may come from anybody, by the redirect URI's query
-        found = " ".join(f"{name}={value}" for name, value in sign_in_details(error.description).items())
-        # Entra's codes say all; what others say stands as it came, on one line.
-        return f"error={error.error[:100]} {found or ascii(error.description[:300])}"
-    return str(error)[:1000]
-
-
-# --- The way on ---------------------------------------------------------------------------------------------------------
-
-
-def _can_be_repeated() -> bool:
-    """Whether the page may be asked for again: any GET but those of a sign-in, whose code can be used only once."""
-    return request.method == "GET" and request.blueprint != "auth"
-
-
-def _href(way_on: str) -> str:
-    """The address that a way on leads to."""
-    page, here = "/", requested()
-    if "return_to" in g:  # at the redirect URI: the page that the sign-in was for
-        page = g.return_to
-    elif request.endpoint and _can_be_repeated():
-        page = local_path(here)
-    sign_in = here if request.endpoint == "auth.login" else LOGIN
-    if page != "/":
-        sign_in = f"{LOGIN}?{urlencode({'next': page})}"
-    return {
-        "sign_in": sign_in,
-        "pick_up": sign_in,
-        "other_account": f"{LOGIN}?prompt=select_account",
-        "reset_password": f"{LOGIN}?user_flow=reset_password",
-        "retry": page if request.endpoint and _can_be_repeated() else sign_in,
-    }.get(way_on, "/")

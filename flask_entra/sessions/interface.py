@@ -13,6 +13,7 @@ from flask.sessions import SessionMixin
 from flask_session.base import ServerSideSessionInterface
 
 from flask_entra import cookies
+from flask_entra.config import Config
 from flask_entra.sessions.session import Session
 from flask_entra.sessions.store import Store, StoreUnavailable
 
@@ -24,25 +25,22 @@ SPARE_SECONDS = 2 * 24 * 3600
 class SealedSessionInterface(ServerSideSessionInterface):  # type: ignore[misc]  # it has no types
     """Flask-Session's interface, over a `Store`.
 
-    :param app: says how long a session lives after its last use (`PERMANENT_SESSION_LIFETIME`), and how long at the most
-        (`SESSION_ABSOLUTE_LIFETIME`).
+    :param config: the app's.
+    :param store: where sessions are kept.
     :param respond: makes the answer that tells a person of a failure.
-    :param owner: the app, in words that tell it from others which may share the store (`Seal`).
     """
 
     session_class = Session
 
-    def __init__(self, app: Flask, store: Store, respond: Callable[[Exception], Response], owner: str = ""):
+    def __init__(self, app: Flask, config: Config, store: Store, respond: Callable[[Exception], Response]):
         super().__init__(app, key_prefix="")
-        self._store, self._respond, self._owner = store, respond, owner
-        self._lifetime = int(app.permanent_session_lifetime.total_seconds())
-        self._longest = app.config["SESSION_ABSOLUTE_LIFETIME"].total_seconds()
+        self._config, self._store, self._respond = config, store, respond
+        self._owner, self._lifetime = owner_of(config), config.idle_seconds
         self._prunes_at = float("-inf")
-        self._cookie = cookies.attributes(app.config, "session")
 
     def open_session(self, app: Flask, request: Request) -> Session:
         """The session that the cookie names, not read yet; an empty one when there is no cookie."""
-        return self._session(request.cookies.get(self._cookie["key"]))
+        return self._session(request.cookies.get(self._cookie()["key"]))
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
         """Store a changed session, delete an emptied one, and set the cookie accordingly. A look writes nothing."""
@@ -62,9 +60,9 @@ class SealedSessionInterface(ServerSideSessionInterface):  # type: ignore[misc] 
             response.set_data(page.get_data())
         else:
             if emptied:
-                response.delete_cookie(**self._cookie)
+                response.delete_cookie(**self._cookie())
             elif alive:
-                response.set_cookie(value=session.sid, max_age=self._lifetime, **self._cookie)
+                response.set_cookie(value=session.sid, max_age=self._lifetime, **self._cookie())
         _tell_caches(response, session)
 
     def _prune_now_and_then(self) -> None:
@@ -89,7 +87,22 @@ class SealedSessionInterface(ServerSideSessionInterface):  # type: ignore[misc] 
         session.save()
 
     def _session(self, sid: str | None) -> Session:
-        return Session(self._store, self._lifetime, sid, self._longest, self._owner)
+        return Session(self._store, self._lifetime, sid, self._config.longest_seconds, self._owner)
+
+    def _cookie(self) -> dict[str, Any]:
+        return cookies.attributes(self._config, "session")
+
+
+def owner_of(config: Config) -> str:
+    """The app as its authority knows it, which is what its sessions are sealed for.
+
+    After a change of `CLIENT_ID`, `AUTHORITY` or `OIDC_AUTHORITY`, it is another app: everybody signs in anew, and no token of
+    the old authority goes anywhere.
+
+    :param config: the app's.
+    """
+    owner = f"{config.client_id} {config.issuer_address}"
+    return owner.lower() if config.entra else owner  # to Entra, letter case makes no difference
 
 
 def _tell_caches(response: Response, session: Session) -> None:

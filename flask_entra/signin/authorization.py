@@ -20,6 +20,10 @@ CLAIMED_AT_MOST = 1200
 MemberOf: TypeAlias = Callable[[dict[str, Any], tuple[str, ...]], Collection[str]]
 
 
+# Stands for the scopes of the setting `SCOPE`, which is not known when a view is decorated.
+DEFAULT_SCOPES = ["SCOPE"]
+
+
 @dataclass(frozen=True)
 class Requirement:
     """What a view asks of the person who opens it.
@@ -41,7 +45,9 @@ class Requirement:
         :raises ValueError: there is no role or no group, an entry is empty, or a group is not named by its id.
         """
         # Whether the scopes are of one API, as a token is, Entra says: they may come from the settings, which refuse nothing.
-        wanted = None if scopes is None else list(_texts("scopes", scopes, "User.Read"))
+        wanted: list[str] | None = DEFAULT_SCOPES
+        if scopes is not DEFAULT_SCOPES:
+            wanted = None if scopes is None else list(_texts("scopes", scopes, "User.Read"))
         names = () if roles is None else _texts("roles", roles, "Orders.Approve")
         if roles is not None and not names:
             raise ValueError(

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msal
 
 from flask_entra.bearer import merged_claims
-from flask_entra.signin.errors import IdTokenRefused, SignInError, TenantUnavailable
-from flask_entra.signin.tenant import Tenant
+from flask_entra.config import Config
+from flask_entra.signin.authority import Authority
+from flask_entra.signin.errors import AuthorityUnavailable, IdTokenRefused, SignInError
+from flask_entra.signin.provider import Provider
 from flask_entra.signin.transport import Transport
 from flask_entra.urls import origin, split_url
 
@@ -23,31 +25,29 @@ warnings.filterwarnings("ignore", "response_mode='form_post' is recommended", Us
 class Client:
     """This app, as a client of the authority.
 
-    :param tenant: the authority.
-    :param config: Flask's.
+    :param authority: where it is registered.
+    :param config: the app's.
     """
 
-    def __init__(self, tenant: Tenant, config: Mapping[str, Any]):
-        self._tenant, self._credential = tenant, config["CLIENT_CREDENTIAL"]
-        self._authority, self._oidc_authority = config["AUTHORITY"], config["OIDC_AUTHORITY"]
+    def __init__(self, authority: Authority, config: Config):
+        self._authority, self._config = authority, config
+        self._oidc_authority = config.oidc_authority
         if self._oidc_authority and not split_url(self._oidc_authority).path:
             self._oidc_authority += "/."  # MSAL refuses an authority without a path; this one means the same
 
-    def begin(self, redirect_uri: str, scopes: list[str], prompt: str | None, claims: str | None) -> dict[str, Any]:
-        """Begin a sign-in.
+    def begin(self, scopes: list[str], prompt: str | None, claims: str | None, provider: Provider) -> dict[str, Any]:
+        """Begin a sign-in, whose answer is to come to `REDIRECT_URI`.
 
-        :param redirect_uri: where the answer is to come.
         :param scopes: to ask consent for.
         :param prompt: OpenID Connect Core, 3.1.2.1; None lets the authority decide.
         :param claims: a claims challenge to pass on (JSON).
+        :param provider: the authority's abilities.
         :return: what the answer will be held against; `auth_uri` in it is where the browser goes.
-        :raises TenantUnavailable: the authority's address is not known yet, and it does not answer.
         """
-        provider = self._tenant.provider
         with _failures_of_msal():
-            flow: dict[str, Any] = self._msal().initiate_auth_code_flow(
+            flow: dict[str, Any] = self._msal(provider).initiate_auth_code_flow(
                 scopes,
-                redirect_uri=redirect_uri,
+                redirect_uri=self._config.redirect_uri,
                 prompt=provider.prompt(prompt),
                 claims_challenge=merged_claims(claims),
             )
@@ -56,54 +56,59 @@ class Client:
         return flow
 
     def ask(
-        self, acquire: Callable[[Any], Any], cache: msal.SerializableTokenCache, same_scope: bool = False
+        self,
+        acquire: Callable[[Any], Any],
+        cache: msal.SerializableTokenCache,
+        provider: Provider,
+        same_scope: bool = False,
     ) -> dict[str, Any]:
         """Let MSAL make one token request.
 
         :param acquire: gets MSAL's app object, and calls it.
         :param cache: holds the outcome, which is kept only once it has been checked.
+        :param provider: the authority's abilities.
         :param same_scope: a refresh is for what was granted (`Transport`).
         :return: the token endpoint's answer.
         :raises SignInError: the credential cannot be read.
         :raises IdTokenRefused: the ID token fails a check.
-        :raises TenantUnavailable: the authority cannot be reached, or its answer is not understood.
+        :raises AuthorityUnavailable: the authority cannot be reached, or its answer is not understood.
         """
         with _failures_of_msal():
-            result: dict[str, Any] = acquire(self._msal(self._credential, cache, same_scope))
+            app = self._msal(provider, self._config.client_credential, cache, same_scope)
+            result: dict[str, Any] = acquire(app)
         return result
 
-    def check_credential(self, redirect_uri: str, endpoint: str) -> dict[str, Any]:
+    def check_credential(self) -> dict[str, Any]:
         """Ask the authority whether it accepts the app's credential, without a person.
 
-        Entra gives the app a token of its own (RFC 6749, 4.4). Another provider is sent a code that it has not made: a wrong
-        credential is `invalid_client` to it (5.2), and the code `invalid_grant` or the like.
+        Entra gives the app a token of its own (RFC 6749, 4.4) for the API of `ENDPOINT`. Another provider is sent a code that
+        it has not made: a wrong credential is `invalid_client` to it (5.2), and the code `invalid_grant` or the like.
 
-        :param endpoint: the URL of the API that the token would be for.
         :return: the token endpoint's answer.
         :raises SignInError: the credential cannot be read.
-        :raises TenantUnavailable: the authority cannot be reached.
+        :raises AuthorityUnavailable: the authority cannot be reached.
         """
-        cache = msal.SerializableTokenCache()
-        if self._tenant.provider.entra:
-            return self.ask(lambda app: app.acquire_token_for_client([f"{origin(endpoint)}/.default"]), cache)
-        flow = self.begin(redirect_uri, [], None, None)
+        cache, provider = msal.SerializableTokenCache(), self._authority.provider
+        if provider.entra:
+            scope = f"{origin(self._config.endpoint)}/.default"
+            return self.ask(lambda app: app.acquire_token_for_client([scope]), cache, provider)
+        flow = self.begin([], None, None, provider)
         answer = {"state": flow["state"], "code": "flask-doctor"}
         try:
-            result = self.ask(lambda app: app.acquire_token_by_auth_code_flow(flow, answer), cache)
+            result = self.ask(lambda app: app.acquire_token_by_auth_code_flow(flow, answer), cache, provider)
         except IdTokenRefused:  # it has made tokens for any code: it does accept the credential
             return {}
         return result if result.get("error") in ("invalid_client", "unauthorized_client") else {}
 
-    def _msal(self, credential: Any = None, cache: Any = None, same_scope: bool = False) -> Any:
+    def _msal(self, provider: Provider, credential: Any = None, cache: Any = None, same_scope: bool = False) -> Any:
         make = msal.ConfidentialClientApplication if credential else msal.PublicClientApplication
-        provider = self._tenant.provider
         return make(
-            self._tenant.client_id,
+            self._config.client_id,
             client_credential=credential,
-            authority=self._authority,
+            authority=self._config.authority,
             oidc_authority=self._oidc_authority,
             token_cache=cache,
-            http_client=Transport(self._tenant, same_scope),
+            http_client=Transport(self._authority, provider, same_scope),
             instance_discovery=False,
             client_capabilities=["CP1"] if provider.entra else None,  # this app understands claims challenges
             exclude_scopes=provider.unknown_scopes,
@@ -115,11 +120,11 @@ def _failures_of_msal() -> Iterator[None]:
     """Whatever MSAL raises, while it is being built or used, is a page."""
     try:
         yield
-    except (TenantUnavailable, IdTokenRefused):
+    except (AuthorityUnavailable, IdTokenRefused):
         raise
-    except OSError as error:  # the federated token's file; errors of the network are TenantUnavailable already
+    except OSError as error:  # the federated token's file; errors of the network are AuthorityUnavailable already
         raise SignInError("invalid_client", f"AZURE_FEDERATED_TOKEN_FILE cannot be read: {error.strerror}") from error
     except RuntimeError as error:
         raise IdTokenRefused("its nonce is not the one that was sent") from error  # MSAL says so of a wrong nonce
     except Exception as error:
-        raise TenantUnavailable(f"an answer that MSAL does not understand ({type(error).__name__})") from error
+        raise AuthorityUnavailable(f"an answer that MSAL does not understand ({type(error).__name__})") from error

@@ -35,7 +35,7 @@ class SignInRequired(Exception):
         self.claims, self.scopes = claims, scopes
 
 
-class TenantUnavailable(Exception):
+class AuthorityUnavailable(Exception):
     """The authority cannot be reached, or its answer is not an authority's.
 
     :ivar timeout: whether it took too long.
@@ -48,7 +48,7 @@ class TenantUnavailable(Exception):
         self.timeout, self.retry_after, self.description = timeout, retry_after, description
 
 
-class AnotherIssuer(TenantUnavailable):
+class AnotherIssuer(AuthorityUnavailable):
     """The discovery document is another issuer's than the one configured.
 
     :ivar issuer: whose it is.
@@ -67,11 +67,23 @@ class SignInElsewhere(SignInRequired):
     """A caller that shows no page needs a sign-in: it is told so, and where, instead of being sent there.
 
     :ivar sign_in: the absolute URL at which a person signs in for it.
+    :ivar known: whether somebody is signed in, but for something else.
     """
 
-    def __init__(self, required: SignInRequired, sign_in: str):
+    def __init__(self, required: SignInRequired, sign_in: str, *, known: bool):
         super().__init__(required.claims, required.scopes)
-        self.sign_in, self.__cause__ = sign_in, required.__cause__
+        self.sign_in, self.known, self.__cause__ = sign_in, known, required.__cause__
+
+
+class SignInRefused(Exception):
+    """The app does not let somebody in whom the authority has signed in. Raise it in a function of `Auth.on_sign_in`.
+
+    :ivar reason: for the person to read.
+    """
+
+    def __init__(self, reason: str = ""):
+        super().__init__(reason)
+        self.reason = reason
 
 
 class NotAllowed(Exception):

@@ -1,4 +1,4 @@
-"""The paths of sign-in and sign-out, the path that was asked for, and where a sign-in may lead back to."""
+"""The path that was asked for, the home page's, the redirect URI's, and where a sign-in may lead back to."""
 
 from __future__ import annotations
 
@@ -8,13 +8,26 @@ from urllib.parse import quote, unquote, unquote_to_bytes, urljoin, urlsplit
 
 from flask import request
 
-LOGIN, LOGOUT = "/login", "/logout"
+from flask_entra.config import current
+from flask_entra.urls import split_url
+
 LONGEST = 8192  # characters of an address: servers take no longer ones
 # What may stand in a path as it is (RFC 3986, 3.3), and in a query besides (3.4).
 _PATH = "/:@!$&'()*+,;=-._~"
 _AS_IT_CAME = f"%[]{_PATH}?"
 _UNENCODED = re.compile("[^\0-\x7f]+| ")
 _ABSOLUTE = re.compile(r"^\w+://[^/?]*")  # how a request to a proxy begins (RFC 9112, 3.2.2)
+
+
+def home() -> str:
+    """The path of the app's home page, below whatever path the app is mounted at."""
+    return f"{quote(request.script_root)}/"
+
+
+def route_of(url: str) -> str:
+    """The path of the redirect URI; Microsoft's own, while the setting is not a URL with a path that can be a route."""
+    path = split_url(url).path
+    return path if path.startswith("/") and not set(path) & set("<>") else "/getAToken"
 
 
 def requested() -> str:
@@ -40,6 +53,8 @@ def requested() -> str:
 def local_path(link: str | None) -> str:
     """The link, if it is a path of this app other than the sign-out's; otherwise home. Never another site (RFC 9700, 4.11).
 
+    Below a path, what is beside that is another app.
+
     :param link: an unvalidated path, from a query.
     """
     # As a browser would send it: a query has been decoded.
@@ -50,7 +65,8 @@ def local_path(link: str | None) -> str:
         len(link) <= LONGEST
         and re.fullmatch(r"/(?!/|%2f|%5c)[!-\[\]-~]*", link, re.IGNORECASE)
         and urlsplit(urljoin("http://here", link)).netloc == "here"
-        and posixpath.normpath(unquote(urlsplit(link).path)) != LOGOUT
+        and link.startswith(home())
+        and posixpath.normpath(unquote(urlsplit(link).path)) != request.script_root + current().logout_path
     ):
         return link
-    return "/"
+    return home()

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Response, after_this_request, current_app, request
+from flask import Response, after_this_request, request
 
 from flask_entra import cookies
+from flask_entra.config import Config
 from flask_entra.urls import is_ours
 
 NOTE_SECONDS = 300  # to sign out at the authority, where a person may have to pick an account
 
 
-def is_wanted() -> bool:
+def is_wanted(config: Config) -> bool:
     """Whether the person has asked for it: on a page of this app, or by typing the address. Another site has not.
 
     Browsers say where a request comes from (`Sec-Fetch-Site`). Old ones that do not, say it with a form (`Origin`), or with a
@@ -25,31 +26,36 @@ def is_wanted() -> bool:
     if site is not None:
         return site in ("same-origin", "none")
     source = request.headers.get("Origin") or request.referrer
-    return source is None or is_ours(source, request.host, current_app.config["REDIRECT_URI"])
+    return source is None or is_ours(source, request.host, config.redirect_uri)
 
 
-def note(response: Response) -> Response:
-    """Let the next page say that the person has signed out."""
-    response.set_cookie(value="1", max_age=NOTE_SECONDS, **_cookie())
-    return response
+class Note:
+    """The note in the browser that the person has just signed out.
 
+    :param config: the app's.
+    """
 
-def forget_note(response: Response) -> Response:
-    """Say it no more: it has been said, or the person has signed in again."""
-    if _is_noted():
-        response.delete_cookie(**_cookie())
-    return response
+    def __init__(self, config: Config):
+        self._config = config
 
+    def leave(self, response: Response) -> Response:
+        """Let the next page say that the person has signed out."""
+        response.set_cookie(value="1", max_age=NOTE_SECONDS, **self._cookie())
+        return response
 
-def has_just_happened() -> bool:
-    """For templates: whether the person has signed out just now. It is said once."""
-    after_this_request(forget_note)
-    return _is_noted()
+    def remove(self, response: Response) -> Response:
+        """Say it no more: it has been said, or the person has signed in again."""
+        if self._is_there():
+            response.delete_cookie(**self._cookie())
+        return response
 
+    def read(self) -> bool:
+        """Whether the person has just signed out. It is said once."""
+        after_this_request(self.remove)
+        return self._is_there()
 
-def _is_noted() -> bool:
-    return _cookie()["key"] in request.cookies
+    def _is_there(self) -> bool:
+        return self._cookie()["key"] in request.cookies
 
-
-def _cookie() -> dict[str, Any]:
-    return cookies.attributes(current_app.config, "signed-out")
+    def _cookie(self) -> dict[str, Any]:
+        return cookies.attributes(self._config, "signed-out")

@@ -5,39 +5,37 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Mapping
 from copy import copy
 from typing import Any, cast
 from urllib.parse import urlencode
 
 import flask
 import msal
-import msgspec
 from flask import current_app
 from werkzeug.datastructures import MultiDict
 
 from flask_entra.bearer import InvalidToken, merged_claims
-from flask_entra.clouds import missing_scopes
+from flask_entra.config import KEY, Config
+from flask_entra.scopes import missing_scopes
 from flask_entra.sessions.session import Session
+from flask_entra.signals import token_refreshed
 from flask_entra.signin import userinfo
+from flask_entra.signin.authority import Authority
 from flask_entra.signin.client import Client
-from flask_entra.signin.errors import IdTokenRefused, SignInError, SignInRequired, TenantUnavailable, person
+from flask_entra.signin.errors import AuthorityUnavailable, IdTokenRefused, SignInError, SignInRequired, person
 from flask_entra.signin.id_token import LEEWAY_SECONDS
-from flask_entra.signin.tenant import Tenant
+from flask_entra.signin.provider import Provider
+from flask_entra.signin.token_cache import LAST_SECONDS, TOKEN_CACHE, as_token, cached, newest_id_token, refreshable
 from flask_entra.signin.tries import Tries
 
-# Where the session keeps the ID token's claims and MSAL's cache: identity's own names.
+# Where the session keeps the ID token's claims: identity's own name.
 USER = "_logged_in_user"
-TOKEN_CACHE = "_token_cache"  # noqa: S105  a name, not a token
 # And our own: until when (Unix seconds) the authority has vouched for the person, and the userinfo endpoint, if it has one.
 VOUCHED_UNTIL, USERINFO = "_vouched_until", "_userinfo"
 # The claims that are shown, which many providers tell at the userinfo endpoint only (OpenID Connect Core, 5.4).
 NAMES = ("name", "preferred_username", "email")
 # Characters of an ID token in an address: the head of an answer has 4 KB in nginx, its cookies included.
 HINT_LENGTH = 2500
-# Before expiry, from when on a token is renewed, and from when on it is not used any more: so many seconds at most, and no
-# more than a share of its life. A token that lives for five minutes is not due at once.
-RENEW_SECONDS, LAST_SECONDS, MARGIN_SHARE = 300, 10, 0.1
 SHARED_FAILURE_SECONDS = 60
 # What the token endpoint says when it wants to see the person (OpenID Connect Core, 3.1.2.6; RFC 6749, 5.2).
 # `invalid_scope`: more is asked for than was granted (RFC 6749, 6), which a sign-in can change.
@@ -55,7 +53,7 @@ def get_user() -> dict[str, Any] | None:
     A person whose tenant has been taken out of `ALLOWED_TENANTS` since they signed in is signed out.
     """
     user: dict[str, Any] | None = session.get(USER)
-    allowed = current_app.config["ALLOWED_TENANTS"]
+    allowed = current_app.extensions[KEY].config.allowed_tenants
     if user and allowed and str(user.get("tid")).lower() not in allowed:
         log.warning("Signed out: %s: the tenant is no longer one of ALLOWED_TENANTS", person(user))
         session.clear()
@@ -71,45 +69,50 @@ def is_current(user: dict[str, Any]) -> bool:
 class Tokens:
     """The tokens of the person who makes the present request.
 
-    :param tenant: the authority.
-    :param config: Flask's.
+    :param authority: what issues them.
+    :param client: this app, as its client.
+    :param config: the app's.
     """
 
-    def __init__(self, tenant: Tenant, config: Mapping[str, Any]):
-        self._tenant, self._client = tenant, Client(tenant, config)
-        self._scopes: list[str] = config["SCOPE"]
+    def __init__(self, authority: Authority, client: Client, config: Config):
+        self._authority, self._client, self._config = authority, client, config
         self._tries = Tries()
         # Failed refreshes of the last minute: session, scopes and claims, to the time and the error.
         self._failures: dict[tuple[str, ...], tuple[float, Exception]] = {}
 
     # --- Sign-in ------------------------------------------------------------------------------------------------------
 
-    def begin(
-        self, redirect_uri: str, *, scopes: list[str] | None, prompt: str | None, claims: str | None
-    ) -> dict[str, Any]:
-        """Begin a sign-in; see `Client.begin`. No scopes means those of `SCOPE`."""
-        return self._client.begin(redirect_uri, self._scopes if scopes is None else scopes, prompt, claims)
+    def begin(self, scopes: list[str] | None, prompt: str | None, claims: str | None) -> dict[str, Any]:
+        """Begin a sign-in; see `Client.begin`. No scopes means those of `SCOPE`.
 
-    def finish(self, flow: dict[str, Any], answer: MultiDict[str, str]) -> None:
+        :raises AuthorityUnavailable: the authority's address is not known yet, and it does not answer.
+        """
+        wanted = self._config.scope if scopes is None else scopes
+        return self._client.begin(wanted, prompt, claims, self._authority.provider)
+
+    def finish(self, flow: dict[str, Any], answer: MultiDict[str, str]) -> dict[str, Any]:
         """Redeem the code. The session is then a new one, with the ID token's claims and the tokens.
 
         :param flow: as `begin` gave it.
         :param answer: the query of the redirect URI.
+        :return: the ID token's claims.
         :raises SignInError: the authority says no, or the answer is not one to this sign-in.
         :raises IdTokenRefused: the ID token fails a check.
-        :raises TenantUnavailable: the authority cannot be reached.
+        :raises AuthorityUnavailable: the authority cannot be reached.
         """
         if any(len(answer.getlist(name)) > 1 for name in ("code", "error", "iss")):
             raise SignInError("invalid_request", "a parameter is repeated")  # RFC 6749, 3.1
-        provider = self._tenant.provider
+        provider = self._authority.provider
         if answer.get("iss", None if provider.names_itself else provider.issuer) != provider.issuer:
             raise SignInError("invalid_request", "another issuer answered, or none that says who it is")  # RFC 9207
         if not answer.get("code") and not answer.get("error"):
             raise SignInError("invalid_request", "neither a code nor an error came back")
         cache = msal.SerializableTokenCache()
         self._tries.count(flow["state"])
-        with self._tenant.waiting(f"sign-in {flow['state']}", stranger=True):
-            result = self._client.ask(lambda app: app.acquire_token_by_auth_code_flow(flow, answer.to_dict()), cache)
+        with self._authority.waiting(f"sign-in {flow['state']}", stranger=True):
+            result = self._client.ask(
+                lambda app: app.acquire_token_by_auth_code_flow(flow, answer.to_dict()), cache, provider
+            )
         if "error" in result:
             asked = flow["scope"] if result["error"] == "invalid_scope" else ()
             raise SignInError(result["error"], result.get("error_description", ""), asked)
@@ -117,21 +120,22 @@ class Tokens:
             raise IdTokenRefused("there is none")
         if missing := _not_granted(flow["scope"], result):
             raise SignInError("invalid_scope", f"Ungranted scope(s): {' '.join(sorted(missing))}", flow["scope"])
-        names = self._names(result)
+        names = self._names(result, provider)
         session.clear()
         session.regenerate()
         if provider.userinfo_endpoint:
             session[USERINFO] = provider.userinfo_endpoint
         self._keep(result, cache, names)
+        return cast("dict[str, Any]", session[USER])
 
-    def _names(self, result: dict[str, Any]) -> dict[str, Any]:
+    def _names(self, result: dict[str, Any], provider: Provider) -> dict[str, Any]:
         """What the ID token does not say of the person's names, if the userinfo endpoint does."""
-        claims, url = result["id_token_claims"], self._tenant.provider.userinfo_endpoint
+        claims, url = result["id_token_claims"], provider.userinfo_endpoint
         if claims.get("name") or not url:
             return {}
         try:
-            told = userinfo.ask(self._tenant, url, result["access_token"], claims["sub"])
-        except (TenantUnavailable, InvalidToken) as error:
+            told = userinfo.ask(self._authority, url, result["access_token"], claims["sub"])
+        except (AuthorityUnavailable, InvalidToken) as error:
             log.warning("The person's name is not known: %s", error)
             return {}
         return {name: told[name] for name in NAMES if isinstance(told.get(name), str)}
@@ -142,16 +146,16 @@ class Tokens:
         :param home: the address to come back to.
         :return: where to sign out at the authority (OpenID Connect RP-Initiated Logout 1.0); `home` if that is unknown.
         """
-        user, id_token = get_user() or {}, _id_token()
+        user, id_token = get_user() or {}, newest_id_token()
         session.clear()
         try:
-            provider = self._tenant.provider
-        except TenantUnavailable as error:
+            provider = self._authority.provider
+        except AuthorityUnavailable as error:
             log.warning("Signed out here only: %s", error)
             return home
         if not (endpoint := provider.end_session_endpoint):
             return home
-        query = {"post_logout_redirect_uri": home, "client_id": self._tenant.client_id}
+        query = {"post_logout_redirect_uri": home, "client_id": self._config.client_id}
         if not provider.entra:
             query["state"] = secrets.token_urlsafe(16)
             if id_token and len(id_token) <= HINT_LENGTH:
@@ -171,38 +175,28 @@ class Tokens:
             `scopes`, those that were asked for.
         :raises SignInRequired: nobody is signed in, or the authority wants to see the person.
         :raises SignInError: the authority refuses for another reason.
-        :raises TenantUnavailable: a token is needed, and the authority cannot be reached.
+        :raises AuthorityUnavailable: a token is needed, and the authority cannot be reached.
         """
         if not user:
             raise SignInRequired(scopes=scopes)
         if not is_current(user):  # the authority says whether they still may be
-            token = self.renew(self._scopes if scopes is None else scopes)
+            token = self.renew(self._config.scope if scopes is None else scopes)
             user = get_user()
         elif scopes is not None:
-            token = self._cached(scopes) or self._renew_in_time(scopes)
+            token = cached(scopes) or self._renew_in_time(scopes)
             user = get_user()  # a refresh may have brought other roles
         return {"user": user} if scopes is None else {"user": user, **token, "scopes": list(scopes)}
 
     def _renew_in_time(self, scopes: list[str]) -> dict[str, Any]:
         try:
             return self.renew(scopes)
-        except TenantUnavailable as error:
+        except AuthorityUnavailable as error:
             # It was to be renewed in good time: until it expires, the present one is as good as any.
-            present = self._cached(scopes, at_most=LAST_SECONDS)
+            present = cached(scopes, at_most=LAST_SECONDS)
             if not present:
                 raise
             log.warning("The token is used to its end, because it cannot be renewed: %s", error)
             return present
-
-    def userinfo(self, access_token: str) -> dict[str, Any]:
-        """What the authority tells about the person; see `userinfo.ask`."""
-        if not (url := self._tenant.provider.userinfo_endpoint):
-            raise TenantUnavailable("the authority has no userinfo endpoint")
-        return userinfo.ask(self._tenant, url, access_token, session[USER]["sub"])
-
-    def check_credential(self, redirect_uri: str, endpoint: str) -> dict[str, Any]:
-        """Ask the authority whether it accepts the app's credential; see `Client.check_credential`."""
-        return self._client.check_credential(redirect_uri, endpoint)
 
     def renew(self, scopes: list[str] | None = None, claims: str | None = None) -> dict[str, Any]:
         """A new access token, from the refresh token.
@@ -216,12 +210,12 @@ class Tokens:
         :raises SignInRequired: the authority wants to see the person. It asks for these scopes, with these claims and those
             that the authority wants.
         :raises SignInError: the authority refuses for another reason.
-        :raises TenantUnavailable: the authority cannot be reached.
+        :raises AuthorityUnavailable: the authority cannot be reached.
         """
-        scopes, claims = self._scopes if scopes is None else scopes, merged_claims(claims)
-        had, asked = self._cached(scopes), time.monotonic()
-        with self._tenant.waiting(session.sid), session.exclusive():
-            has = self._cached(scopes)
+        scopes, claims = self._config.scope if scopes is None else scopes, merged_claims(claims)
+        had, asked = cached(scopes), time.monotonic()
+        with self._authority.waiting(session.sid), session.exclusive():
+            has = cached(scopes)
             if has and not claims and has["access_token"] != (had or {}).get("access_token"):
                 return has
             key = (session.sid, *scopes, claims or "")
@@ -229,30 +223,18 @@ class Tokens:
             if failure and failed_at > asked:  # while this request waited: it need not ask for the same again
                 raise copy(failure)
             try:
-                return self._granted(self._refresh(scopes, claims), scopes, claims)
-            except (TenantUnavailable, IdTokenRefused, SignInRequired, SignInError) as error:
+                return _renewed(self._refresh(scopes, claims), scopes, claims)
+            except (AuthorityUnavailable, IdTokenRefused, SignInRequired, SignInError) as error:
                 recent = {k: each for k, each in self._failures.items() if asked - each[0] < SHARED_FAILURE_SECONDS}
                 # A copy has no traceback, whose frames would keep 90 KB for each.
                 self._failures = {**recent, key: (time.monotonic(), copy(error))}
                 raise
 
-    @staticmethod
-    def _granted(result: dict[str, Any], scopes: list[str], claims: str | None) -> dict[str, Any]:
-        if "access_token" in result:
-            log.info("Token refreshed for %s", " ".join(scopes) or "no scope")
-            return _token(result["access_token"], result.get("token_type"), result.get("expires_in", 0))
-        log.warning("No new token: %s %s", result["error"], result.get("error_description", ""))
-        if result["error"] in WANTS_THE_PERSON:
-            raise SignInRequired(merged_claims(claims, result.get("claims")), scopes)
-        if result["error"] in COMES_BACK:
-            raise TenantUnavailable(f"the token endpoint answers {result['error']}")
-        raise SignInError(result["error"], result.get("error_description", ""))
-
     def _refresh(self, scopes: list[str], claims: str | None) -> dict[str, Any]:
         user = get_user()
         if not user:
             return {"error": "interaction_required"}
-        cache = msal.SerializableTokenCache()
+        cache, provider = msal.SerializableTokenCache(), self._authority.provider
         cache.deserialize(session.get(TOKEN_CACHE))
 
         def refresh(app: msal.ClientApplication) -> Any:
@@ -262,19 +244,18 @@ class Tokens:
             )
 
         # A refresh for more than was granted is refused (RFC 6749, 6), and `offline_access` need not have been granted.
-        granted = [entry["target"].split() for entry in _entries(msal.TokenCache.CredentialType.REFRESH_TOKEN)]
-        same_scope = any(not missing_scopes(scopes, each) for each in granted)
-        result = self._client.ask(refresh, cache, same_scope) or {"error": "interaction_required"}
+        same_scope = any(not missing_scopes(scopes, each) for each in refreshable())
+        result = self._client.ask(refresh, cache, provider, same_scope) or {"error": "interaction_required"}
         if "error" in result:
             return result
         if _not_granted(scopes, result):
             return {"error": "consent_required"}
-        if not self._is_about(user, result):
+        if not self._is_about(user, result, provider):
             return {"error": "interaction_required"}
         self._keep(result, cache, {name: user[name] for name in NAMES if name in user})
         return result
 
-    def _is_about(self, user: dict[str, Any], result: dict[str, Any]) -> bool:
+    def _is_about(self, user: dict[str, Any], result: dict[str, Any], provider: Provider) -> bool:
         """Whether a refresh is known to be the person's own: by its ID token, or else by the userinfo endpoint.
 
         :param user: the claims of the ID token of before.
@@ -285,9 +266,9 @@ class Tokens:
                 if result["id_token_claims"][claim] != user[claim]:
                     raise IdTokenRefused(f"a refresh brought another person's ({claim})")
             return True
-        if url := self._tenant.provider.userinfo_endpoint:
+        if url := provider.userinfo_endpoint:
             try:
-                userinfo.ask(self._tenant, url, result["access_token"], user["sub"])
+                userinfo.ask(self._authority, url, result["access_token"], user["sub"])
             except InvalidToken as error:
                 log.warning("A refresh cannot be told to be the person's own: %s", error)
                 return False
@@ -302,51 +283,20 @@ class Tokens:
             session[VOUCHED_UNTIL] = time.time() + max(0, user["exp"] - user["iat"])
         session[TOKEN_CACHE] = cache.serialize()
 
-    def _cached(self, scopes: list[str], at_most: int = RENEW_SECONDS) -> dict[str, Any] | None:
-        """The newest access token for these scopes that does not expire soon. MSAL would find it, 20 times slower.
 
-        :param at_most: how many seconds before its expiry it is not good any more, if it lives long.
-        """
-        now = time.time()
-        good = [
-            entry
-            for entry in _entries(msal.TokenCache.CredentialType.ACCESS_TOKEN)
-            if int(entry["expires_on"]) - _margin(entry, at_most) > now
-            and not missing_scopes(scopes, entry["target"].split())
-        ]
-        if not good:
-            return None
-        newest = max(reversed(good), key=lambda entry: int(entry["cached_at"]))  # of several in one second, the last
-        return _token(newest["secret"], newest.get("token_type"), int(newest["expires_on"]) - int(now))
-
-    def granted(self) -> list[tuple[list[str], int]]:
-        """The access tokens that the session holds, without the tokens: the scopes of each and when it expires (Unix seconds)."""
-        entries = _entries(msal.TokenCache.CredentialType.ACCESS_TOKEN)
-        return [(entry["target"].split(), int(entry["expires_on"])) for entry in entries]
-
-
-def _entries(kind: str) -> list[dict[str, Any]]:
-    """What MSAL's cache in the session holds of one kind."""
-    cache = msgspec.json.decode(session.get(TOKEN_CACHE) or "{}")
-    return list(cache.get(kind, {}).values())
-
-
-def _id_token() -> str | None:
-    """The person's newest ID token, as it came."""
-    entries = _entries(msal.TokenCache.CredentialType.ID_TOKEN)
-    return entries[-1]["secret"] if entries else None
-
-
-def _margin(entry: dict[str, Any], at_most: int) -> float:
-    """How many seconds before its expiry an access token is due: at least one, because its times are whole seconds."""
-    lifetime = int(entry["expires_on"]) - int(entry["cached_at"])
-    return max(1.0, min(at_most, lifetime * MARGIN_SHARE))
+def _renewed(result: dict[str, Any], scopes: list[str], claims: str | None) -> dict[str, Any]:
+    if "access_token" in result:
+        log.info("Token refreshed for %s", " ".join(scopes) or "no scope")
+        token_refreshed.send(current_app._get_current_object(), user=session[USER], scopes=list(scopes))  # type: ignore[attr-defined]
+        return as_token(result["access_token"], result.get("token_type"), result.get("expires_in", 0))
+    log.warning("No new token: %s %s", result["error"], result.get("error_description", ""))
+    if result["error"] in WANTS_THE_PERSON:
+        raise SignInRequired(merged_claims(claims, result.get("claims")), scopes)
+    if result["error"] in COMES_BACK:
+        raise AuthorityUnavailable(f"the token endpoint answers {result['error']}")
+    raise SignInError(result["error"], result.get("error_description", ""))
 
 
 def _not_granted(scopes: list[str], result: dict[str, Any]) -> set[str]:
     """The scopes that were asked for and not granted; an answer that names no scopes grants all (RFC 6749, 5.1)."""
     return missing_scopes(scopes, result["scope"].split()) if "scope" in result else set()
-
-
-def _token(access_token: str, token_type: str | None, expires_in: float) -> dict[str, Any]:
-    return {"access_token": access_token, "token_type": token_type or "Bearer", "expires_in": int(expires_in)}

@@ -11,50 +11,52 @@ from urllib.parse import quote_plus
 
 import requests
 
-from flask_entra.signin.errors import TenantUnavailable
-from flask_entra.signin.tenant import Tenant
+from flask_entra.signin.authority import Authority
+from flask_entra.signin.errors import AuthorityUnavailable
+from flask_entra.signin.provider import Provider
 
 
 class Transport:
-    """MSAL's `http_client`: the tenant's documents, and token requests whose answer has been validated.
+    """MSAL's `http_client`: the authority's documents, and token requests whose answer has been validated.
 
     Every ID token, of a sign-in and of a refresh, passes here before MSAL or anybody else sees it. The client underneath is
     pooled and bounded. MSAL's own `http_cache` is left out: it keeps failures too, and one person's 503 would be everybody's
     for as long as its Retry-After says. To other authorities than Entra goes nothing that is Entra's own.
 
-    :param tenant: the authority.
+    :param authority: what is asked.
+    :param provider: its abilities.
     :param same_scope: a refresh is for what was granted, and says so by naming no scope (RFC 6749, 6).
     """
 
-    def __init__(self, tenant: Tenant, same_scope: bool = False):
-        self._tenant, self._same_scope = tenant, same_scope
+    def __init__(self, authority: Authority, provider: Provider, same_scope: bool = False):
+        self._authority, self._provider, self._same_scope = authority, provider, same_scope
 
     def get(self, url: str, **_kwargs: Any) -> SimpleNamespace:
         """The discovery document, which is all that MSAL gets, at every app object that it makes."""
-        return SimpleNamespace(status_code=200, text=json.dumps(self._tenant.provider.metadata), headers={})
+        return SimpleNamespace(status_code=200, text=json.dumps(self._provider.metadata), headers={})
 
     def post(self, url: str, *, data: dict[str, Any], headers: dict[str, str], **_kwargs: Any) -> requests.Response:
         """A token request (RFC 6749, 4.1.3 and 6) whose answer is known to be one: a JSON object with a valid ID token.
 
-        :raises TenantUnavailable: there is no such answer.
+        :raises AuthorityUnavailable: there is no such answer.
         :raises IdTokenRefused: the ID token fails a check.
         """
         if self._same_scope:
             data = {name: value for name, value in data.items() if name != "scope"}
-        if not self._tenant.provider.entra:
+        if not self._provider.entra:
             data = {name: value for name, value in data.items() if name != "client_info"}
             headers = {"Accept": headers["Accept"]}
         response, answer = self._send(url, data, headers)
         if response.status_code != 200 and "error" not in answer:
-            raise TenantUnavailable(f"the token endpoint answered {response.status_code}")
+            raise AuthorityUnavailable(f"the token endpoint answered {response.status_code}")
         if not all(isinstance(answer.get(name, ""), str) for name in ("error", "error_description", "claims")):
-            raise TenantUnavailable("the token endpoint sent an error that is not text")
+            raise AuthorityUnavailable("the token endpoint sent an error that is not text")
         if "error" not in answer:
             token = answer.get("access_token")
             if not (isinstance(token, str) and _CAN_BE_SENT.fullmatch(token)):
-                raise TenantUnavailable("the token endpoint sent no access token, or one that no header can carry")
+                raise AuthorityUnavailable("the token endpoint sent no access token, or one that no header can carry")
             if "id_token" in answer:
-                self._tenant.validate(answer["id_token"])
+                self._authority.validate(answer["id_token"], self._provider)
         return response
 
     def _send(
@@ -62,14 +64,14 @@ class Transport:
     ) -> tuple[requests.Response, dict[str, Any]]:
         """Send a token request. A client secret goes as the authority takes it; if it takes it in two ways, the second one
         is tried when the first is refused, because only the registration says which one is meant for this app."""
-        methods = self._tenant.provider.secret_methods if "client_secret" in data else ("none",)
-        for method in sorted(methods, key=lambda each: each != self._tenant.secret_method):
+        methods = self._provider.secret_methods if "client_secret" in data else ("none",)
+        for method in sorted(methods, key=lambda each: each != self._authority.secret_method):
             basic = _basic(data) if method == "client_secret_basic" else {}
             body = {name: value for name, value in data.items() if not basic or name not in _IN_BASIC}
-            response = self._tenant.fetch("POST", url, data=body, headers={**headers, **basic})
-            answer = self._tenant.json_object(response)
+            response = self._authority.fetch("POST", url, data=body, headers={**headers, **basic})
+            answer = self._authority.json_object(response)
             if answer.get("error") != "invalid_client":
-                self._tenant.secret_method = method
+                self._authority.secret_method = method
                 break
         return response, answer
 

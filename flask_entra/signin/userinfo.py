@@ -5,48 +5,49 @@ from __future__ import annotations
 from typing import Any
 
 from flask_entra.bearer import InvalidToken
+from flask_entra.http_client import JsonObject
 from flask_entra.signin import id_token
-from flask_entra.signin.errors import IdTokenRefused, TenantUnavailable
+from flask_entra.signin.authority import Authority
+from flask_entra.signin.errors import AuthorityUnavailable, IdTokenRefused
 from flask_entra.signin.provider import ALGORITHMS
-from flask_entra.signin.tenant import Tenant
 
 LONGEST = 64 * 1024  # bytes of an answer
 
 
-def ask(tenant: Tenant, url: str, access_token: str, subject: str) -> dict[str, Any]:
+def ask(authority: Authority, url: str, access_token: str, subject: str) -> JsonObject:
     """The claims of a person.
 
-    :param tenant: the authority.
+    :param authority: what is asked.
     :param url: its userinfo endpoint.
     :param access_token: the person's.
     :param subject: the `sub` of their ID token, which the answer must have too (Core, 5.3.2 and 16.11).
     :return: the claims. They are no proof of who somebody is: only `sub` has been checked.
     :raises IdTokenRefused: they are another person's, or their signature does not hold.
     :raises InvalidToken: the authority does not accept the token.
-    :raises TenantUnavailable: there is no such answer.
+    :raises AuthorityUnavailable: there is no such answer.
     """
     headers = {"Authorization": f"Bearer {access_token}", "Accept": "application/json, application/jwt"}
-    response = tenant.fetch("GET", url, headers=headers, limit=LONGEST, person=access_token)
+    response = authority.fetch("GET", url, headers=headers, limit=LONGEST, person=access_token)
     if response.status_code == 401:
         raise InvalidToken("the userinfo endpoint does not accept the access token")
     if response.status_code != 200:
-        raise TenantUnavailable(f"the userinfo endpoint answered {response.status_code}")
+        raise AuthorityUnavailable(f"the userinfo endpoint answered {response.status_code}")
     if response.headers.get("Content-Type", "").partition(";")[0].strip().lower() == "application/jwt":
-        claims = _signed(tenant, response.text)
+        claims = JsonObject(_signed(authority, response.text), response)
     else:
-        claims = tenant.json_object(response)
+        claims = authority.json_object(response)
     if claims.get("sub") != subject:
         raise IdTokenRefused("the userinfo endpoint tells about another person (sub)")
     return claims
 
 
-def _signed(tenant: Tenant, token: str) -> dict[str, Any]:
-    """The claims of an answer that is a signed JWT. Those that it has of `iss` and `aud` must be right."""
+def _signed(authority: Authority, token: str) -> dict[str, Any]:
+    """The claims of an answer that is a signed JWT. If `iss` or `aud` is present, it must match."""
     options: Any = {"verify_aud": False}
-    claims, _key = tenant.with_keys(token, lambda keys: id_token.verified(token, keys, ALGORITHMS, options=options))
-    audience = claims.get("aud", tenant.client_id)
-    if claims.get("iss", tenant.provider.issuer) != tenant.provider.issuer:
+    claims, _key = authority.with_keys(token, lambda keys: id_token.verified(token, keys, ALGORITHMS, options=options))
+    audience, issuer = claims.get("aud", authority.client_id), authority.provider.issuer
+    if claims.get("iss", issuer) != issuer:
         raise IdTokenRefused("the userinfo endpoint's answer is another issuer's (iss)")
-    if tenant.client_id not in (audience if isinstance(audience, list) else [audience]):
+    if authority.client_id not in (audience if isinstance(audience, list) else [audience]):
         raise IdTokenRefused("the userinfo endpoint's answer is for another app (aud)")
     return claims

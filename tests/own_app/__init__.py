@@ -3,17 +3,14 @@
 from flask import Blueprint, Flask, jsonify, render_template
 
 import app_config
-from flask_entra import Auth, BoundedSession, GraphClient, init_app
+from flask_entra import Auth
 
-settings = app_config.load()
-http = BoundedSession(settings["THREADS"])
-auth, graph = Auth(http), GraphClient(http, settings["ENDPOINT"])
+auth = Auth()
 mail = Blueprint("mail", __name__, url_prefix="/mail")
 
 
 def newest(context):
-    url = f"{graph.endpoint}/messages?$select=subject&$top=10"
-    return auth.call(lambda token: graph.get(url, token), context)["value"]
+    return auth.graph.get("/me/messages?$select=subject&$top=10", context)["value"]
 
 
 @mail.get("/")
@@ -32,8 +29,8 @@ def create_app():
     from own_app.staff import staff
 
     app = Flask(__name__)
-    app.config.from_mapping(settings)
-    init_app(app, auth, protected=True)
+    app.config.from_mapping(app_config.load())
+    auth.init_app(app, protected=True)
     app.register_blueprint(mail)
     app.register_blueprint(staff)
     return app

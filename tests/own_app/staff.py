@@ -4,7 +4,7 @@ import os
 
 from flask import Blueprint, jsonify
 
-from own_app import auth, graph
+from own_app import auth
 
 staff = Blueprint("staff", __name__, url_prefix="/staff")
 FINANCE = "a8e3e0d6-487d-5293-ae3c-92bae21d4b3a"  # the Object ID of the group
@@ -26,8 +26,8 @@ def figures(*, context):
 @auth.login_required(scopes=[os.environ.get("ORDERS_SCOPE", "api://orders/Orders.Read")])
 def orders(*, context):
     """A second API: it gets a token of its own audience, and Graph one of Graph's."""
-    mine = auth.call(lambda token: graph.get(os.environ["ORDERS_URL"], token), context)
-    me = auth.call(graph.me, auth.context(scopes=["User.Read"]))
+    mine = auth.api(os.environ["ORDERS_URL"]).get("/mine", context)
+    me = auth.graph.get("/me", auth.context(scopes=["User.Read"]))
     return jsonify(name=me["displayName"], orders=mine["value"])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 from urllib.parse import urlencode
@@ -15,10 +15,11 @@ import requests
 
 from flask_entra.bulkhead import Busy
 from flask_entra.clouds import GUID
-from flask_entra.http_client import BoundedSession, json_object, retry_after
+from flask_entra.config import Config
+from flask_entra.http_client import BoundedSession, JsonObject, json_object, retry_after
 from flask_entra.signin import id_token
-from flask_entra.signin.document import Document
-from flask_entra.signin.errors import AnotherIssuer, TenantUnavailable
+from flask_entra.signin.cached_document import CachedDocument
+from flask_entra.signin.errors import AnotherIssuer, AuthorityUnavailable
 from flask_entra.signin.issuer import is_expected
 from flask_entra.signin.provider import Provider
 from flask_entra.urls import split_url
@@ -29,29 +30,29 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-class Tenant:
-    """One authority, as OpenID Connect Discovery 1.0 describes it. Safe to share among threads.
+class Authority:
+    """An authority that issues tokens, as OpenID Connect Discovery 1.0 describes it. Safe to share among threads.
 
-    :param http: the process's one HTTP client.
-    :param config: Flask's; `AUTHORITY` or `OIDC_AUTHORITY`, `ENTRA`, `CLIENT_ID` and `ALLOWED_TENANTS` of it.
+    :param http: the app's one HTTP client.
+    :param config: the app's.
     :ivar client_id: the id that this app has there.
     :ivar clock_offset: by how many seconds this machine's clock is ahead, as of the last discovery; None if unknown.
     :ivar secret_method: how the client secret has been accepted (`Provider.secret_methods`), once it has.
     """
 
-    def __init__(self, http: BoundedSession, config: Mapping[str, Any]):
-        self._http, self._entra, self.client_id = http, config["ENTRA"], config["CLIENT_ID"]
-        self._authority: str = config["OIDC_AUTHORITY"] or config["AUTHORITY"] or ""
+    def __init__(self, http: BoundedSession, config: Config):
+        self._http, self._entra, self.client_id = http, config.entra, config.client_id
+        self._address = config.issuer_address
         # Entra has the documents of version 2.0, which this app speaks, under a path of their own.
-        version = "" if config["OIDC_AUTHORITY"] else "/v2.0"
-        self._discovery_url = f"{self._authority}{version}/.well-known/openid-configuration"
-        tenant_id = split_url(config["AUTHORITY"]).path.strip("/")
+        version = "" if config.oidc_authority else "/v2.0"
+        self._discovery_url = f"{self._address}{version}/.well-known/openid-configuration"
+        tenant_id = split_url(config.authority).path.strip("/")
         self._expected = id_token.Expected(
-            self.client_id, tenant_id if GUID.fullmatch(tenant_id) else None, config["ALLOWED_TENANTS"]
+            self.client_id, tenant_id if GUID.fullmatch(tenant_id) else None, config.allowed_tenants
         )
-        self._provider = Document(self._fetch_provider, self.waiting)
-        self._keys = Document(self._fetch_keys, self.waiting)
-        self._own_keys = Document(self._fetch_own_keys, self.waiting)
+        self._provider = CachedDocument(self._fetch_provider, self.waiting)
+        self._keys = CachedDocument(self._fetch_keys, self.waiting)
+        self._own_keys = CachedDocument(self._fetch_own_keys, self.waiting)
         self._looked_again: dict[str | None, float] = {}
         self.clock_offset: float | None = None
         self.secret_method: str | None = None
@@ -60,7 +61,7 @@ class Tenant:
     def provider(self) -> Provider:
         """What it can do, by its discovery document.
 
-        :raises TenantUnavailable: that is not known yet, and cannot be fetched.
+        :raises AuthorityUnavailable: that is not known yet, and cannot be fetched.
         """
         return self._provider.get()
 
@@ -70,21 +71,21 @@ class Tenant:
 
         :param person: on whose behalf, by any name that tells people apart.
         :param stranger: whether nobody knows yet who that is.
-        :raises TenantUnavailable: too many wait already.
+        :raises AuthorityUnavailable: too many wait already.
         """
         known = self._provider.peek()
         url = known.metadata["token_endpoint"] if known and person else self._discovery_url
         with _too_many(), self._http.waiting(url, person, stranger=stranger):
             yield
 
-    def validate(self, token: object) -> dict[str, Any]:
+    def validate(self, token: object, provider: Provider) -> dict[str, Any]:
         """Validate an ID token; see `id_token.validate`.
 
+        :param provider: the authority's abilities.
         :return: its claims.
         :raises IdTokenRefused: it fails a check.
-        :raises TenantUnavailable: the keys are not known yet, and cannot be fetched.
+        :raises AuthorityUnavailable: the keys are not known yet, and cannot be fetched.
         """
-        provider = self.provider
         return self.with_keys(
             token,
             lambda keys: id_token.validate(token, keys, provider.algorithms, provider.issuer, self._expected),
@@ -98,7 +99,7 @@ class Tenant:
         not become a flood of requests.
 
         :raises NoKeyFits: none of the keys has signed it.
-        :raises TenantUnavailable: the keys cannot be fetched.
+        :raises AuthorityUnavailable: the keys cannot be fetched.
         """
         try:
             return check([*self._keys.get(), *(self._own_keys.peek() or ())])
@@ -109,7 +110,7 @@ class Tenant:
         self._looked_again = recent
         try:
             checked = self._checked_anew(check, since)
-        except TenantUnavailable:
+        except AuthorityUnavailable:
             self._looked_again.pop(kid, None)  # nobody has looked
             raise
         self._looked_again.pop(kid, None)
@@ -127,32 +128,32 @@ class Tenant:
         """Send a request to the authority.
 
         :param kwargs: as `BoundedSession.fetch` takes them.
-        :raises TenantUnavailable: there is no answer in time, or one that says to come back later.
+        :raises AuthorityUnavailable: there is no answer in time, or one that says to come back later.
         """
         try:
             with _too_many():
                 response = self._http.fetch(method, url, **kwargs)
         except requests.Timeout as error:
-            raise TenantUnavailable("no answer in time", timeout=True) from error
+            raise AuthorityUnavailable("no answer in time", timeout=True) from error
         except requests.RequestException as error:
-            raise TenantUnavailable(f"no answer ({type(error).__name__})") from error
+            raise AuthorityUnavailable(f"no answer ({type(error).__name__})") from error
         if response.status_code >= 500 or response.status_code == 429:
-            raise TenantUnavailable(f"{url} answered {response.status_code}", retry_after=retry_after(response))
+            raise AuthorityUnavailable(f"{url} answered {response.status_code}", retry_after=retry_after(response))
         if 300 <= response.status_code < 400:
             where = response.headers.get("Location", "nowhere")[:200]
-            raise TenantUnavailable(f"{url} redirects to {where}, which is not followed")
+            raise AuthorityUnavailable(f"{url} redirects to {where}, which is not followed")
         return response
 
     @staticmethod
-    def json_object(response: requests.Response) -> dict[str, Any]:
+    def json_object(response: requests.Response) -> JsonObject:
         """The JSON object that the authority answered.
 
-        :raises TenantUnavailable: there is none, or one with a lone surrogate in it.
+        :raises AuthorityUnavailable: there is none, or one with a lone surrogate in it.
         """
         try:
             return json_object(response)
         except ValueError as error:
-            raise TenantUnavailable(str(error)) from error
+            raise AuthorityUnavailable(str(error)) from error
 
     # --- Documents --------------------------------------------------------------------------------------------------
 
@@ -163,16 +164,16 @@ class Tenant:
         metadata = self.json_object(response)
         if response.status_code != 200:
             description = str(metadata.get("error_description", ""))
-            raise TenantUnavailable(f"discovery answered {response.status_code}", description=description)
+            raise AuthorityUnavailable(f"discovery answered {response.status_code}", description=description)
         with contextlib.suppress(KeyError, ValueError, TypeError):
             self.clock_offset = time.time() - parsedate_to_datetime(response.headers["Date"]).timestamp()
         for name in ("issuer", "authorization_endpoint", "token_endpoint", "jwks_uri"):
             if not isinstance(metadata.get(name), str):
-                raise TenantUnavailable(f"the discovery document has no {name}")
+                raise AuthorityUnavailable(f"the discovery document has no {name}")
             if name in ("token_endpoint", "jwks_uri") and split_url(metadata[name]).scheme != "https":
-                raise TenantUnavailable(f"the {name} in the discovery document is not https")
-        if not is_expected(metadata["issuer"], self._authority, self._entra):
-            reason = f"the discovery document of {self._authority} is another issuer's: {metadata['issuer'][:200]}"
+                raise AuthorityUnavailable(f"the {name} in the discovery document is not https")
+        if not is_expected(metadata["issuer"], self._address, self._entra):
+            reason = f"the discovery document of {self._address} is another issuer's: {metadata['issuer'][:200]}"
             raise AnotherIssuer(reason, issuer=metadata["issuer"])
         return metadata
 
@@ -192,7 +193,7 @@ class Tenant:
     def _fetch_key_set(self, url: str) -> list[id_token.Key]:
         response = self.fetch("GET", url)
         if response.status_code != 200:
-            raise TenantUnavailable(f"the keys' endpoint answered {response.status_code}")
+            raise AuthorityUnavailable(f"the keys' endpoint answered {response.status_code}")
         keys = []
         published = self.json_object(response).get("keys")
         for entry in published if isinstance(published, list) else ():
@@ -202,7 +203,7 @@ class Tenant:
                 log.warning("The authority publishes a key that cannot be used")
         usable = [key for key in keys if key]
         if not usable:
-            raise TenantUnavailable("the authority publishes no key that can be used")
+            raise AuthorityUnavailable("the authority publishes no key that can be used")
         return usable
 
 
@@ -211,4 +212,4 @@ def _too_many() -> Iterator[None]:
     try:
         yield
     except Busy as error:
-        raise TenantUnavailable(str(error), retry_after=error.retry_after) from error
+        raise AuthorityUnavailable(str(error), retry_after=error.retry_after) from error

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from copy import copy
 from typing import Generic, TypeVar
 
-from flask_entra.signin.errors import TenantUnavailable
+from flask_entra.signin.errors import AuthorityUnavailable
 
 FRESH_SECONDS = 12 * 3600  # a document older than this is fetched again in the background
 STALE_SECONDS = 24 * 3600  # a document older than this is fetched again before it is used
@@ -21,10 +21,10 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-class Document(Generic[T]):
+class CachedDocument(Generic[T]):
     """One document. Safe to share among threads.
 
-    :param fetch: fetches it, or raises `TenantUnavailable`.
+    :param fetch: fetches it, or raises `AuthorityUnavailable`.
     :param waiting: makes a context that holds a place among the requests that wait for the authority.
     """
 
@@ -32,13 +32,13 @@ class Document(Generic[T]):
         self._fetch, self._waiting, self._lock = fetch, waiting, threading.Lock()
         self._value: T | None = None
         self._fetched_at = self._failed_at = self._fails_until = float("-inf")
-        self._failure: TenantUnavailable | None = None
+        self._failure: AuthorityUnavailable | None = None
 
     def get(self, *, since: float = float("-inf")) -> T:
         """The document; fetched now if there is none, if it is stale, or if it was fetched too early.
 
         :param since: by `time.monotonic()`: the caller knows that it has changed before that.
-        :raises TenantUnavailable: it had to be fetched, and could not be.
+        :raises AuthorityUnavailable: it had to be fetched, and could not be.
         """
         now = time.monotonic()
         age = now - self._fetched_at
@@ -71,7 +71,7 @@ class Document(Generic[T]):
         try:
             self._value = self._fetch()
             self._fetched_at = time.monotonic()
-        except TenantUnavailable as error:
+        except AuthorityUnavailable as error:
             self._failed_at = time.monotonic()
             if self._failed_at - began > SLOW_SECONDS:
                 error.retry_after = error.retry_after or FAIL_FAST_SECONDS
@@ -83,7 +83,7 @@ class Document(Generic[T]):
     def _renew_in_background(self) -> None:
         try:
             self._renew()
-        except TenantUnavailable as error:
+        except AuthorityUnavailable as error:
             # Nobody waits for this: the document is good until it is stale, and its next use tries again.
             log.warning("A document of the authority could not be renewed: %s", error)
         finally:

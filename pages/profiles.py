@@ -8,10 +8,11 @@ from typing import Any
 
 from markupsafe import escape
 
-from flask_entra.clouds import missing_scopes
 from flask_entra.http_client import JsonObject
-from flask_entra.pages import json_lines
 from flask_entra.pages.languages import Moment
+from flask_entra.pages.names import name_of
+from flask_entra.scopes import missing_scopes
+from pages import json_lines
 
 LONG = 1000  # characters of a text that are shown
 MANY = 20  # texts of a list that are shown
@@ -20,21 +21,17 @@ _MAIL = re.compile(r"[^\s@:/?#&<>\"]+@[^\s@:/?#&<>\"]+")
 _PHONE = re.compile(r"\+?[0-9][0-9 ().-]{2,30}")
 
 
-def show(
-    profile: dict[str, Any], url: str, scopes: Sequence[str], granted: Sequence[tuple[list[str], int]]
-) -> dict[str, object]:
+def show(profile: JsonObject, scopes: Sequence[str], granted: Sequence[tuple[list[str], int]]) -> dict[str, object]:
     """What `profile.html` needs.
 
     :param profile: the JSON object that came: Graph's user, or the claims of OpenID Connect Core, 5.1.
-    :param url: of the request that was made.
     :param scopes: those that its token was asked for.
     :param granted: as `Auth.granted` gives it.
     :return: `name`; `fields` (its name in the profile, values and link of each; no values for one that is empty); `json`, in
-        lines; `has_photo`; `asked` (`url`, and `status`, `milliseconds`, `scopes` and `ends` where they are known).
+        lines; `has_photo`; `asked` (`url`, `status`, `milliseconds`, and `scopes` and `ends` where they are known).
     """
-    asked: dict[str, object] = {"url": url}
-    if isinstance(profile, JsonObject):
-        asked |= {"status": profile.status, "milliseconds": max(1, round(profile.seconds * 1000))}
+    milliseconds = max(1, round(profile.seconds * 1000))
+    asked: dict[str, object] = {"url": profile.url, "status": profile.status, "milliseconds": milliseconds}
     for theirs, ends in sorted(granted, key=lambda each: each[1]):  # the one that lives longest is the one in use
         if not missing_scopes(scopes, theirs):
             asked |= {"scopes": " ".join(theirs), "ends": Moment(ends)}
@@ -46,18 +43,9 @@ def show(
             if name in profile
         ],
         "json": json_lines.of(profile),
-        "has_photo": url.rstrip("/").endswith("/me"),
+        "has_photo": profile.url.rstrip("/").endswith("/me"),
         "asked": asked,
     }
-
-
-def name_of(user: dict[str, Any]) -> str:
-    """What to call a person; empty for one without any name.
-
-    :param user: the ID token's claims.
-    """
-    texts = (str(user.get(claim) or "").strip() for claim in ("name", "preferred_username", "email"))
-    return next(filter(None, texts), "")
 
 
 def letters(user: dict[str, Any]) -> str:

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from flask_entra.signin import document
-from flask_entra.signin.document import Document
-from flask_entra.signin.errors import TenantUnavailable
+from flask_entra.signin import cached_document
+from flask_entra.signin.cached_document import CachedDocument
+from flask_entra.signin.errors import AuthorityUnavailable
 
 # What people and the authority notice of it: twelve hours, a day, a second, three seconds.
 FRESH_SECONDS, STALE_SECONDS, SLOW_SECONDS, FAIL_FAST_SECONDS = 12 * 3600, 24 * 3600, 1, 3
@@ -41,8 +41,8 @@ class World:
 @pytest.fixture
 def world(monkeypatch):
     world = World()
-    monkeypatch.setattr(document, "time", SimpleNamespace(monotonic=world.monotonic))
-    monkeypatch.setattr(document, "threading", SimpleNamespace(Lock=threading.Lock, Thread=world.thread))
+    monkeypatch.setattr(cached_document, "time", SimpleNamespace(monotonic=world.monotonic))
+    monkeypatch.setattr(cached_document, "threading", SimpleNamespace(Lock=threading.Lock, Thread=world.thread))
     return world
 
 
@@ -67,7 +67,7 @@ def authority(world):
 
 @pytest.fixture
 def kept(authority):
-    return Document(authority.fetch, contextlib.nullcontext)
+    return CachedDocument(authority.fetch, contextlib.nullcontext)
 
 
 def test_it_is_fetched_once_as_long_as_it_is_fresh(world, kept):
@@ -98,7 +98,7 @@ def test_after_a_renewal_in_the_background_comes_another_when_it_is_due(world, k
 def test_a_renewal_in_the_background_that_fails_is_tried_again_at_the_next_use(world, kept, authority, caplog):
     kept.get()
     world.now += FRESH_SECONDS + 1
-    authority.error = TenantUnavailable("gone")
+    authority.error = AuthorityUnavailable("gone")
     for _ in range(2):
         assert kept.get() == 1
         world.run_threads()
@@ -124,9 +124,9 @@ def test_where_no_thread_can_be_started_the_old_one_is_given_and_a_later_use_ren
 def test_a_stale_one_is_never_given(world, kept, authority):
     kept.get()
     world.now += STALE_SECONDS + 1
-    authority.error = TenantUnavailable("gone")
+    authority.error = AuthorityUnavailable("gone")
     for _ in range(2):
-        with pytest.raises(TenantUnavailable, match="gone"):
+        with pytest.raises(AuthorityUnavailable, match="gone"):
             kept.get()
     authority.error = None
     assert kept.get() == 4
@@ -142,8 +142,8 @@ def test_one_that_has_changed_meanwhile_is_fetched_once_however_many_say_so(worl
 
 
 def test_a_quick_failure_is_not_remembered(kept, authority):
-    authority.error = TenantUnavailable("gone")
-    with pytest.raises(TenantUnavailable) as failed:
+    authority.error = AuthorityUnavailable("gone")
+    with pytest.raises(AuthorityUnavailable) as failed:
         kept.get()
     assert failed.value.retry_after is None
     authority.error = None
@@ -152,9 +152,9 @@ def test_a_quick_failure_is_not_remembered(kept, authority):
 
 @pytest.mark.parametrize(("said", "told"), [(None, FAIL_FAST_SECONDS), (60, 60)])
 def test_a_slow_failure_is_told_to_everybody_for_a_moment_and_then_tried_again(world, kept, authority, said, told):
-    authority.error, authority.takes = TenantUnavailable("slow", retry_after=said), SLOW_SECONDS + 1
+    authority.error, authority.takes = AuthorityUnavailable("slow", retry_after=said), SLOW_SECONDS + 1
     for _ in range(3):
-        with pytest.raises(TenantUnavailable, match="slow") as failed:
+        with pytest.raises(AuthorityUnavailable, match="slow") as failed:
             kept.get()
         assert failed.value.retry_after == told
     assert authority.asked == 1
@@ -164,14 +164,14 @@ def test_a_slow_failure_is_told_to_everybody_for_a_moment_and_then_tried_again(w
 
 
 def test_a_failure_as_quick_as_that_is_tried_again(kept, authority):
-    authority.error, authority.takes = TenantUnavailable("gone"), SLOW_SECONDS / 2
+    authority.error, authority.takes = AuthorityUnavailable("gone"), SLOW_SECONDS / 2
     for _ in range(2):
-        with pytest.raises(TenantUnavailable):
+        with pytest.raises(AuthorityUnavailable):
             kept.get()
     assert authority.asked == 2
 
 
-@pytest.mark.parametrize("error", [None, TenantUnavailable("gone")], ids=["it comes", "it does not"])
+@pytest.mark.parametrize("error", [None, AuthorityUnavailable("gone")], ids=["it comes", "it does not"])
 def test_requests_that_wait_for_one_fetch_share_what_comes_of_it(world, error):
     begun, let_go, waiting = threading.Event(), threading.Event(), threading.Semaphore(0)
     asked = []
@@ -189,7 +189,7 @@ def test_requests_that_wait_for_one_fetch_share_what_comes_of_it(world, error):
             raise error
         return "document"
 
-    kept = Document(fetch, place)
+    kept = CachedDocument(fetch, place)
     with ThreadPoolExecutor(4) as pool:
         first = pool.submit(kept.get)
         assert begun.wait(20)
@@ -201,6 +201,6 @@ def test_requests_that_wait_for_one_fetch_share_what_comes_of_it(world, error):
     assert len(asked) == 1
     assert {str(each) for each in outcomes} == {str(error) if error else "document"}
     assert len({id(each) for each in outcomes}) == (4 if error else 1)  # each has a failure of its own
-    with contextlib.suppress(TenantUnavailable):
+    with contextlib.suppress(AuthorityUnavailable):
         kept.get()
     assert len(asked) == (2 if error else 1)

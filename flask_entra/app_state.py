@@ -1,0 +1,121 @@
+"""What one app has of this package, and how it gets it: the one entry in `app.extensions`."""
+
+from __future__ import annotations
+
+import logging.config
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+from flask import Flask, current_app
+from werkzeug.wrappers import Response as BaseResponse
+
+from flask_entra import doctor, health, logs, middleware, pages, sessions
+from flask_entra.clouds import graph_of
+from flask_entra.config import KEY, Config
+from flask_entra.graph import GraphClient
+from flask_entra.http_client import BoundedSession
+from flask_entra.memberships import CallsApis, Memberships
+from flask_entra.sessions.store import Store
+from flask_entra.signin import guards
+from flask_entra.signin.authority import Authority
+from flask_entra.signin.client import Client
+from flask_entra.signin.errors import SignInRequired
+from flask_entra.signin.routes import Routes
+from flask_entra.signin.tokens import Tokens
+
+
+@dataclass
+class AppState:
+    """What one app has of this package.
+
+    :ivar config: what follows from its settings.
+    :ivar http: its one HTTP client.
+    :ivar authority: what signs its people in.
+    :ivar client: it, as a client of the authority.
+    :ivar tokens: its people's.
+    :ivar graph: calls Graph, or the API of `ENDPOINT`.
+    :ivar member_of: asks Graph about groups that a token has no room for.
+    :ivar store: its sessions.
+    :ivar routes: the pages of the sign-in.
+    """
+
+    config: Config
+    http: BoundedSession
+    authority: Authority
+    client: Client
+    tokens: Tokens
+    graph: GraphClient
+    member_of: Memberships
+    store: Store
+    routes: Routes
+
+
+def present() -> Flask:
+    """The present app itself, as a signal's sender."""
+    return cast(Flask, current_app._get_current_object())  # type: ignore[attr-defined]  # as Flask's documentation has it
+
+
+def init_app(
+    app: Flask,
+    auth: CallsApis,
+    *,
+    given: dict[str, str],
+    credential: Any,
+    prompt: str | None,
+    on_sign_in: list[Callable[[dict[str, Any]], object]],
+    after_sign_out: str | None,
+    protected: bool,
+) -> None:
+    """Give an app its parts. The arguments are those of `Auth` and `Auth.init_app`.
+
+    :raises RuntimeError: it has them already.
+    """
+    if KEY in app.extensions:
+        raise RuntimeError("auth.init_app(app) was called twice for this app, or after Auth(app, …). Call it once.")
+    config = Config.of_app(app, given, credential)
+    if "ENTRA_LOGGING" in config.on:
+        logging.config.dictConfig(logs.config(config.settings["LOG_FORMAT"]))
+    middleware.init_app(app, config)
+    own_pages = pages.OwnPages(app, config)
+    answers = pages.Answers(config, own_pages)
+    store = sessions.init_app(app, config, answers.respond)
+    http = BoundedSession(config.threads)
+    authority = Authority(http, config)
+    client = Client(authority, config)
+    tokens = Tokens(authority, client, config)
+    configuration = doctor.Configuration(app, config, own_pages, answers)
+    routes = Routes(
+        config,
+        tokens,
+        not_set_up=configuration.page,
+        render=own_pages.render,
+        prompt=prompt,
+        on_sign_in=on_sign_in,
+        after_sign_out=after_sign_out,
+    )
+    graph = GraphClient(http, config.endpoint)
+    member_of = Memberships(auth, http, graph_of(config.authority, config.endpoint))
+    state = AppState(config, http, authority, client, tokens, graph, member_of, store, routes)
+    app.extensions[KEY] = state
+    pages.init_app(app, config, pages.Face(config, routes.note.read))
+    routes.register(app)
+    answers.register(app)
+    _sign_in_where_it_is_needed(app, routes, answers)
+    if "ENTRA_CONFIGURATION_EVERYWHERE" in config.on:
+        configuration.show_everywhere()
+    if "ENTRA_HEALTH" in config.on:
+        health.init_app(app, store, authority)
+    doctor.add_command(app, state)
+    if protected:  # last: a page that says what is wrong with the settings needs no sign-in
+        guards.protect(app, routes.need_sign_in)
+
+
+def _sign_in_where_it_is_needed(app: Flask, routes: Routes, answers: pages.Answers) -> None:
+    @app.errorhandler(SignInRequired)
+    def sign_in_first(required: SignInRequired) -> BaseResponse:
+        # Raised where no `login_required` is, for example by `context()`. To Flask, what a handler raises is a 500.
+        try:
+            return routes.lead_to_sign_in(required)
+        except Exception as failure:
+            return answers.respond(failure)

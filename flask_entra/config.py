@@ -1,0 +1,189 @@
+"""The configuration of one app: what follows from its settings. Nothing is refused: `doctor` says what is wrong with them."""
+
+from __future__ import annotations
+
+import functools
+import hmac
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from flask import Flask, current_app
+
+from flask_entra.certificates import read_certificate
+from flask_entra.clouds import is_entra
+from flask_entra.scopes import comparable_scopes, qualified_scopes
+from flask_entra.settings import SETTINGS, Settings, is_on, number
+from flask_entra.urls import is_loopback, origin, split_url
+
+KEY = "flask_entra"  # of this package's one entry in `app.extensions`
+# The parts that touch more of an app than this package's own pages, each with its key in Flask's configuration and whether it is
+# on unless that says otherwise. An app that begins with them wants all; one that has been there before may have its own.
+SWITCHES = {
+    "ENTRA_PROBLEM_PAGES": True,  # a page for HTTP errors too (404, 500), where the app has no handler of its own
+    "ENTRA_HEALTH": True,  # /healthz and /readyz
+    "ENTRA_SECURITY_HEADERS": False,  # headers and a Content-Security-Policy on every answer
+    "ENTRA_ACCESS_LOG": False,  # a line for each answer
+    "ENTRA_LOGGING": False,  # the configuration of the standard library's logging
+    "ENTRA_LANGUAGES": False,  # translated texts in the app's templates, `?lang=` and its cookie
+    "ENTRA_ASSETS": False,  # addresses of static files that browsers may keep for a year
+    "ENTRA_COMPILED_TEMPLATES": False,  # the app's templates compiled for each language
+    "ENTRA_CONFIGURATION_EVERYWHERE": False,  # while settings are missing, every page says so
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """What follows from the settings of an app. `.env.sample` explains the settings.
+
+    :ivar settings: each as it was written.
+    :ivar client_credential: MSAL's; None without one.
+    :ivar authority: with the user flow of Azure AD B2C and the tenant of External ID; None without one.
+    :ivar oidc_authority: without a slash at its end; None without one.
+    :ivar entra: whether people sign in with Microsoft.
+    :ivar scope: the scopes of the setting `SCOPE`, qualified for the cloud of the endpoint.
+    :ivar endpoint: the URL of the profile; empty if the sign-in's token is for no such API.
+    :ivar signing_keys: the keys of what a browser keeps signed; the last one signs. Empty while there is none.
+    :ivar https: whether people reach the app by https.
+    :ivar idle_seconds: how long a session lives after its last use.
+    :ivar longest_seconds: how long a session lives after the sign-in, in use or not.
+    :ivar on: the switches that are on.
+    :ivar blueprint: the name of the blueprint; its endpoints are `login`, `auth_response` and `logout`.
+    :ivar login_path: the path of the sign-in below the app's own root; likewise `logout_path`.
+    :ivar layout: the app's template that this package's pages are shown in; empty for none.
+    :ivar layout_block: the block of that template for the page; `layout_title_block` is the one for its title.
+    :ivar csp: what the app adds to the Content-Security-Policy, by directive.
+    """
+
+    settings: Settings
+    client_id: str
+    client_credential: Any
+    authority: str | None
+    oidc_authority: str | None
+    entra: bool
+    scope: list[str]
+    endpoint: str
+    redirect_uri: str
+    allowed_tenants: frozenset[str]
+    signing_keys: list[bytes]
+    https: bool
+    threads: int
+    proxies: int
+    idle_seconds: int
+    longest_seconds: int
+    on: frozenset[str]
+    blueprint: str
+    login_path: str
+    logout_path: str
+    layout: str
+    layout_block: str
+    layout_title_block: str
+    csp: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of_app(cls, app: Flask, given: Mapping[str, str], client_credential: Any = None) -> Config:
+        """The configuration of an app.
+
+        :param given: the settings that the app gave in its code; they win over those of Flask's configuration.
+        :param client_credential: MSAL's, if the app gave one that is not a secret's text.
+        """
+        settings, config = Settings.of_app(app.config, given, Path(app.instance_path)), app.config
+        credential, secret = (client_credential, "") if client_credential else _credential(settings)
+        redirect_uri = settings["REDIRECT_URI"]
+        entra = is_entra(settings["OIDC_AUTHORITY"])
+        # `User.Read` is Microsoft's, so another provider is asked for it only by name.
+        scope = settings["SCOPE"] if entra or "SCOPE" in settings.environ else ""
+        endpoint = settings["ENDPOINT"]
+        own_endpoint = settings.environ.get("ENDPOINT", "").strip()
+        if not own_endpoint and (settings["OIDC_AUTHORITY"] or not comparable_scopes(scope.split())):
+            endpoint = (
+                ""  # the token of another provider is not Microsoft's to see, and one without a scope is for no API
+            )
+        prefix = str(config.get("ENTRA_URL_PREFIX") or "").rstrip("/")
+        # What signs the cookie of a sign-in that has begun. All workers, on all machines, must agree on it.
+        key = settings["SECRET_KEY"].encode() or (secret and hmac.digest(secret.encode(), b"sign-in", "sha256"))
+        return cls(
+            settings=settings,
+            client_id=settings["CLIENT_ID"],
+            client_credential=credential,
+            authority=_authority(settings),
+            oidc_authority=settings["OIDC_AUTHORITY"].rstrip("/") or None,
+            entra=entra,
+            scope=qualified_scopes(scope, endpoint),
+            endpoint=endpoint,
+            redirect_uri=redirect_uri,
+            allowed_tenants=frozenset(re.split(r"[\s,]+", settings["ALLOWED_TENANTS"].lower())) - {""},
+            signing_keys=[each.encode() for each in settings["SECRET_KEY_FALLBACKS"].split()] + ([key] if key else []),
+            https=split_url(redirect_uri).scheme == "https",
+            threads=number(settings["THREADS"]) or int(SETTINGS["THREADS"].default),
+            proxies=number(settings["TRUSTED_PROXY_COUNT"]) or 0,
+            idle_seconds=12 * 3600,
+            longest_seconds=24 * 3600,
+            on=frozenset(name for name, usual in SWITCHES.items() if is_on(config.get(name, usual))),
+            blueprint=str(config.get("ENTRA_BLUEPRINT") or "identity"),
+            login_path=prefix + str(config.get("ENTRA_LOGIN_PATH") or "/login"),
+            logout_path=prefix + str(config.get("ENTRA_LOGOUT_PATH") or "/logout"),
+            layout=str(config.get("ENTRA_LAYOUT") or ""),
+            layout_block=str(config.get("ENTRA_LAYOUT_BLOCK") or "content"),
+            layout_title_block=str(config.get("ENTRA_LAYOUT_TITLE_BLOCK") or "title"),
+            csp=config.get("ENTRA_CSP") or {},
+        )
+
+    @property
+    def issuer_address(self) -> str:
+        """The address of the authority: `OIDC_AUTHORITY`, or else `AUTHORITY`."""
+        return self.oidc_authority or self.authority or ""
+
+    @functools.cached_property
+    def provider(self) -> str:
+        """What pages call an authority that is not Microsoft's; empty for Microsoft."""
+        return "" if self.entra else split_url(self.oidc_authority).hostname or ""
+
+    @functools.cached_property
+    def sandbox(self) -> bool:
+        """Whether the authority is on this machine."""
+        return is_loopback(split_url(self.settings["AUTHORITY"]).hostname)
+
+    @property
+    def app_name(self) -> str:
+        """What the pages call the app."""
+        return self.settings["APP_NAME"]
+
+
+def of(app: Flask) -> Config:
+    """The configuration of an app that `Auth.init_app` was called for."""
+    return cast(Config, app.extensions[KEY].config)
+
+
+def current() -> Config:
+    """The configuration of the present app."""
+    return cast(Config, current_app.extensions[KEY].config)
+
+
+def _credential(settings: Settings) -> tuple[object, str]:
+    """MSAL's `client_credential`, and the secret in it that all machines share."""
+    if settings["CLIENT_CERTIFICATE_PATH"]:
+        try:
+            certificate = read_certificate(settings["CLIENT_CERTIFICATE_PATH"], settings["CLIENT_CERTIFICATE_PASSWORD"])
+        except ValueError:  # the doctor finds it too, and says so
+            return None, ""
+        return certificate.msal_credential, certificate.private_key
+    if settings["AZURE_FEDERATED_TOKEN_FILE"]:
+        token_file = Path(settings["AZURE_FEDERATED_TOKEN_FILE"])
+        # Kubernetes replaces the token every hour or so: MSAL calls this for each token request.
+        return {"client_assertion": lambda: token_file.read_text().strip()}, settings["CLIENT_SECRET"]
+    return settings["CLIENT_SECRET"] or None, settings["CLIENT_SECRET"]
+
+
+def _authority(settings: Settings) -> str | None:
+    if settings["B2C_TENANT_NAME"] and settings["SIGNUPSIGNIN_USER_FLOW"]:
+        tenant = settings["B2C_TENANT_NAME"]
+        return f"https://{tenant}.b2clogin.com/{tenant}.onmicrosoft.com/{settings['SIGNUPSIGNIN_USER_FLOW']}"
+    authority = settings["AUTHORITY"].rstrip("/")
+    parts = split_url(authority)
+    if parts.hostname and parts.hostname.endswith(".ciamlogin.com") and not parts.path:
+        # External ID's short form: the tenant is in the host name.
+        return f"{origin(authority)}/{parts.hostname.removesuffix('.ciamlogin.com')}.onmicrosoft.com"
+    return authority or None

@@ -1,0 +1,267 @@
+"""`Auth`, the extension: signs people in to a Flask app with Microsoft Entra ID, and calls Microsoft Graph for them.
+
+The way of a request to a protected view:
+
+    login_required (identity's)   who is signed in?              tokens.get_user, from the session
+                                  a token for the view's scopes? Tokens.context: from the session, or by a refresh
+                                  one of the roles, the groups?  Requirement.check: from the ID token, or NotAllowed
+    Auth.call, Auth.graph         the API refuses the token?     Tokens.renew, then the call once more
+    SignInRequired                only the person can help       Routes.lead_to_sign_in → the authority; 401 to a script
+    the redirect URI              the authority's answer         Tokens.finish → a new session → the view
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any, TypeVar, cast
+
+import identity.flask
+from flask import Flask, current_app, g
+from werkzeug.wrappers import Response as BaseResponse
+
+from flask_entra import app_state
+from flask_entra.app_state import AppState
+from flask_entra.bearer import InvalidToken, merged_claims
+from flask_entra.config import KEY
+from flask_entra.graph import GraphClient
+from flask_entra.graph_calls import GraphCalls
+from flask_entra.pages import policy
+from flask_entra.signals import access_denied
+from flask_entra.signin import guards, tokens
+from flask_entra.signin.authorization import DEFAULT_SCOPES, Requirement
+from flask_entra.signin.errors import MembershipUnknown, NotAllowed, SignInRequired
+from flask_entra.signin.token_cache import granted
+
+# identity's arguments, each with the setting that it stands for.
+_ARGUMENTS = {
+    "client_id": "CLIENT_ID",
+    "client_credential": "CLIENT_SECRET",
+    "authority": "AUTHORITY",
+    "oidc_authority": "OIDC_AUTHORITY",
+    "redirect_uri": "REDIRECT_URI",
+    "b2c_tenant_name": "B2C_TENANT_NAME",
+    "b2c_signup_signin_user_flow": "SIGNUPSIGNIN_USER_FLOW",
+    "b2c_edit_profile_user_flow": "EDITPROFILE_USER_FLOW",
+    "b2c_reset_password_user_flow": "RESETPASSWORD_USER_FLOW",
+}
+
+T = TypeVar("T")
+V = TypeVar("V", bound=Callable[..., Any])
+
+
+class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
+    """Signs people in to Flask apps. One object serves each app that a factory makes: it holds nothing of any of them.
+
+    :param app: signed in to at once, as `init_app` does; None for an app that is made later.
+    :param client_id: the setting `CLIENT_ID`. This argument and those below win over Flask's configuration, where the same
+        settings have keys that begin with `ENTRA_`.
+    :param client_credential: a client secret, or another credential as MSAL takes it.
+    :param post_logout_view: the view that is shown after a sign-out; None for the home page.
+    :param prompt: OpenID Connect Core, 3.1.2.1; None lets the authority decide.
+    :param others: `authority`, `oidc_authority`, `redirect_uri` and those for Azure AD B2C, as identity names them.
+    :raises TypeError: there is no such argument.
+    """
+
+    default_scopes = DEFAULT_SCOPES  # for `login_required(scopes=…)`: those of the setting `SCOPE`
+
+    def __init__(
+        self,
+        app: Flask | None = None,
+        client_id: str | None = None,
+        *,
+        client_credential: Any = None,
+        post_logout_view: Callable[..., Any] | None = None,
+        prompt: str | None = None,
+        **others: str | None,
+    ):
+        if unknown := sorted(others.keys() - _ARGUMENTS.keys()):
+            raise TypeError(f"Auth() has no argument {unknown[0]!r}. It has {', '.join(_ARGUMENTS)}.")
+        is_secret = isinstance(client_credential, str)
+        values = {
+            **others,
+            "client_id": client_id,
+            "client_credential": client_credential if is_secret else None,
+        }
+        self._given = {_ARGUMENTS[name]: value for name, value in values.items() if value}
+        self._credential = None if is_secret else client_credential
+        self._on_sign_in: list[Callable[[dict[str, Any]], object]] = []
+        # identity keeps one app's settings in the helper. Here they are found with the app.
+        super().__init__(None, client_id="", post_logout_view=post_logout_view, prompt=prompt)
+        self._auth = tokens  # all that identity's `login_required` asks it for is `get_user()`
+        if app:
+            self.init_app(app)
+
+    def init_app(self, app: Flask, *, protected: bool = False) -> None:
+        """Give an app sign-in and sign-out, sealed sessions, pages for failures, health checks and `flask doctor`.
+
+        :param app: its configuration has been filled. `config.SWITCHES` are the parts that it may switch on and off.
+        :param protected: whether every view needs a sign-in but those marked `public`, also those that are added later.
+        """
+        view = self._post_logout_view
+        app_state.init_app(
+            app,
+            self,
+            given=self._given,
+            credential=self._credential,
+            prompt=self._prompt,
+            on_sign_in=self._on_sign_in,
+            after_sign_out=view.__name__ if view else None,
+            protected=protected,
+        )
+
+    @property
+    def _state(self) -> AppState:
+        return cast(AppState, current_app.extensions[KEY])
+
+    # --- Who is signed in ---------------------------------------------------------------------------------------------
+
+    @property
+    def user(self) -> dict[str, Any] | None:
+        """The ID token's claims of the person who is signed in, or None. Asks nobody but the session."""
+        return tokens.get_user()
+
+    granted = staticmethod(granted)
+
+    def context(self, scopes: list[str] | None = None) -> dict[str, Any]:
+        """What `login_required` gives a view, for use in the view: for a second API, or where nothing else asks for a sign-in.
+
+        :param scopes: those of the access token, all of one API; None for no token.
+        :return: see `Tokens.context`.
+        :raises SignInRequired: nobody is signed in, or the authority wants to see the person.
+        :raises SignInError: the authority refuses for another reason.
+        :raises AuthorityUnavailable: a token is needed, and the authority cannot be reached.
+        """
+        return self._state.tokens.context(tokens.get_user(), scopes)
+
+    # --- What a view asks for -----------------------------------------------------------------------------------------
+
+    public = staticmethod(guards.public)
+    csp = staticmethod(policy.csp)
+
+    def login_required(
+        self,
+        function: Any = None,
+        /,
+        *,
+        scopes: Collection[str] | None = None,
+        roles: Collection[str] | None = None,
+        groups: Collection[str] | None = None,
+    ) -> Any:
+        """Let a view be opened only by a person who is signed in, and has what it asks for. It gets `context`.
+
+        :param scopes: those of the access token that the view needs, all of one API; see `Tokens.context`. `default_scopes`
+            stands for those of the setting `SCOPE`.
+        :param roles: app roles (`roles` in the ID token), any of which will do. Letter case counts.
+        :param groups: object ids of groups (`groups` in the ID token, or asked of Graph when they are too many for it), any of
+            which will do. With `roles` too, both are needed.
+        :raises TypeError, ValueError: at once, when one of the three is written wrong.
+        """
+        needs = Requirement.of(scopes, roles, groups)
+        if function is None:
+            return lambda view: self.login_required(view, scopes=scopes, roles=roles, groups=groups)
+        # identity hands its `scopes` to `_login_required` unread.
+        view = guards.led_to_sign_in(super().login_required(function, scopes=needs), self._lead_to_sign_in)
+        return guards.mark(view, needs)
+
+    def _login_required(self, auth: Any, user: dict[str, Any] | None, needs: Requirement) -> dict[str, Any]:
+        """What identity's `login_required` gives a view as `context`; see `Tokens.context`.
+
+        :raises NotAllowed: the person has none of the roles, or is in none of the groups.
+        :raises MembershipUnknown: whether they are cannot be found out.
+        """
+        state = self._state
+        g.entra_user = user  # for the page of a failure
+        scopes = state.config.scope if needs.scopes is DEFAULT_SCOPES else needs.scopes
+        try:
+            try:
+                context = state.tokens.context(user, scopes)
+            except SignInRequired:
+                if user and tokens.is_current(user):  # nobody is asked to consent to a page that they may not open
+                    needs.check(user, state.member_of)
+                raise
+            g.entra_user = context["user"]
+            needs.check(context["user"], state.member_of)  # after a refresh, which may have given or taken a role
+        except (NotAllowed, MembershipUnknown) as error:
+            access_denied.send(app_state.present(), user=g.entra_user, error=error)
+            raise
+        return context
+
+    def _lead_to_sign_in(self, required: SignInRequired) -> BaseResponse:
+        return self._state.routes.lead_to_sign_in(required)
+
+    # --- What a view does ---------------------------------------------------------------------------------------------
+
+    @property
+    def graph(self) -> GraphCalls:
+        """Microsoft Graph, or the API of `ENDPOINT`, for the person who is signed in."""
+        state = self._state
+        return GraphCalls(self.call, state.graph, state.authority)
+
+    def api(self, url: str) -> GraphCalls:
+        """Another API, for the person who is signed in: one that takes bearer tokens and answers JSON.
+
+        :param url: absolute, without the paths that will be called, such as `https://orders.example/v1`.
+        """
+        state = self._state
+        return GraphCalls(self.call, GraphClient(state.http, url), state.authority)
+
+    def call(self, api: Callable[[str], T], context: dict[str, Any]) -> T:
+        """Call an API for the person; if it refuses their token, once more with a new one.
+
+        :param api: gets an access token. It raises `bearer.InvalidToken` when the API answers 401.
+        :param context: the view's, of a view with scopes. It holds the new token afterwards.
+        :return: the API's answer.
+        :raises SignInRequired: the API refuses the new token too, or the authority wants to see the person. It asks for the
+            view's scopes, with all claims that the API and the authority have asked for.
+        """
+        try:
+            return api(context["access_token"])
+        except InvalidToken as error:
+            refused = error
+        try:
+            context.update(self._state.tokens.renew(context["scopes"], refused.claims))
+        except SignInRequired as required:
+            raise required from refused
+        try:
+            return api(context["access_token"])
+        except InvalidToken as again:
+            raise SignInRequired(merged_claims(refused.claims, again.claims), context["scopes"]) from again
+
+    def renew_token(self, claims: str | None = None, scopes: list[str] | None = None) -> str:
+        """A new access token, for an API that refuses the present one and is not called by `call`.
+
+        :param claims: the API's claims challenge (JSON), if it sent one.
+        :param scopes: None means those of the setting `SCOPE`.
+        :return: the access token.
+        :raises SignInRequired: the authority wants to see the person.
+        :raises SignInError: the authority refuses for another reason.
+        :raises AuthorityUnavailable: the authority cannot be reached.
+        """
+        return cast(str, self._state.tokens.renew(scopes, claims)["access_token"])
+
+    # --- Sign-in and sign-out -----------------------------------------------------------------------------------------
+
+    def on_sign_in(self, function: V) -> V:
+        """Decorate a function that is called when the authority has signed somebody in, before they are let in.
+
+        It gets the ID token's claims. It may note something in `flask.session`, which is a new one, and raises `SignInRefused`
+        to let nobody in.
+        """
+        self._on_sign_in.append(function)
+        return function
+
+    def login(self, *, next_link: str | None = None, scopes: list[str] | None = None) -> BaseResponse:
+        """Begin a sign-in; see `Routes.begin`."""
+        return self._state.routes.begin(next_link=next_link, scopes=scopes)
+
+    def auth_response(self) -> BaseResponse | str:
+        """The redirect URI; see `Routes.answer`."""
+        return self._state.routes.answer()
+
+    def logout(self) -> BaseResponse | str:
+        """Sign out; see `Routes.logout`."""
+        return self._state.routes.logout()
+
+    def get_edit_profile_url(self) -> str | None:
+        """The address at which people edit their profile (Azure AD B2C); None without such a user flow."""
+        return self._state.routes.user_flow_url("edit_profile")

@@ -1,0 +1,184 @@
+"""A failure as an answer: a page for a person, and for a caller that shows no page the same as JSON.
+
+RFC 9457 (problem details), in the language of the page.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+from urllib.parse import urlencode
+
+from flask import Flask, Response, current_app, g, request
+from werkzeug.exceptions import HTTPException
+
+from flask_entra import logs
+from flask_entra.bearer import InvalidToken, refusal
+from flask_entra.bulkhead import Busy
+from flask_entra.callers import VARY, expects_a_page
+from flask_entra.config import Config
+from flask_entra.graph import GraphError
+from flask_entra.pages import explanations
+from flask_entra.pages.languages import Text as _
+from flask_entra.pages.languages import language
+from flask_entra.pages.own_pages import OwnPages
+from flask_entra.pages.problems import Problem, explain, realm, sign_in_details
+from flask_entra.sessions.store import StoreUnavailable
+from flask_entra.signin import sign_in_link
+from flask_entra.signin.errors import (
+    AuthorityUnavailable,
+    IdTokenRefused,
+    MembershipUnknown,
+    NotAllowed,
+    SignInElsewhere,
+    SignInError,
+    SignInRefused,
+)
+from flask_entra.signin.paths import home, local_path, requested
+from flask_entra.signin.tokens import get_user
+
+# What this package raises; werkzeug's own errors are answered too where the app wants it.
+FAILURES = (
+    SignInError,
+    SignInElsewhere,
+    SignInRefused,
+    NotAllowed,
+    MembershipUnknown,
+    IdTokenRefused,
+    AuthorityUnavailable,
+    StoreUnavailable,
+    GraphError,
+    InvalidToken,
+    Busy,
+)
+
+log = logging.getLogger(__name__)
+
+
+class Answers:
+    """Answers the failures of an app.
+
+    :param config: the app's.
+    :param pages: shows `problem.html`.
+    """
+
+    def __init__(self, config: Config, pages: OwnPages):
+        self._config, self._pages = config, pages
+
+    def register(self, app: Flask) -> None:
+        """Answer the app's failures, but for those that it has handlers of its own for."""
+        others = (HTTPException,) if "ENTRA_PROBLEM_PAGES" in self._config.on else ()
+        for failure in (*FAILURES, *others):
+            app.register_error_handler(failure, self.respond)
+
+    def respond(self, error: Exception) -> Response:
+        """Log a failure, and answer with it. For an error that Flask does not see, call it by hand."""
+        error = getattr(error, "original_exception", None) or error
+        problem = explain(error)
+        if not isinstance(error, HTTPException):
+            log.warning("%s %s: %s", problem.explanation.status, type(error).__name__, _for_the_log(error))
+        return self.answer(problem)
+
+    def answer(self, problem: Problem) -> Response:
+        """A page for a person, JSON for a caller that shows no page."""
+        status, page = problem.explanation.status, expects_a_page()
+        if problem.explanation.for_developers:
+            problem.details.append((_("For developers"), str(problem.explanation.for_developers)))
+        problem.details.append((_("Request ID"), logs.request_id()))
+        if problem.retry_after:
+            problem.headers["Retry-After"] = str(problem.retry_after)
+        if status == 401 or (status == 403 and not page):
+            error = "insufficient_scope" if status == 403 else ""
+            problem.headers.setdefault("WWW-Authenticate", refusal(realm(), error))
+        body = self._page(problem) if page else self._json(problem)
+        response = current_app.make_response((body, status, problem.headers))
+        if not page:
+            response.mimetype = "application/problem+json"
+            response.headers["Content-Language"] = language()
+            response.vary.update(("Accept-Language", "Cookie"))
+        response.vary.update(VARY)
+        return response
+
+    def _page(self, problem: Problem) -> str:
+        links = _Links(self._config)
+        way_on = problem.explanation.way_on
+        href, other_account = links.to(way_on), links.to("other_account")
+        if way_on == "pick_up":  # another account is to open this very page
+            other_account = f"{href}{'&' if '?' in href else '?'}prompt=select_account"
+        user = self._user(problem)
+        return self._pages.render(
+            "problem.html",
+            problem=problem,
+            href=href,
+            other_account=other_account,
+            home=home(),
+            here="" if links.can_be_repeated else home(),
+            still_signed_in=user if links.at_sign_in else None,
+        )
+
+    @staticmethod
+    def _user(problem: Problem) -> dict[str, Any] | None:
+        # A session that could not be stored may hold a sign-in.
+        if problem.explanation is not explanations.STORE_UNAVAILABLE:
+            try:
+                return get_user()
+            except StoreUnavailable:  # the page is about something else
+                pass
+        g.entra_no_session = True
+        return None
+
+    def _json(self, problem: Problem) -> str:
+        status = problem.explanation.status
+        body = {
+            "type": "about:blank",  # the status says all that a program can act on
+            "title": str(problem.title),
+            "status": status,
+            "detail": f"{problem.explanation.text} {problem.advice}",
+            "instance": requested().partition("?")[0],
+            "request_id": logs.request_id(),
+            **({"sign_in": sign_in_link.make(self._config)} if status in (401, 403) else {}),
+            **problem.members,
+        }
+        return json.dumps(body, ensure_ascii=False) + "\n"
+
+
+class _Links:
+    """The ways on from the page of a failure.
+
+    :ivar at_sign_in: whether the failure is one of the sign-in itself.
+    :ivar can_be_repeated: whether the page may be asked for again: any GET but those of a sign-in, whose code can be used only
+        once.
+    """
+
+    def __init__(self, config: Config):
+        self._login = request.script_root + config.login_path
+        self._is_login = request.endpoint == f"{config.blueprint}.login"
+        self.at_sign_in = request.blueprint == config.blueprint or "entra_return_to" in g
+        self.can_be_repeated = request.method == "GET" and not self.at_sign_in
+
+    def to(self, way_on: str) -> str:
+        """The address that a way on leads to."""
+        page, here = home(), requested()
+        if "entra_return_to" in g:  # at the redirect URI: the page that the sign-in was for
+            page = g.entra_return_to
+        elif request.endpoint and self.can_be_repeated:
+            page = local_path(here)
+        sign_in = here if self._is_login else self._login
+        if page != home():
+            sign_in = f"{self._login}?{urlencode({'next': page})}"
+        return {
+            "sign_in": sign_in,
+            "pick_up": sign_in,
+            "other_account": f"{self._login}?prompt=select_account",
+            "reset_password": f"{self._login}?user_flow=reset_password",
+            "retry": page if request.endpoint and self.can_be_repeated else sign_in,
+        }.get(way_on, home())
+
+
+def _for_the_log(error: Exception) -> str:
+    if isinstance(error, SignInError):  # its description may come from anybody, by the redirect URI's query
+        found = " ".join(f"{name}={value}" for name, value in sign_in_details(error.description).items())
+        # Entra's codes say all; what others say stands as it came, on one line.
+        return f"error={error.error[:100]} {found or ascii(error.description[:300])}"
+    return str(error)[:1000]

@@ -1,0 +1,299 @@
+"""The pages of the sign-in, its answer and the sign-out, and the way to the sign-in from any other page."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, cast
+from urllib.parse import urlencode
+
+from flask import (
+    Blueprint,
+    Flask,
+    Response,
+    abort,
+    after_this_request,
+    current_app,
+    g,
+    make_response,
+    redirect,
+    request,
+    session,
+    url_for,
+)
+from werkzeug.exceptions import NotFound
+from werkzeug.wrappers import Response as BaseResponse
+
+from flask_entra.bearer import InvalidToken
+from flask_entra.callers import expects_a_page
+from flask_entra.config import Config
+from flask_entra.scopes import comparable_scopes
+from flask_entra.signals import access_denied, signed_in, signed_out
+from flask_entra.signin import callback_query, guards, repeats, sign_in_link, sign_out
+from flask_entra.signin.errors import (
+    IdTokenRefused,
+    SignInElsewhere,
+    SignInError,
+    SignInRefused,
+    SignInRequired,
+    person,
+)
+from flask_entra.signin.paths import home, local_path, requested, route_of
+from flask_entra.signin.pending import SignIns
+from flask_entra.signin.tokens import Tokens, get_user
+from flask_entra.urls import origin, split_url
+
+# Where browsers say that they only ask ahead: today's, Chromium and Safari until 2022, Firefox until 2023.
+PURPOSES = ("Sec-Purpose", "Purpose", "X-Moz")
+NOBODY = "no-op"  # the state of a request whose answer signs nobody in: Azure AD B2C's other user flows
+
+log = logging.getLogger(__name__)
+
+
+class Routes:
+    """What an app shows at the addresses of the sign-in.
+
+    :param config: the app's.
+    :param tokens: the people's.
+    :param not_set_up: the page that says which settings are missing; None when none is.
+    :param render: makes one of this package's own pages: the template's name, and its values.
+    :param prompt: what a sign-in asks with where nothing else is wanted (OpenID Connect Core, 3.1.2.1).
+    :param on_sign_in: what the app wants to do when somebody signs in; each may raise `SignInRefused`.
+    :param after_sign_out: the endpoint that is shown after a sign-out; None for the home page.
+    :ivar sign_ins: those that have begun.
+    :ivar note: the note that somebody has signed out.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        tokens: Tokens,
+        *,
+        not_set_up: Callable[[], Response | None],
+        render: Callable[..., str],
+        prompt: str | None,
+        on_sign_in: list[Callable[[dict[str, Any]], object]],
+        after_sign_out: str | None,
+    ):
+        self._config, self._tokens, self._not_set_up, self._render = config, tokens, not_set_up, render
+        self._prompt, self._on_sign_in, self._after_sign_out = prompt, on_sign_in, after_sign_out
+        self.sign_ins, self.note = SignIns(config), sign_out.Note(config)
+        self._redirect_path = route_of(config.redirect_uri)
+
+    def register(self, app: Flask) -> None:
+        """Give the app the routes. Endpoints have the names that identity gives them."""
+        routes = Blueprint(self._config.blueprint, __name__)
+        # Below a path, the app does not see that part of the redirect URI.
+        root = str(app.config["APPLICATION_ROOT"]).rstrip("/")
+        route = self._redirect_path.removeprefix(root) if self._redirect_path.startswith(f"{root}/") else None
+        routes.add_url_rule(self._config.login_path, "login", self.login)
+        routes.add_url_rule(route or self._redirect_path, "auth_response", self.answer)
+        routes.add_url_rule(self._config.logout_path, "logout", self.logout, methods=["GET", "POST"])
+        app.register_blueprint(routes)
+
+        @app.before_request
+        def answer_below_a_path() -> Any:
+            # Mounted at a path that only the server or the proxy knows: no rule has the whole path of the redirect URI.
+            not_found = isinstance(request.routing_exception, NotFound)
+            if not_found and request.method == "GET" and request.script_root + request.path == self._redirect_path:
+                return self.answer()
+            return None
+
+    # --- Sign-in ------------------------------------------------------------------------------------------------------
+
+    @guards.public
+    def login(self) -> BaseResponse:
+        """GET /login: send the browser to the authority to sign in.
+
+        `?next=` is a path to return to; `?prompt=select_account` and `?user_flow=edit_profile` (Azure AD B2C) are possible too.
+        """
+        if page := self._not_set_up():
+            return page
+        scopes, claims = sign_in_link.read(self._config)
+        if not expects_a_page():
+            raise SignInElsewhere(
+                SignInRequired(claims, scopes), sign_in_link.make(self._config, scopes, claims), known=False
+            )
+        here, there = split_url(request.host_url).hostname, split_url(self._config.redirect_uri).hostname
+        # Redirected already, and still another host: a proxy hides it.
+        if here != there and "moved" not in request.args:
+            # The answer comes to the host of the redirect URI, so the cookie must be set on that host.
+            query = urlencode({**request.args, "moved": 1})
+            return redirect(f"{origin(self._config.redirect_uri)}{request.script_root}{request.path}?{query}")
+        if url := self.user_flow_url(request.args.get("user_flow", "")):
+            return redirect(url)
+        prompt = request.args.get("prompt")
+        return self.begin(
+            next_link=request.args.get("next"),
+            prompt=prompt if prompt in ("select_account", "login", "consent") else None,
+            scopes=scopes,
+            claims=claims,
+        )
+
+    def begin(
+        self,
+        *,
+        next_link: str | None = None,
+        scopes: list[str] | None = None,
+        prompt: str | None = None,
+        claims: str | None = None,
+        again: dict[str, int] | None = None,
+    ) -> BaseResponse:
+        """Begin a sign-in: a redirect to the authority, and a cookie with what the answer will be held against.
+
+        :param next_link: where to go afterwards; anything but a path of this app is home.
+        :param scopes: the scopes to ask consent for; None means those of the setting `SCOPE`.
+        :param prompt: OpenID Connect Core, 3.1.2.1; None lets the authority decide.
+        :param claims: a claims challenge to pass on (JSON).
+        :param again: see `repeats.noted`; None for a first sign-in.
+        :raises AuthorityUnavailable: the authority's address is not known yet, and it does not answer.
+        """
+        flow = self._tokens.begin(scopes, prompt or self._prompt, claims)
+        response = redirect(flow.pop("auth_uri"))
+        self.sign_ins.remember(cast(Response, response), {**flow, "next": local_path(next_link), "again": again or {}})
+        return response
+
+    def lead_to_sign_in(self, required: SignInRequired) -> BaseResponse:
+        """Begin a sign-in for the page that is being asked for.
+
+        :raises SignInElsewhere: the caller shows no page. It is told where a person can sign in: a redirect to another site is
+            of no use to it.
+        :raises InvalidToken, SignInError: that has just been done and did not help.
+        :raises AuthorityUnavailable: the authority's address is not known yet, and it does not answer.
+        """
+        if page := self._not_set_up():
+            return page
+        user = get_user()
+        if not expects_a_page():
+            link = sign_in_link.make(self._config, required.scopes, required.claims)
+            raise SignInElsewhere(required, link, known=bool(user))
+        if not user and self.sign_ins.finished_too_often():
+            raise SignInError("session_lost")
+        try:
+            again = repeats.noted(required, self._config.scope) if user else None
+        except SignInError as failure:
+            cause = required.__cause__  # says more, if it is known
+            raise cause if isinstance(cause, InvalidToken) else failure from None
+        here = requested() if request.method == "GET" else home()
+        return self.begin(next_link=here, scopes=required.scopes, claims=required.claims, again=again)
+
+    def need_sign_in(self) -> BaseResponse | None:
+        """The way to a sign-in; None for a person who is signed in."""
+        try:
+            g.entra_user = self._tokens.context(get_user(), None)["user"]  # for the page of a failure
+        except SignInRequired as required:
+            return self.lead_to_sign_in(required)
+        return None
+
+    @guards.public
+    def answer(self) -> BaseResponse | str:
+        """GET, the redirect URI: finish the sign-in that this answer belongs to, and return to the page asked for.
+
+        :raises SignInError: the authority says no, or the answer belongs to no sign-in begun in this browser.
+        :raises SignInRefused: the app says no.
+        :raises IdTokenRefused: the ID token fails a check.
+        :raises AuthorityUnavailable: the authority cannot be reached.
+        """
+        g.entra_return_to = home()  # for the page of a failure
+        if page := self._not_set_up():
+            return page
+        answer = callback_query.parameters()
+        states, user = answer.getlist("state"), get_user()
+        if states == [NOBODY]:
+            return redirect(home())
+        flow = self.sign_ins.recall(states)
+        if flow is None:
+            if user:  # the answer to a sign-in that is finished already: the person went back, or clicked twice
+                return redirect(home())
+            raise SignInError("too_many_sign_ins" if self.sign_ins.was_given_up(states) else "no_sign_in_begun")
+        g.entra_return_to, g.entra_user = flow["next"] or home(), user
+        try:
+            claims = self._tokens.finish(flow, answer)
+        except IdTokenRefused:
+            self._forget(flow)
+            raise
+        except SignInError as error:
+            self._forget(flow)
+            # A person who is signed in and refuses to consent to more still has the rest of the app.
+            if user:
+                error.more_scopes = [scope for scope in flow["scope"] if comparable_scopes([scope])]
+            raise
+        self._forget(flow)  # if the authority did not answer, it stays, so that a reload can succeed
+        self._let_in(claims)
+        after_this_request(self.sign_ins.count_finished)
+        after_this_request(self.note.remove)
+        repeats.finish(flow["again"])
+        log.info("Signed in: %s", person(claims))
+        signed_in.send(_app(), user=claims)
+        return redirect(flow["next"]) if flow["next"] else self._render("lost_address.html", here=home())
+
+    def _let_in(self, claims: dict[str, Any]) -> None:
+        """Let the app refuse the sign-in, or add to the session."""
+        try:
+            for function in self._on_sign_in:
+                function(claims)
+        except Exception as error:
+            session.clear()  # nobody is signed in by half
+            g.entra_user = None
+            if isinstance(error, SignInRefused):
+                log.warning("Sign-in refused by the app: %s", person(claims))
+                access_denied.send(_app(), user=claims, error=error)
+            raise
+
+    def _forget(self, flow: dict[str, Any]) -> None:
+        after_this_request(lambda response: self.sign_ins.forget(response, flow))
+
+    def user_flow_url(self, name: str) -> str | None:
+        """Where one of Azure AD B2C's other user flows begins: `edit_profile` or `reset_password`."""
+        setting = {"edit_profile": "EDITPROFILE_USER_FLOW", "reset_password": "RESETPASSWORD_USER_FLOW"}.get(name)
+        user_flow = self._config.settings[setting] if setting else ""
+        if not (user_flow and self._config.settings["B2C_TENANT_NAME"] and self._config.authority):
+            return None
+        query = {
+            "client_id": self._config.client_id,
+            "redirect_uri": self._config.redirect_uri,
+            "response_type": "code",
+            "scope": "openid",
+            "state": NOBODY,
+        }
+        return f"{self._config.authority.rpartition('/')[0]}/{user_flow}/oauth2/v2.0/authorize?{urlencode(query)}"
+
+    # --- Sign-out -----------------------------------------------------------------------------------------------------
+
+    @guards.public
+    def logout(self) -> BaseResponse | str:
+        """GET or POST /logout: sign out here, then at the authority, then home.
+
+        Only a page that is opened signs out, and only when the person wants it; another site's link leads to a question.
+        """
+        if request.method == "HEAD":
+            return redirect(home())
+        if any("prefetch" in request.headers.get(name, "").lower() for name in PURPOSES):
+            # A browser discards a failed prefetch and asks again at the click; it would show a successful one without asking.
+            return Response(status=503)
+        if not expects_a_page():
+            abort(403)  # a picture, a style sheet or a script of any site: nobody has clicked
+        if not sign_out.is_wanted(self._config):
+            return self._render("sign_out.html", goal=None, here=home())
+        user = get_user()
+        goal = self._tokens.sign_out(self._address_after_sign_out())
+        if user:
+            log.info("Signed out: %s", person(user))
+            after_this_request(self.sign_ins.forget_finished)
+            after_this_request(self.note.leave)
+            signed_out.send(_app(), user=user)
+        if request.method == "GET":
+            return redirect(goal)
+        # Browsers hold the redirects after a form against form-action, on the authority's way through other sites too (a
+        # federated one's). A page that leads there is no redirect.
+        response = make_response(self._render("sign_out.html", goal=goal, here=home()))
+        response.headers["Refresh"] = f"0; url={goal}"
+        return response
+
+    def _address_after_sign_out(self) -> str:
+        path = url_for(self._after_sign_out) if self._after_sign_out else home()
+        return origin(self._config.redirect_uri) + path
+
+
+def _app() -> Flask:
+    return cast(Flask, current_app._get_current_object())  # type: ignore[attr-defined]  # as Flask's documentation has it

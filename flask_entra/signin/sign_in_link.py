@@ -1,0 +1,51 @@
+"""A link to a sign-in, for a caller that shows no page and so cannot be sent there: a person follows it.
+
+The scopes and claims that the sign-in is for ride in it, signed: nobody else can make a link that asks a person to consent.
+"""
+
+from __future__ import annotations
+
+import time
+from urllib.parse import urlencode
+
+import itsdangerous
+from flask import request
+
+from flask_entra.config import Config
+from flask_entra.signin.paths import home, local_path
+from flask_entra.signin.pending import serializer
+from flask_entra.urls import is_ours, origin, split_url
+
+VALID_SECONDS = 3600
+_SALT = "sign-in link"
+
+
+def make(config: Config, scopes: list[str] | None = None, claims: str | None = None) -> str:
+    """An absolute URL of this app, which leads back to the page that the caller is on, or home.
+
+    :param config: the app's.
+    :param scopes: the scopes to ask consent for; None means those of the setting `SCOPE`.
+    :param claims: a claims challenge to pass on (JSON).
+    """
+    query = {"next": _page_of_the_caller(config)}
+    if (scopes is not None or claims) and config.signing_keys:
+        query["for"] = serializer(config, _SALT).dumps([scopes, claims])
+    return f"{origin(config.redirect_uri)}{request.script_root}{config.login_path}?{urlencode(query)}"
+
+
+def read(config: Config) -> tuple[list[str] | None, str | None]:
+    """The scopes and claims of the link that the present request follows; twice None when it follows none that is valid."""
+    if not (link := request.args.get("for", "")):
+        return None, None
+    try:
+        wanted, at = serializer(config, _SALT).loads(link, return_timestamp=True)
+    except itsdangerous.BadData:
+        return None, None
+    scopes, claims = wanted
+    return (scopes, claims) if time.time() - at.timestamp() < VALID_SECONDS else (None, None)
+
+
+def _page_of_the_caller(config: Config) -> str:
+    referer = split_url(request.referrer)
+    ours = is_ours(request.referrer, request.host, config.redirect_uri)
+    return local_path(f"{referer.path}{f'?{referer.query}' if referer.query else ''}") if ours else home()
