@@ -6,7 +6,7 @@ import functools
 import hmac
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,6 +32,17 @@ SWITCHES = {
     "ENTRA_COMPILED_TEMPLATES": False,  # the app's templates compiled for each language
     "ENTRA_CONFIGURATION_EVERYWHERE": False,  # while settings are missing, every page says so
 }
+# Where this package's pages are in an app, and how they look there, each with its key and what it usually is.
+OPTIONS: dict[str, Any] = {
+    "ENTRA_BLUEPRINT": "identity",  # the name of the blueprint; its endpoints are `login`, `auth_response` and `logout`
+    "ENTRA_URL_PREFIX": "",  # of the two paths below
+    "ENTRA_LOGIN_PATH": "/login",
+    "ENTRA_LOGOUT_PATH": "/logout",
+    "ENTRA_LAYOUT": "",  # the app's template that this package's pages are shown in
+    "ENTRA_LAYOUT_BLOCK": "content",  # its block for the page
+    "ENTRA_LAYOUT_TITLE_BLOCK": "title",  # its block for the title
+    "ENTRA_CSP": {},  # what the app adds to the Content-Security-Policy, by directive
+}
 
 
 @dataclass(frozen=True)
@@ -50,11 +61,8 @@ class Config:
     :ivar idle_seconds: how long a session lives after its last use.
     :ivar longest_seconds: how long a session lives after the sign-in, in use or not.
     :ivar on: the switches that are on.
-    :ivar blueprint: the name of the blueprint; its endpoints are `login`, `auth_response` and `logout`.
+    :ivar blueprint: see `OPTIONS`, as for all below.
     :ivar login_path: the path of the sign-in below the app's own root; likewise `logout_path`.
-    :ivar layout: the app's template that this package's pages are shown in; empty for none.
-    :ivar layout_block: the block of that template for the page; `layout_title_block` is the one for its title.
-    :ivar csp: what the app adds to the Content-Security-Policy, by directive.
     """
 
     settings: Settings
@@ -80,7 +88,7 @@ class Config:
     layout: str
     layout_block: str
     layout_title_block: str
-    csp: Mapping[str, Any] = field(default_factory=dict)
+    csp: Mapping[str, Any]
 
     @classmethod
     def of_app(cls, app: Flask, given: Mapping[str, str], client_credential: Any = None) -> Config:
@@ -101,7 +109,8 @@ class Config:
             endpoint = (
                 ""  # the token of another provider is not Microsoft's to see, and one without a scope is for no API
             )
-        prefix = str(config.get("ENTRA_URL_PREFIX") or "").rstrip("/")
+        option = {key: config.get(key) or usual for key, usual in OPTIONS.items()}
+        prefix = str(option["ENTRA_URL_PREFIX"]).rstrip("/")
         # What signs the cookie of a sign-in that has begun. All workers, on all machines, must agree on it.
         key = settings["SECRET_KEY"].encode() or (secret and hmac.digest(secret.encode(), b"sign-in", "sha256"))
         return cls(
@@ -122,13 +131,13 @@ class Config:
             idle_seconds=12 * 3600,
             longest_seconds=24 * 3600,
             on=frozenset(name for name, usual in SWITCHES.items() if is_on(config.get(name, usual))),
-            blueprint=str(config.get("ENTRA_BLUEPRINT") or "identity"),
-            login_path=prefix + str(config.get("ENTRA_LOGIN_PATH") or "/login"),
-            logout_path=prefix + str(config.get("ENTRA_LOGOUT_PATH") or "/logout"),
-            layout=str(config.get("ENTRA_LAYOUT") or ""),
-            layout_block=str(config.get("ENTRA_LAYOUT_BLOCK") or "content"),
-            layout_title_block=str(config.get("ENTRA_LAYOUT_TITLE_BLOCK") or "title"),
-            csp=config.get("ENTRA_CSP") or {},
+            blueprint=option["ENTRA_BLUEPRINT"],
+            login_path=prefix + option["ENTRA_LOGIN_PATH"],
+            logout_path=prefix + option["ENTRA_LOGOUT_PATH"],
+            layout=option["ENTRA_LAYOUT"],
+            layout_block=option["ENTRA_LAYOUT_BLOCK"],
+            layout_title_block=option["ENTRA_LAYOUT_TITLE_BLOCK"],
+            csp=option["ENTRA_CSP"],
         )
 
     @property

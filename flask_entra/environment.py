@@ -96,13 +96,13 @@ def is_skipped(environ: Mapping[str, str]) -> bool:
 class Source:
     """Where the value of a setting came from.
 
-    :ivar kind: the process's environment, a file, or nowhere: it is the default.
+    :ivar kind: the process's environment, a file, Flask's configuration, or nowhere: it is the default.
     :ivar file: the path of the file.
     :ivar line: in the file; the first line is 1.
     :ivar instead_of: the place in a file whose value lost to the environment's, or None.
     """
 
-    kind: Literal["environment", "file", "default"]
+    kind: Literal["environment", "file", "configuration", "default"]
     file: Path | None = None
     line: int = 0
     instead_of: Source | None = None

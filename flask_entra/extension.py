@@ -94,7 +94,8 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
     def init_app(self, app: Flask, *, protected: bool = False) -> None:
         """Give an app sign-in and sign-out, sealed sessions, pages for failures, health checks and `flask doctor`.
 
-        :param app: its configuration has been filled. `config.SWITCHES` are the parts that it may switch on and off.
+        :param app: its configuration has been filled. `config.SWITCHES` are the parts that it may switch on and off,
+            `config.OPTIONS` where they are and how they look.
         :param protected: whether every view needs a sign-in but those marked `public`, also those that are added later.
         """
         view = self._post_logout_view

@@ -19,7 +19,7 @@ from flask_entra.environment import Dotenv, Source, is_skipped
 from flask_entra.urls import split_url
 
 PREFIX = "ENTRA_"
-FLASKS_OWN = ("SECRET_KEY", "SECRET_KEY_FALLBACKS")
+FLASKS_OWN = ("SECRET_KEY", "SECRET_KEY_FALLBACKS", "APPLICATION_ROOT")
 WHERE_FROM = "ENTRA_SETTINGS"  # the key of Flask's configuration that says where the values came from
 
 
@@ -58,6 +58,7 @@ SETTINGS = {
     "SECRET_KEY": Setting(kind="secret"),
     "SECRET_KEY_FALLBACKS": Setting(kind="secret"),
     "TRUSTED_PROXY_COUNT": Setting("0", "count"),
+    "APPLICATION_ROOT": Setting("/"),
     "LOG_FORMAT": Setting("text"),
     "APP_NAME": Setting("Flask starter"),
     "THREADS": Setting("64", "count"),
@@ -71,13 +72,20 @@ class Settings(dict[str, str]):
     :param environ: the names and values that were given; those of `.env` are among them.
     :param dotenv: the `.env` in the app's folder; also one that is not there says where the app's folder is.
     :param elsewhere: another `.env` that Flask has read, because it was started in another folder; None if there is none.
-    :ivar table: the same table; likewise `environ`, `dotenv` and `elsewhere`.
+    :param keyed: whether the app's developer knows them by their keys in Flask's configuration, not by their names in `.env`.
+    :ivar table: the same table; likewise `environ`, `dotenv`, `elsewhere` and `keyed`.
     """
 
     def __init__(
-        self, table: Mapping[str, Setting], environ: Mapping[str, str], dotenv: Dotenv, elsewhere: Dotenv | None = None
+        self,
+        table: Mapping[str, Setting],
+        environ: Mapping[str, str],
+        dotenv: Dotenv,
+        elsewhere: Dotenv | None = None,
+        *,
+        keyed: bool = False,
     ):
-        self.table, self.environ, self.dotenv, self.elsewhere = table, environ, dotenv, elsewhere
+        self.table, self.environ, self.dotenv, self.elsewhere, self.keyed = table, environ, dotenv, elsewhere, keyed
         for name, setting in table.items():
             value = environ.get(name, setting.default).strip()
             # A setting that is there but empty counts as left out, except SCOPE: empty says that no scope is wanted.
@@ -141,7 +149,7 @@ class Settings(dict[str, str]):
             return cls(SETTINGS, {**read.environ, **changed}, read.dotenv, read.elsewhere) if changed else read
         # The settings' bare names mean nothing in the environment of such an app, but the network's variables do.
         environ = {name: value for name, value in os.environ.items() if name not in SETTINGS}
-        return cls(SETTINGS, {**environ, **written}, Dotenv(folder / ".env"))
+        return cls(SETTINGS, {**environ, **written}, Dotenv(folder / ".env"), keyed=True)
 
     def source(self, name: str) -> Source | None:
         """Where a value came from, or None for a setting that has none.
@@ -151,6 +159,8 @@ class Settings(dict[str, str]):
         given = self.environ.get(name)
         if given is None or (not given.strip() and name != "SCOPE"):
             return Source("default") if self.get(name) else None
+        if self.keyed and name in self.table:
+            return Source("configuration")
         places = []
         for dotenv in filter(None, (self.elsewhere, self.dotenv)):
             line = dotenv.last(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import signal
 import sys
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), lambda *_: stop.set())
     try:
-        return _run(options.port, options.debug, stop)
+        return _run(options.port, options.prefix, options.debug, stop)
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("sandbox"):
             raise
@@ -43,12 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The options of the command line: `port` and `debug`."""
+    """The options of the command line: `port`, `prefix` and `debug`."""
     parser = argparse.ArgumentParser(
         prog="python -m sandbox",
         description="Run the app against an embedded tenant on this machine. No Azure account is needed.",
     )
     parser.add_argument("--port", type=_port_number, default=5000, help="the app's port (default: 5000)")
+    parser.add_argument(
+        "--prefix", type=_path, default="", metavar="PATH", help="serve the app below a path, as /portal"
+    )
     parser.add_argument("--debug", action="store_true", help="reload the app when it changes, and show its log")
     return parser.parse_args(arguments)
 
@@ -63,10 +67,21 @@ def _port_number(text: str) -> int:
     return int(text)
 
 
-def _run(port: int, debug: bool, stop: threading.Event) -> int:
+def _path(text: str) -> str:
+    """A path of the command line, without a slash at its end.
+
+    :raises argparse.ArgumentTypeError: it does not begin with a slash, or has other characters than a path's plain ones.
+    """
+    if not re.fullmatch(r"(/[\w.~-]+)*/?", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a path such as /portal")
+    return text.rstrip("/")
+
+
+def _run(port: int, prefix: str, debug: bool, stop: threading.Event) -> int:
     """Run the sandbox, and the app on it, until something ends them.
 
     :param port: the app's port.
+    :param prefix: the path below which it is served.
     :param debug: Flask's debug mode.
     :param stop: set by Ctrl-C and SIGTERM.
     :return: the exit code.
@@ -77,13 +92,13 @@ def _run(port: int, debug: bool, stop: threading.Event) -> int:
     if not is_free(port):
         other = port + 1 if port < 65535 else 5001
         return _fail(f"Port {port} is in use. Try another one: {PYTHON} -m sandbox --port {other}")
-    with Sandbox(redirect_uris=(f"http://localhost:{port}{REDIRECT_PATH}",)) as box:
-        return _run_app(box, port, debug, stop)
+    with Sandbox(redirect_uris=(f"http://localhost:{port}{prefix}{REDIRECT_PATH}",)) as box:
+        return _run_app(box, port, prefix, debug, stop)
 
 
-def _run_app(box: Sandbox, port: int, debug: bool, stop: threading.Event) -> int:
+def _run_app(box: Sandbox, port: int, prefix: str, debug: bool, stop: threading.Event) -> int:
     """Run the app until something ends it; the parameters and the exit code are those of `_run`."""
-    app = start_app(box.settings, box.folder, port, debug)
+    app = start_app(box.settings, box.folder, port, prefix, debug)
     assert app.stdout is not None  # start_app made a pipe of it
     relaying = threading.Thread(target=relay, args=(app.stdout, debug), daemon=True)
     relaying.start()
@@ -99,7 +114,7 @@ def _run_app(box: Sandbox, port: int, debug: bool, stop: threading.Event) -> int
                 continue
             if answers(port):
                 ready = True
-                print(f"Sandbox ready: open http://localhost:{port} (Ctrl-C stops)", flush=True)
+                print(f"Sandbox ready: open http://localhost:{port}{prefix} (Ctrl-C stops)", flush=True)
             elif time.monotonic() > deadline:
                 return _fail(f"The app did not answer on port {port} within {START_SECONDS} seconds.")
         return 0

@@ -72,12 +72,13 @@ def is_free(port: int) -> bool:
     return True
 
 
-def start_app(settings: Mapping[str, str], folder: str, port: int, debug: bool) -> subprocess.Popen[str]:
+def start_app(settings: Mapping[str, str], folder: str, port: int, prefix: str, debug: bool) -> subprocess.Popen[str]:
     """Start the app as a process of its own, pointed at a sandbox.
 
     :param settings: the environment variables that point it there.
     :param folder: a folder for the sessions that it stores.
     :param port: the port that the app listens on.
+    :param prefix: the path below which it is served; empty for none.
     :param debug: Flask's debug mode, which reloads the app when one of its files changes.
     :return: the process; its standard output has all that the app prints.
     """
@@ -86,7 +87,8 @@ def start_app(settings: Mapping[str, str], folder: str, port: int, debug: bool) 
     environment = {
         **clean_environment(os.environ),
         **settings,
-        "REDIRECT_URI": f"http://localhost:{port}{REDIRECT_PATH}",
+        "REDIRECT_URI": f"http://localhost:{port}{prefix}{REDIRECT_PATH}",
+        "APPLICATION_ROOT": prefix or "/",
         "SESSION_FILE_DIR": str(sessions),
         "FLASK_SKIP_DOTENV": "1",  # the project's .env may hold the settings of a real tenant
         "PYTHONUNBUFFERED": "1",

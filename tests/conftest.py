@@ -20,7 +20,6 @@ from reached import pytest_configure as pytest_configure  # a hook
 from redis_servers import Redis
 from visitor import Visitor
 
-from flask_entra.pages import languages
 from flask_entra.settings import SETTINGS
 from sandbox import Sandbox
 
@@ -173,12 +172,6 @@ def no_traceback():
     found = [each for app in Served.running for each in app.tracebacks()]
     Served.running[:] = [app for app in Served.running if app.process.poll() is None]
     assert not found, "\n".join(found)
-
-
-@pytest.fixture(autouse=True)
-def in_english():
-    """A request to the app in this process chooses the language of what the process says, until the next one."""
-    languages.speak("en")
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ def main() -> None:
     port = next(port for port in range(5000, 5100) if is_free(port))
     DOCS.mkdir(exist_ok=True)
     with Sandbox(redirect_uris=(f"http://localhost:{port}{REDIRECT_PATH}",)) as box, sync_playwright() as playwright:
-        app = start_app(box.settings, box.folder, port, debug=False)
+        app = start_app(box.settings, box.folder, port, "", debug=False)
         threading.Thread(target=relay, args=(app.stdout, False), daemon=True).start()
         browser = playwright.chromium.launch(
             executable_path=chromium, args=["--disable-lcd-text"], chromium_sandbox=False

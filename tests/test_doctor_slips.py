@@ -114,6 +114,9 @@ VALUES = [
     ("REDIRECT_URI", "http://localhost:5000/getAToken, https://a.example/x", "wrong", "more than one address", "Keep"),
     ("REDIRECT_URI", "http://localhost:5000/a http://localhost/b", "wrong", "more than one address", "Keep"),
     ("REDIRECT_URI", "http://localhost:5000/getAToken?x=1", "wrong", "a ? or a #", "Leave out"),
+    ("APPLICATION_ROOT", "portal", "wrong", "is not a path", "such as /portal"),
+    ("APPLICATION_ROOT", "https://app.example/portal", "wrong", "is not a path", "such as /portal"),
+    ("APPLICATION_ROOT", "/portal?x", "wrong", "is not a path", "such as /portal"),
     ("REDIRECT_URI", "http://localhost:5000//getAToken", "wrong", "two slashes", "one"),
     ("REDIRECT_URI", "http://localhost:5000/auth//callback", "wrong", "two slashes", "one"),
     ("REDIRECT_URI", "http://localhost:5000/get%41Token", "wrong", "a percent sign", "letters"),
@@ -223,6 +226,13 @@ TOGETHER = [
         "Leave out",
     ),
     ({"AUTHORITY": "", "OIDC_AUTHORITY": "id.example/realm"}, "OIDC_AUTHORITY", "wrong", "https://", "https"),
+    (
+        {"APPLICATION_ROOT": "/portal"},
+        "REDIRECT_URI",
+        "wrong",
+        "is not below APPLICATION_ROOT",
+        "Begin its path with /portal/",
+    ),
 ]
 
 

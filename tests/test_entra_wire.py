@@ -59,6 +59,7 @@ def test_a_sign_in_asks_for_what_it_asked_for_before_and_nothing_else(person, bo
 def test_the_code_and_the_refresh_token_are_redeemed_as_before(person, box):
     box.access_token_lifetime = 1
     person.sign_in()
+    box.access_token_lifetime = 3600
     person.get("/call_graph")
     credential = {"client_id": box.client_id, "client_secret": box.client_secret, "client_info": "1", "claims": CLAIMS}
     code, refresh = box.seen("token")

@@ -172,7 +172,7 @@ ROOMS = [
     {"extension"},
     {"app_state"},
     {"doctor", "middleware"},
-    {"health", "pages"},
+    {"health", "pages", "testing"},
     {"graph_calls", "memberships"},
     {"signin"},
     {"sessions", "graph"},

@@ -3,7 +3,7 @@
 import html.parser
 import time
 from pathlib import Path
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import requests
 from configs import config_of
@@ -38,7 +38,7 @@ class Page(html.parser.HTMLParser):
 
 
 class Visitor(requests.Session):
-    """Asks `url` for its pages."""
+    """Asks `url`, which may have a path, for its pages."""
 
     def __init__(self, url):
         super().__init__()
@@ -48,7 +48,7 @@ class Visitor(requests.Session):
         """GET a path of the app, or any URL; without following redirects if `follow` is False."""
         kwargs["allow_redirects"] = kwargs.pop("follow", True)
         kwargs.setdefault("timeout", 30)
-        return super().get(urljoin(self.url, path), **kwargs)
+        return super().get(self.url + path if path.startswith("/") else urljoin(self.url, path), **kwargs)
 
     def press(self, response, value, **kwargs):
         """Press the button with a value on a page of the tenant."""
@@ -90,7 +90,7 @@ class Visitor(requests.Session):
     @property
     def signed_in(self):
         """Whether the app greets somebody."""
-        return 'action="/logout"' in self.get("/").text
+        return f'action="{urlsplit(self.url).path}/logout"' in self.get("/").text
 
 
 def let_the_id_token_expire(app, person):

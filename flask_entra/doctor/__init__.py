@@ -1,14 +1,16 @@
 """What is wrong with the settings, and how to mend it: `flask doctor`, and the configuration page.
 
 `checks` tells what can be told of the settings by themselves, with a file for each subject: `dotenv_file`, `spelling`,
-`credentials`, `addresses`, `redis_url` and `scopes`. `inquiries` tells what has to be asked: the authority (`abilities`, for
-another provider than Entra), the API, the app registration (`permissions`), the session store (`stores`, `store_errors`), git.
+`credentials`, `addresses`, `redis_url` and `scopes`. `own_app` tells what is odd about the app around them. `inquiries` tells
+what has to be asked: the authority (`abilities`, for another provider than Entra), the API, the app registration
+(`permissions`), the session store (`stores`, `store_errors`), git.
 `report` prints what they find. None shows a secret.
 """
 
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import sys
 
@@ -20,13 +22,16 @@ from flask_entra.commands import DOCTOR, SANDBOX
 from flask_entra.config import Config
 from flask_entra.doctor import report
 from flask_entra.doctor.checks import check_settings
-from flask_entra.doctor.findings import Finding
+from flask_entra.doctor.findings import Finding, keyed
 from flask_entra.doctor.inquiries import examine, taken_paths
+from flask_entra.doctor.own_app import check_app
 from flask_entra.doctor.parts import Parts
 from flask_entra.pages import Answers, OwnPages, explanations, languages
 from flask_entra.pages.problems import Problem
 
 __all__ = ["Configuration", "Finding", "add_command", "check_settings", "examine"]
+
+log = logging.getLogger(__name__)
 
 
 class Configuration:
@@ -40,7 +45,13 @@ class Configuration:
 
     @functools.cached_property
     def _findings(self) -> list[Finding]:
-        return check_settings(self._config.settings, taken_paths(self._app))
+        settings = self._config.settings
+        found = [*check_settings(settings, taken_paths(self._app)), *check_app(self._app, self._config)]
+        found = list(map(keyed, found)) if settings.keyed else found
+        with languages.speaking("en"):
+            for finding in found:
+                log.log(logging.ERROR if finding.level == "wrong" else logging.WARNING, "%s", report.line(finding))
+        return found
 
     def page(self) -> Response | None:
         """The page; None if nothing is wrong with the settings as they are written."""
@@ -80,11 +91,11 @@ def add_command(app: Flask, parts: Parts) -> None:
           2  the command was called with an option that it does not have
         """
         encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-        languages.speak(report.terminal_language(os.environ, encoding))
-        found = examine(app, parts, port)
-        if as_json:
-            click.echo(report.as_json(found))
-        else:
-            for finding in found:
-                click.echo(report.spelled(report.line(finding), encoding))
+        with languages.speaking(report.terminal_language(os.environ, encoding)):
+            found = examine(app, parts, port)
+            if as_json:
+                click.echo(report.as_json(found))
+            else:
+                for finding in found:
+                    click.echo(report.spelled(report.line(finding), encoding))
         raise SystemExit(any(finding.level == "wrong" for finding in found))

@@ -32,6 +32,7 @@ _SHARED = ("common", "organizations", "consumers")
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 _TENANT = _("Set it to %(what)s.", what=REQUIRED["AUTHORITY"])
 # Werkzeug percent-encodes these in the path of a cookie, browsers do not in the path of a request.
+_ROOT = re.compile(r"/|(/[\w\-.~]+)+/?", re.ASCII)
 _STRANGE_IN_PATHS = re.compile(r"(?=[\x00-\x7f])[^\w\-.~!$&'()*+,/:=@]")
 _ONE_ENDPOINT = {
     "AUTHORITY": (_("is the URL of one endpoint, not of the tenant"), _TENANT),
@@ -176,6 +177,7 @@ def check_redirect_uri(settings: Settings) -> Iterator[Finding]:
     name, default = "REDIRECT_URI", settings.table["REDIRECT_URI"].default
     parts = split_url(settings[name])
     match = _("It must match Authentication › Web character for character.")
+    root = settings["APPLICATION_ROOT"].rstrip("/")
     if parts.scheme not in ("http", "https") or not parts.hostname or set(settings[name]) & set("<>*"):
         mend = _("Write it as it stands in the app registration, for example %(uri)s.", uri=default)
         yield wrong(name, _("is not a URL with a path"), mend)
@@ -207,8 +209,18 @@ def check_redirect_uri(settings: Settings) -> Iterator[Finding]:
         yield odd(name, _("uses https on this machine"), mend)
     elif parts.path.endswith("/"):
         yield odd(name, _("ends with a slash"), match)
+    elif _ROOT.fullmatch(root) and not parts.path.startswith(f"{root}/"):
+        mend = _("Begin its path with %(root)s/, in the registration too, or correct APPLICATION_ROOT.", root=root)
+        yield wrong(name, _("is not below APPLICATION_ROOT"), mend)
     elif parts.path.lower() == "/getatoken" and parts.path != "/getAToken":
         yield odd(name, _("is not /getAToken, with two capitals, as Microsoft's samples register it"), match)
+
+
+def check_root(settings: Settings) -> Iterator[Finding]:
+    root = settings["APPLICATION_ROOT"]
+    if not _ROOT.fullmatch(root):
+        mend = _("Write the path below which the app is served, such as /portal, or remove it.")
+        yield wrong("APPLICATION_ROOT", _("is not a path"), mend)
 
 
 def no_path_of_its_own() -> Finding:

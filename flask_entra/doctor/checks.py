@@ -71,6 +71,7 @@ _CHECKS = (
     addresses.check_b2c,
     addresses.check_tenants,
     addresses.check_redirect_uri,
+    addresses.check_root,
     scopes.check_scope,
     addresses.check_endpoint,
     redis_url.check_redis,

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from flask_entra.commands import relative
 from flask_entra.environment import Source
 from flask_entra.pages.languages import Text
 from flask_entra.pages.languages import Text as _
+from flask_entra.settings import SETTINGS, key_of
 
 Level = Literal["right", "unchecked", "odd", "wrong"]
+_NAME = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*")
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,24 @@ class Finding:
         :param mentioned: those too that it only speaks of.
         """
         text = f"{self.setting} {self.found} {self.mend}" if mentioned else str(self.setting)
-        return set(re.findall(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*", text))
+        return set(_NAME.findall(text))
+
+
+class _Keyed(Text):
+    """A text that calls each setting by its key in Flask's configuration."""
+
+    def __init__(self, text: str | Text):
+        super().__init__("")
+        self._text = text
+
+    def __str__(self) -> str:
+        return _NAME.sub(lambda name: key_of(name[0]) if name[0] in SETTINGS else name[0], str(self._text))
+
+
+def keyed(finding: Finding) -> Finding:
+    """The same finding, for a developer who knows the settings by their keys in Flask's configuration."""
+    setting = finding.setting if isinstance(finding.setting, Text) else str(_Keyed(finding.setting))
+    return replace(finding, setting=setting, found=_Keyed(finding.found), mend=_Keyed(finding.mend))
 
 
 def wrong(setting: str | Text, found: str | Text, mend: str | Text) -> Finding:
@@ -87,6 +106,8 @@ def all_shown(text: str) -> str:
 def _place(source: Source) -> Text:
     if source.kind == "default":
         return _("default")
+    if source.kind == "configuration":
+        return _("Flask's configuration")
     if source.kind == "file" and source.file:
         return _("%(file)s line %(line)s", file=relative(source.file), line=source.line)
     if source.instead_of:

@@ -18,7 +18,8 @@ from flask_entra.config import Config, of
 from flask_entra.doctor.abilities import check_abilities, credential_name
 from flask_entra.doctor.addresses import without_own_tenant
 from flask_entra.doctor.checks import check_settings
-from flask_entra.doctor.findings import AUTHORITIES, CLOCK, Finding, Level, all_shown, odd, shown, wrong
+from flask_entra.doctor.findings import AUTHORITIES, CLOCK, Finding, Level, all_shown, keyed, odd, shown, wrong
+from flask_entra.doctor.own_app import check_app
 from flask_entra.doctor.parts import Parts
 from flask_entra.doctor.permissions import ask_about_permissions
 from flask_entra.doctor.stores import ask_store
@@ -59,7 +60,7 @@ def examine(app: Flask, parts: Parts, port: int) -> list[Finding]:
         only when nothing is wrong with the settings as they are written. No setting is right that another finding doubts.
     """
     settings = parts.config.settings
-    findings = check_settings(settings, taken_paths(app))
+    findings = [*check_settings(settings, taken_paths(app)), *check_app(app, parts.config)]
     findings += [*_check_git(settings), *_check_port(settings, port), *_check_proxy(settings)]
     wrongly_set = {name for finding in findings if finding.level == "wrong" for name in finding.names()}
     asked = [] if "REDIS_URL" in wrongly_set else ask_store(parts)
@@ -82,10 +83,11 @@ def examine(app: Flask, parts: Parts, port: int) -> list[Finding]:
     asked_right = [finding for finding in asked if finding.level == "right" and not finding.names() & doubted]
     unchecked = [] if "REDIRECT_URI" in wrongly_set else [_unchecked(settings)]
     told = [*findings, *(each for each in asked if each.level != "right"), *sound, *asked_right, *unchecked]
-    return [
+    told = [
         each if each.source or each in asked_right else replace(each, source=settings.source(str(each.setting)))
         for each in told
     ]
+    return list(map(keyed, told)) if settings.keyed else told
 
 
 def _mentioned(findings: list[Finding], level: Level) -> set[str]:

@@ -81,7 +81,10 @@ def as_json(findings: Sequence[Finding]) -> str:
 
 
 def _source(source: Source | None) -> dict[str, object] | None:
-    """Where a value came from: `from` is `environment`, `file` or `default`; `file` and `line` are null but for a file."""
+    """Where a value came from.
+
+    :return: `from` is `environment`, `file`, `configuration` or `default`; `file` and `line` are null but for a file.
+    """
     if source is None:
         return None
     return {"from": source.kind, "file": str(source.file) if source.file else None, "line": source.line or None}

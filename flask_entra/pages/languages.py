@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from gettext import NullTranslations, translation
 from pathlib import Path
@@ -21,7 +23,7 @@ OWN_FOLDER = Path(__file__).parents[1] / "translations"
 ACCEPTED_LENGTH = 200  # of Accept-Language; parsing eight kilobytes of it takes 19 ms
 _ENVIRON = "flask_entra.language"  # where a request notes its language
 
-_spoken: ContextVar[str] = ContextVar("language", default="en")
+_spoken: ContextVar[str | None] = ContextVar("language", default=None)
 
 
 def init_app(app: Flask) -> None:
@@ -95,19 +97,26 @@ class Moment(Text):
         return f"{format_datetime(self._at, 'd MMMM y HH:mm:ss', locale=language())} UTC"
 
 
-def speak(code: str) -> None:
-    """Choose the language of a command's output; that of an answer is chosen for each request.
+@contextmanager
+def speaking(code: str) -> Iterator[None]:
+    """Use one language for a command's output, or for the log. That of an answer is chosen for each request.
 
     :param code: of `LANGUAGES`.
     """
-    _spoken.set(code)
+    token = _spoken.set(code)
+    try:
+        yield
+    finally:
+        _spoken.reset(token)
 
 
 def language() -> str:
     """The code of the language of the answer: that which the person has chosen, or the first of the browser's that there is."""
+    if code := _spoken.get():
+        return code
     if not has_request_context():
-        return _spoken.get()
-    code: str | None = request.environ.get(_ENVIRON)
+        return "en"
+    code = request.environ.get(_ENVIRON)
     if code is None:
         code = request.environ[_ENVIRON] = _of_the_request()
     return code

@@ -26,6 +26,7 @@ def init_app(app: Flask, config: Config, respond: Callable[[Exception], Response
 
     :param respond: makes the answer that tells a person of a failure.
     :return: the store.
+    :raises ModuleNotFoundError: it is Redis, and its client is not installed.
     """
     store = _store(config)
     app.session_interface = SealedSessionInterface(app, config, store, respond)
@@ -43,7 +44,12 @@ def init_app(app: Flask, config: Config, respond: Callable[[Exception], Response
 def _store(config: Config) -> Store:
     # Each store is imported where it is used: a worker with files has no use for the 6 MB of Redis.
     if config.settings["REDIS_URL"]:
-        from flask_entra.sessions.redis import RedisStore
+        try:
+            from flask_entra.sessions.redis import RedisStore
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                f'REDIS_URL needs the package {error.name}: pip install "flask-entra[redis]"', name=error.name
+            ) from None
 
         return RedisStore(config.settings["REDIS_URL"], config.threads)
     from flask_entra.sessions.files import FileStore

@@ -40,7 +40,11 @@ class SealedSessionInterface(ServerSideSessionInterface):  # type: ignore[misc] 
 
     def open_session(self, app: Flask, request: Request) -> Session:
         """The session that the cookie names, not read yet; an empty one when there is no cookie."""
-        return self._session(request.cookies.get(self._cookie()["key"]))
+        return self._session(request.cookies.get(self.cookie()["key"]))
+
+    def new_session(self) -> Session:
+        """An empty session, which is stored when it is saved."""
+        return self._session(None)
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
         """Store a changed session, delete an emptied one, and set the cookie accordingly. A look writes nothing."""
@@ -60,9 +64,9 @@ class SealedSessionInterface(ServerSideSessionInterface):  # type: ignore[misc] 
             response.set_data(page.get_data())
         else:
             if emptied:
-                response.delete_cookie(**self._cookie())
+                response.delete_cookie(**self.cookie())
             elif alive:
-                response.set_cookie(value=session.sid, max_age=self._lifetime, **self._cookie())
+                response.set_cookie(value=session.sid, max_age=self._lifetime, **self.cookie())
         _tell_caches(response, session)
 
     def _prune_now_and_then(self) -> None:
@@ -89,7 +93,8 @@ class SealedSessionInterface(ServerSideSessionInterface):  # type: ignore[misc] 
     def _session(self, sid: str | None) -> Session:
         return Session(self._store, self._lifetime, sid, self._config.longest_seconds, self._owner)
 
-    def _cookie(self) -> dict[str, Any]:
+    def cookie(self) -> dict[str, Any]:
+        """The name, path and flags of the cookie that has a session's id; see `cookies.attributes`."""
         return cookies.attributes(self._config, "session")
 
 

@@ -59,14 +59,15 @@ def local_path(link: str | None) -> str:
     """
     # As a browser would send it: a query has been decoded.
     link = _UNENCODED.sub(lambda found: quote(found[0], errors="replace"), link or "")
+    root = request.script_root
     # Browsers read a backslash as a slash and skip control characters, so neither may stand anywhere; after one slash
     # must come something else than a slash, also once it is decoded.
     if (
         len(link) <= LONGEST
         and re.fullmatch(r"/(?!/|%2f|%5c)[!-\[\]-~]*", link, re.IGNORECASE)
         and urlsplit(urljoin("http://here", link)).netloc == "here"
-        and link.startswith(home())
-        and posixpath.normpath(unquote(urlsplit(link).path)) != request.script_root + current().logout_path
     ):
-        return link
+        path = posixpath.normpath(unquote(urlsplit(link).path))
+        if f"{path}/".startswith(f"{root}/") and path != root + current().logout_path:
+            return link
     return home()
