@@ -16,19 +16,19 @@ import hashlib
 import json
 import time
 import uuid
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import msal
+from flask import Flask
 from flask.testing import FlaskClient
 
 from flask_entra.config import KEY
 from flask_entra.sessions.interface import SealedSessionInterface
+from flask_entra.signin.authorization import DEFAULT_SCOPES, Requirement
+from flask_entra.signin.guards import guard_of
 from flask_entra.signin.token_cache import TOKEN_CACHE
 from flask_entra.signin.tokens import USER, VOUCHED_UNTIL
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 SECONDS = 3600  # that the tokens are good for
 TENANT = "00000000-0000-4000-8000-000000000001"  # of somebody about whom nothing else is said
@@ -79,19 +79,17 @@ def sign_in(
     session = app.session_interface.new_session()
     session.update({USER: user, VOUCHED_UNTIL: user["exp"], TOKEN_CACHE: _cache(granted, access_token, now)})
     session.save()
-    with app.test_request_context():
-        cookie = app.session_interface.cookie()
-    client.set_cookie(cookie["key"], session.sid, path=cookie["path"], secure=cookie["secure"])
+    with app.test_request_context() as context:
+        cookie, domain = app.session_interface.cookie(), context.request.host.partition(":")[0]
+    client.set_cookie(cookie["key"], session.sid, domain=domain, path=cookie["path"], secure=cookie["secure"])
     return user
 
 
-def _asked_for(app: Any, usual: list[str]) -> list[list[str]]:
+def _asked_for(app: Flask, usual: list[str]) -> list[list[str]]:
     """The scopes of each view, and those of the setting `SCOPE`."""
-    from flask_entra.signin.authorization import Requirement
-    from flask_entra.signin.guards import guard_of
-
     guards = [guard_of(app, endpoint) for endpoint in app.view_functions]
-    return [usual, *(each.scopes for each in guards if isinstance(each, Requirement) and each.scopes)]
+    needs = [each.scopes for each in guards if isinstance(each, Requirement)]
+    return [usual, *(scopes for scopes in needs if scopes and scopes is not DEFAULT_SCOPES)]
 
 
 def _cache(granted: list[list[str]], access_token: str, now: int) -> str:
@@ -122,4 +120,4 @@ else:
         def sign_in_as(**person: Any) -> dict[str, Any]:
             return sign_in(client, **person)
 
-        return cast("Callable[..., dict[str, Any]]", sign_in_as)
+        return sign_in_as

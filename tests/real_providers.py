@@ -1,77 +1,37 @@
 """Three OpenID providers that nobody here wrote, each as a process of its own over TLS: how they are installed and started,
 and how a person gets through their pages.
 
-Each gets an environment of its own, because they want other versions of the app's libraries. It is kept for the next run, under
-the version of what is in it.
+Each gets an environment of its own, because they want other versions of the app's libraries.
 """
 
-import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from urllib.parse import urljoin
 
-import pytest
 import requests
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from installed import node_packages, python_packages
 from programs import free_port
 from visitor import Page
 
 SCRIPTS = Path(__file__).with_name("providers")
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flask-entra-tests"
 PEOPLE, PASSWORD = {"alice": "Alice Liddell", "bob": "Bob Builder"}, "correct horse battery"
-
-
-def _installed(name, install):
-    """A folder in which something has been installed, now or by an earlier run."""
-    folder = CACHE / name
-    if not folder.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        new = Path(tempfile.mkdtemp(dir=CACHE))
-        install(new)
-        try:
-            new.rename(folder)
-        except OSError:  # another run was faster
-            shutil.rmtree(new)
-    return folder
-
-
-def _run(*command, **kwargs):
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, **kwargs)
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def _python(requirement):
     """The command for scripts that need a Python package, and the folder with it."""
-
-    def install(folder):
-        _run(sys.executable, "-m", "pip", "install", "-q", "--target", folder, requirement)
-
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
     # The interpreter itself, not that of the tests' environment, with nothing but these packages.
-    return [os.path.realpath(sys.executable), "-s"], _installed(f"{requirement}-python{version}-packages", install)
+    return [os.path.realpath(sys.executable), "-s"], python_packages(requirement)
 
 
 def _node():
-    """The command for scripts that need what stands in `providers/package-lock.json`, and the folder with that. No script of
-    a package is run."""
-    if not (shutil.which("node") and shutil.which("npm")):
-        pytest.skip("node or npm is not installed")
-    files = [SCRIPTS / "package.json", SCRIPTS / "package-lock.json"]
-
-    def install(folder):
-        for file in files:
-            shutil.copy(file, folder)
-        _run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", cwd=folder)
-
-    digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
-    return ["node"], _installed(f"node-{digest}", install)
+    """The command for scripts that need what stands in `providers/package-lock.json`, and the folder with that."""
+    return ["node"], node_packages(SCRIPTS)
 
 
 class RealProvider:

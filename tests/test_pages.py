@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-import os
 import re
-import shutil
 import sys
 from importlib import resources
 from pathlib import Path
@@ -16,7 +14,6 @@ from babel.messages.frontend import parse_mapping_cfg
 from babel.messages.mofile import read_mo
 from babel.messages.pofile import read_po
 from conftest import Served
-from playwright.sync_api import sync_playwright
 from programs import free_port
 from visitor import Visitor
 
@@ -141,27 +138,6 @@ PAGES = {
 
 
 # --- Browsers -------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="session")
-def browser():
-    names = (
-        "chromium-headless-shell",
-        "chromium",
-        "google-chrome",
-        "chrome",
-    )  # without its windows, it takes half the time
-    path = next(filter(None, map(shutil.which, names)), None)
-    if path is None:
-        assert not os.environ.get("CI"), "there is no Chromium"
-        pytest.skip("there is no Chromium or Chrome on this machine")
-    with sync_playwright() as playwright:
-        quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"]
-        # Without a graphics card, Chromium would compute one; and a process for each context is half of what a test costs.
-        quiet += ["--disable-gpu", "--disable-gpu-rasterization", "--renderer-process-limit=1"]
-        browser = playwright.chromium.launch(executable_path=path, args=quiet, chromium_sandbox=False)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")

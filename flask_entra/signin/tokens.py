@@ -232,7 +232,7 @@ class Tokens:
 
     def _refresh(self, scopes: list[str], claims: str | None) -> dict[str, Any]:
         user = get_user()
-        if not user:
+        if not user or not refreshable():
             return {"error": "interaction_required"}
         cache, provider = msal.SerializableTokenCache(), self._authority.provider
         cache.deserialize(session.get(TOKEN_CACHE))
