@@ -31,6 +31,12 @@ __all__ = [
 
 _WHERE = {"Auth": "extension", "GraphError": "graph"}
 _WHERE |= dict.fromkeys(("access_denied", "signed_in", "signed_out", "token_refreshed"), "signals")
+# Names of before 0.1: where each is, and what is written instead of it.
+_DEPRECATED = {
+    "BoundedSession": ("http_client", "auth = Auth(), which makes its own"),
+    "GraphClient": ("graph", "auth.graph"),
+    "init_app": ("deprecated", "auth.init_app(app)"),
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -41,4 +47,8 @@ def __getattr__(name: str) -> Any:
     """
     if name in __all__:
         return getattr(import_module(f"{__name__}.{_WHERE.get(name, 'signin.errors')}"), name)
+    if name in _DEPRECATED:
+        where, now = _DEPRECATED[name]
+        import_module(f"{__name__}.deprecated").warn(f"flask_entra.{name}", now, stacklevel=3)
+        return getattr(import_module(f"{__name__}.{where}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

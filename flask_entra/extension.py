@@ -19,12 +19,13 @@ import identity.flask
 from flask import Flask, current_app, g
 from werkzeug.wrappers import Response as BaseResponse
 
-from flask_entra import app_state
+from flask_entra import app_state, deprecated
 from flask_entra.app_state import AppState
 from flask_entra.bearer import InvalidToken, merged_claims
 from flask_entra.config import KEY
 from flask_entra.graph import GraphClient
 from flask_entra.graph_calls import GraphCalls
+from flask_entra.http_client import BoundedSession
 from flask_entra.pages import policy
 from flask_entra.signals import access_denied
 from flask_entra.signin import guards, tokens
@@ -74,6 +75,9 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         prompt: str | None = None,
         **others: str | None,
     ):
+        if isinstance(app, BoundedSession):
+            deprecated.warn("Auth(BoundedSession(…))", "Auth()", stacklevel=3)
+            app = None
         if unknown := sorted(others.keys() - _ARGUMENTS.keys()):
             raise TypeError(f"Auth() has no argument {unknown[0]!r}. It has {', '.join(_ARGUMENTS)}.")
         is_secret = isinstance(client_credential, str)

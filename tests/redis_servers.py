@@ -206,7 +206,7 @@ class Relayed:
             command = ["redis-server", str(settings), "--sentinel"]
             self._sentinel = subprocess.Popen(command, stdout=subprocess.DEVNULL)
             self.url = f"redis+sentinel://{HOST}:{port}/sessions/0"
-            _await(lambda: redis.Redis(HOST, port).sentinel_master("sessions"), "Sentinel does not start")
+            _await(lambda: redis.Redis(HOST, port).sentinel_masters()["sessions"], "Sentinel does not start")
 
     def stop(self):
         self.relay.close()

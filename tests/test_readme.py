@@ -229,7 +229,7 @@ def test_the_code_that_is_shown_is_code_that_is_tested(page):
         assert page == README or code in (ROOT / file).read_text()
 
 
-def test_the_view_of_the_readme_can_be_added_to_the_app(copy, box, tmp_path):
+def test_the_view_of_the_readme_can_be_added_and_the_starters_own_tests_stay_green(copy, box, tmp_path):
     (view,) = re.findall(r"<!-- code: app.py -->\n```python\n(.*?)```", README.read_text(), re.DOTALL)
     with (copy / "app.py").open("a") as file:
         file.write(f"\n\n{view}")
@@ -242,6 +242,12 @@ def test_the_view_of_the_readme_can_be_added_to_the_app(copy, box, tmp_path):
         assert refused.go_on(refused.get("/mail"), "alex").status_code == 403
     finally:
         app.stop()
+    home = copy / "templates" / "home.html"
+    home.write_text(home.read_text().replace("<h1>", "<h1>Contoso: "))
+    shutil.copytree(ROOT / "tests" / "starter", copy / "tests")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-n", "0", "tests"]
+    done = subprocess.run(command, cwd=copy, env=bare_environment(), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout
 
 
 def test_ci_runs_exactly_the_test_command():

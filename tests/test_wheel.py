@@ -61,10 +61,18 @@ def built(tmp_path_factory):
         if (ROOT / name).is_file():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, source / name)
-    command = [sys.executable, "-m", "hatchling", "build", "-d", str(folder / "dist")]
+    build(source, folder / "dist")
+    # The release after it.
+    version = (source / "pyproject.toml").read_text().replace('\nversion = "0.', '\nversion = "9.')
+    (source / "pyproject.toml").write_text(version)
+    build(source, folder / "dist" / "next", "wheel")
+    return folder / "dist"
+
+
+def build(source, dist, *targets):
+    command = [sys.executable, "-m", "hatchling", "build", "-d", str(dist), *(f"-t{each}" for each in targets)]
     done = subprocess.run(command, cwd=source, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
-    return folder / "dist"
 
 
 def _files():
@@ -92,11 +100,14 @@ def python(built, tmp_path_factory):
     venv.create(folder, with_pip=False)
     python = folder / "bin" / "python"
     (wheel,) = built.glob("*.whl")
-    wanted = [f"flask-entra @ {wheel.as_uri()}", "flask-login>=0.6,<0.8", "flask-sqlalchemy>=3.1,<4"]
-    command = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", *wanted]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+    install(python, f"flask-entra @ {wheel.as_uri()}", "flask-login>=0.6,<0.8", "flask-sqlalchemy>=3.1,<4")
     return python
+
+
+def install(python, *wanted):
+    command = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", *wanted]
+    done = subprocess.run(command, cwd=python.parent, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -140,11 +151,19 @@ class Stranger:
         self.module = "app" if name == "identity_example" else name
         self.python = python
         (folder / "serve.py").write_text(SERVE)
-        with (folder / "log.txt").open("w") as log:
-            command = [str(python), "serve.py", self.module, str(self.port), mount]
-            self.process = subprocess.Popen(command, cwd=folder, env=self.environment, stdout=log, stderr=log)
-        self._stack.callback(self.process.wait)
-        self._stack.callback(self.process.kill)
+        self._command = [str(python), "serve.py", self.module, str(self.port), mount]
+        self._stack.callback(self.stop)
+        self.start()
+
+    def start(self):
+        with (self.folder / "log.txt").open("a") as log:
+            self.process = subprocess.Popen(
+                self._command, cwd=self.folder, env=self.environment, stdout=log, stderr=log
+            )
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
 
     def ready(self):
         until(lambda: self.process.poll() is not None or listens(self.port), 60)
@@ -202,7 +221,7 @@ def test_what_is_installed_is_what_the_repository_does_not_have(python, tmp_path
     done = subprocess.run([str(python), "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert str(ROOT) not in done.stdout
-    assert re.search(r" 0\.\d+\.\d+ <class", done.stdout)
+    assert re.search(r" [09]\.\d+\.\d+ <class", done.stdout)
 
 
 def test_the_contract(strangers, tenant):
@@ -304,3 +323,21 @@ def test_a_store_whose_client_is_not_installed_is_told_at_the_start(python, tmp_
     command = [str(python), "-c", "import contract; contract.create_app()"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
     assert 'REDIS_URL needs the package redis: pip install "flask-entra[redis]"' in done.stderr.splitlines()[-1]
+
+
+def test_an_upgrade_needs_no_edit_and_signs_nobody_out(strangers, built, tenant, python):
+    app = strangers["existing", "a header"]
+    person = Visitor(app.url)
+    assert "number" in person.sign_in("alex", path="/mine").text
+    app.stop()
+    (wheel,) = built.glob("next/*.whl")
+    install(python, f"flask-entra @ {wheel.as_uri()}")
+    app.start()
+    app.ready()
+    assert re.match(r"Alex Wilber, number \d+", person.get("/mine").text)
+    assert "Marketing Assistant" in person.go_on(person.get("/profile")).text
+    assert person.get("/logout").ok
+    assert person.get("/mine", follow=False).is_redirect
+    code = "import importlib.metadata as m; print(m.version('flask-entra'))"
+    done = subprocess.run([str(python), "-c", code], cwd=app.folder, capture_output=True, text=True, timeout=60)
+    assert done.stdout.startswith("9.")

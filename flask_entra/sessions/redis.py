@@ -132,9 +132,11 @@ class RedisStore:
             server.note_silence("Sentinel names no master")
             raise StoreUnavailable("Sentinel does not answer, or knows no such master that does") from error
         except _ERRORS as error:
-            # The client of a cluster says so when no node of it answers, in an exception of its own.
-            if isinstance(error, _UNREACHABLE) or isinstance(error.__cause__, _UNREACHABLE):
-                server.note_silence(str(error))
+            # The client of a cluster says so when no node of it answers, in an exception of its own; before redis-py 7.4,
+            # without its cause.
+            reasons = [error, error.__cause__ or error.__context__]
+            if unreachable := [each for each in reasons if isinstance(each, _UNREACHABLE)]:
+                server.note_silence(str(unreachable[-1]))
             else:
                 server.note_answer()
             raise unavailable(error) from error

@@ -1,0 +1,27 @@
+"""What an app of before version 0.1 wrote, which warns and still works until 0.3."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+from flask import Flask
+
+if TYPE_CHECKING:
+    from flask_entra.extension import Auth
+
+
+def init_app(app: Flask, auth: Auth, *, protected: bool = False) -> None:
+    """`auth.init_app(app, protected=protected)`."""
+    warn("init_app(app, auth)", "auth.init_app(app)", stacklevel=3)
+    auth.init_app(app, protected=protected)
+
+
+def warn(before: str, now: str, *, stacklevel: int) -> None:
+    """Warn the developer of an app, who sees their own line.
+
+    :param before: what they wrote.
+    :param now: what they write instead.
+    :param stacklevel: as `warnings.warn` counts it, from here.
+    """
+    warnings.warn(f"{before} goes with flask-entra 0.3: write {now}.", DeprecationWarning, stacklevel=stacklevel)
