@@ -23,7 +23,6 @@ from flask_entra.signin import tokens
 from flask_entra.signin.id_token import LEEWAY_SECONDS
 
 # MSAL's advice; `signin/client.py` says why not. pytest sets its own filters.
-pytestmark = pytest.mark.filterwarnings("ignore:response_mode='form_post' is recommended")
 REFUSED = "Sign-in refused"
 
 
@@ -45,6 +44,7 @@ def test_a_person_signs_in(visit, provider):
         query.items()
         >= {"response_type": "code", "client_id": CLIENT["CLIENT_ID"], "code_challenge_method": "S256"}.items()
     )
+    assert "response_mode" not in query
     page = browser.finish(query)
     assert page.status_code in REDIRECTS
     assert page.headers["Location"] == "/"

@@ -15,7 +15,6 @@ from werkzeug.test import create_environ
 from flask_entra.http_client import BoundedSession
 from flask_entra.pages.policy import Policy
 
-pytestmark = pytest.mark.filterwarnings("ignore:response_mode='form_post' is recommended")
 HTTP, HTTPS = "http://localhost:5000", "https://app.example.com"
 BEHIND = {"REDIRECT_URI": f"{HTTPS}/getAToken", "TRUSTED_PROXY_COUNT": "1"}
 PROXY = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "app.example.com", "X-Forwarded-For": "192.0.2.1"}

@@ -62,10 +62,7 @@ def test_a_person_signs_in_with_another_provider_and_out_again(serve, mock):
 
 # --- Words, logs and the doctor, with the provider in this process ------------------------------------------------------
 
-quiet = pytest.mark.filterwarnings("ignore:response_mode='form_post' is recommended")
 
-
-@quiet
 @pytest.mark.parametrize("language", ["en", "fr"])
 def test_microsoft_is_named_only_where_it_is_microsofts(visit, provider, language):
     browser = visit()
@@ -82,7 +79,6 @@ def test_microsoft_is_named_only_where_it_is_microsofts(visit, provider, languag
     assert "Microsoft" not in page.text
 
 
-@quiet
 def test_what_a_provider_says_of_an_error_is_in_the_log_on_one_line(visit, provider, capfd):
     said = "the client\nis 2026-01-01 INFO not known\x1b[0m here"
     visit().sign_in(code=None, error="unauthorized_client", error_description=said)
@@ -92,7 +88,6 @@ def test_what_a_provider_says_of_an_error_is_in_the_log_on_one_line(visit, provi
     assert "\x1b" not in line
 
 
-@quiet
 @pytest.mark.parametrize("address", ["https://{host}:{port}", "not a url", "https://", 5])
 def test_whatever_msal_makes_of_an_address_is_a_page(visit, provider, address):
     host, port = provider.url.removeprefix("https://").split(":")
@@ -110,7 +105,6 @@ def doctor(browser):
     return result.exit_code, result.output
 
 
-@quiet
 def test_the_doctor_finds_nothing_wrong_with_a_provider_that_can_do_all(visit, provider):
     provider.metadata["token_endpoint_auth_methods_supported"] = ["client_secret_basic"]
     provider.token = Response('{"error": "invalid_grant"}', 400)
@@ -143,7 +137,6 @@ ABLE = [
 ]
 
 
-@quiet
 @pytest.mark.parametrize(("metadata", "settings", "line"), ABLE)
 def test_the_doctor_says_what_will_not_work_with_a_provider(visit, provider, metadata, settings, line):
     provider.metadata |= metadata
@@ -152,7 +145,6 @@ def test_the_doctor_says_what_will_not_work_with_a_provider(visit, provider, met
     assert code == ("✗" in printed)
 
 
-@quiet
 @pytest.mark.parametrize(("error", "status"), [("invalid_client", 401), ("unauthorized_client", 400)])
 def test_the_doctor_says_that_a_provider_does_not_take_the_secret(visit, provider, error, status):
     provider.token = Response(f'{{"error": "{error}", "error_description": "no"}}', status)
@@ -161,7 +153,6 @@ def test_the_doctor_says_that_a_provider_does_not_take_the_secret(visit, provide
     assert f"✗ CLIENT_SECRET is not accepted by the tenant ({error})" in printed
 
 
-@quiet
 def test_the_doctor_names_a_redirect_for_what_it_is(visit, provider):
     provider.metadata = Response("", 301, {"Location": "https://new.example/"})
     _, printed = doctor(visit())
@@ -169,7 +160,6 @@ def test_the_doctor_names_a_redirect_for_what_it_is(visit, provider):
     assert "Write the address that it redirects to" in printed
 
 
-@quiet
 def test_a_certificate_is_said_not_to_do_where_its_signature_is_not_taken(visit, provider, tmp_path):
     provider.metadata |= {
         "token_endpoint_auth_methods_supported": ["private_key_jwt"],

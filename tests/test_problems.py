@@ -15,7 +15,6 @@ from sandbox.faults import Answer
 
 TRACE, CORRELATION = "0a1b2c3d-0000-4444-8888-123456789abc", "9f8e7d6c-0000-4444-8888-cba987654321"
 
-quiet = pytest.mark.filterwarnings("ignore:response_mode='form_post' is recommended")
 
 # What a person gets for each error: the status, and the way on that the page offers.
 ENTRA = {
@@ -116,7 +115,6 @@ def test_each_kind_of_graph_error_has_a_title_a_text_and_advice(kind, status, wa
     assert all(str(text).strip() for text in (explanation.title, explanation.text, explanation.advice))
 
 
-@quiet
 @pytest.mark.parametrize(("status", "visible"), [(403, True), (409, True), (500, False), (503, False)])
 def test_the_words_of_a_view_are_for_people_unless_it_is_the_apps_fault(visit, status, visible):
     browser = visit()
@@ -127,7 +125,6 @@ def test_the_words_of_a_view_are_for_people_unless_it_is_the_apps_fault(visit, s
     assert ("the ledger of shop 7" in page.text) is visible
 
 
-@quiet
 @pytest.mark.parametrize(
     ("description", "told"),
     [("AADSTS65004: declined.", True), ("", True), ("AADSTS90094: An administrator must approve it.", False)],
@@ -142,7 +139,6 @@ def test_a_person_who_is_asked_for_more_is_told_why_they_do_not_get_it(visit, de
         assert str(ENTRA_ERRORS["AADSTS90094"].text) in html.unescape(page.text)
 
 
-@quiet
 @pytest.mark.parametrize("answer", [{"error": "access_denied"}, {"error": "server_error"}, {"state": "x"}])
 def test_no_link_of_a_failed_sign_in_leads_back_to_its_answer(visit, answer):
     browser = visit()

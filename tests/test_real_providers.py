@@ -14,10 +14,7 @@ from werkzeug import Request, Response
 
 from sandbox.listener import Listener
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:response_mode='form_post' is recommended"),
-    pytest.mark.xdist_group("real providers"),  # each is started once
-]
+pytestmark = pytest.mark.xdist_group("real providers")  # each is started once
 
 
 @pytest.fixture(scope="module", params=PROVIDERS)

@@ -17,7 +17,6 @@ from flask_entra.sessions.store import StoreUnavailable
 from flask_entra.signin import guards, pending, sign_in_link
 from flask_entra.signin.errors import person
 
-pytestmark = pytest.mark.filterwarnings("ignore:response_mode='form_post' is recommended")
 REFUSED = Response("", 401, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
 SCRIPT = {"Accept": "application/json"}
 

@@ -6,13 +6,11 @@ The bounds are generous: what the app really reaches is in docs/bench.md.
 import statistics
 import time
 
-import pytest
 from conftest import ROOT
 from flask import Flask, render_template
 from jinja2 import DictLoader
 from werkzeug.test import create_environ
 
-pytestmark = pytest.mark.filterwarnings("ignore:response_mode='form_post' is recommended")
 USER = {"name": "Adele Vance", "preferred_username": "adele@contoso.example"}
 FIVE_LINES = ROOT / "bench" / "apps" / "templates" / "five_lines.html"
 
