@@ -44,7 +44,8 @@ def write(
     # A path comes as Latin-1 and is UTF-8. All of these are unvalidated: a control character in them must not look like a line
     # of ours, nor command a terminal.
     path = path.encode("latin-1", "replace").decode("utf-8", "replace")
-    asked = tuple(map(printable, (environ.get("REMOTE_ADDR", "-"), environ["REQUEST_METHOD"], path)))
+    told = (environ.get("REMOTE_ADDR", "-"), environ["REQUEST_METHOD"], path)
+    asked = tuple(each if each.isprintable() else printable(each) for each in told)
     # One call writes the whole line, so that the lines of many threads and processes do not mix.
     sys.stderr.write(line(at, request_id_of(environ), asked, int(status[:3]), length, seconds))
 

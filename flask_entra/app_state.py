@@ -14,6 +14,7 @@ from flask_entra import doctor, health, logs, middleware, pages, sessions
 from flask_entra.clouds import graph_of
 from flask_entra.config import KEY, Config
 from flask_entra.graph import GraphClient
+from flask_entra.graph_calls import GraphCalls
 from flask_entra.http_client import BoundedSession
 from flask_entra.memberships import CallsApis, Memberships
 from flask_entra.sessions.store import Store
@@ -45,7 +46,7 @@ class AppState:
     authority: Authority
     client: Client
     tokens: Tokens
-    graph: GraphClient
+    graph: GraphCalls
     member_of: Memberships
     store: Store
     routes: Routes
@@ -94,7 +95,7 @@ def init_app(
         on_sign_in=on_sign_in,
         after_sign_out=after_sign_out,
     )
-    graph = GraphClient(http, config.endpoint)
+    graph = GraphCalls(auth.call, GraphClient(http, config.endpoint), authority)
     member_of = Memberships(auth, http, graph_of(config.authority, config.endpoint))
     state = AppState(config, http, authority, client, tokens, graph, member_of, store, routes)
     app.extensions[KEY] = state

@@ -57,7 +57,7 @@ class Bulkhead:
         self._waiters_strangers = max(2, threads // 8)
         self._lock = threading.Lock()
         self._asking: list[_Request] = []
-        self._waiting: list[_Request] = []  # the first one has waited longest
+        self._waiting: list[_Request] = []  # oldest first
         self._held = threading.local()
 
     @contextlib.contextmanager
@@ -103,7 +103,7 @@ class Bulkhead:
                 return
             now = time.monotonic()
             with self._lock:
-                crowd = self._in_the_way(request) or [now]  # it has just been admitted
+                crowd = self._in_the_way(request) or [now]  # empty: the request has just been admitted
         if not request.admitted.is_set():
             raise Busy(request.upstream)
 
@@ -115,7 +115,7 @@ class Bulkhead:
     def _admit_waiters(self) -> None:
         """Hand each free place to the one that has waited longest, of those who wait for such a place."""
         for request in [each for each in self._waiting if not self._in_the_way(each)]:
-            if not self._in_the_way(request):  # nobody has just been given the last one
+            if not self._in_the_way(request):  # still: this loop may just have given the last place away
                 self._waiting.remove(request)
                 self._admit(request)
 
@@ -125,7 +125,7 @@ class Bulkhead:
         return theirs >= self._waiters_person or (request.stranger and strangers >= self._waiters_strangers)
 
     def _in_the_way(self, request: _Request) -> list[float]:
-        """The start times of the requests that leave this one no place; empty when there is one."""
+        """When the requests that fill the limit began; empty while there is room."""
         here = [each for each in self._asking if each.upstream == request.upstream]
         theirs = [each.since for each in here if each.person == request.person is not None]
         if len(theirs) >= self._places_person:

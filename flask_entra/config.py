@@ -106,9 +106,8 @@ class Config:
         endpoint = settings["ENDPOINT"]
         own_endpoint = settings.environ.get("ENDPOINT", "").strip()
         if not own_endpoint and (settings["OIDC_AUTHORITY"] or not comparable_scopes(scope.split())):
-            endpoint = (
-                ""  # the token of another provider is not Microsoft's to see, and one without a scope is for no API
-            )
+            # The token of another provider is not Microsoft's to see, and one without a scope is for no API.
+            endpoint = ""
         option = {key: config.get(key) or usual for key, usual in OPTIONS.items()}
         prefix = str(option["ENTRA_URL_PREFIX"]).rstrip("/")
         # What signs the cookie of a sign-in that has begun. All workers, on all machines, must agree on it.

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from typing import Any
 
 from flask import Flask
 
-if TYPE_CHECKING:
-    from flask_entra.extension import Auth
 
-
-def init_app(app: Flask, auth: Auth, *, protected: bool = False) -> None:
+def init_app(app: Flask, auth: Any, *, protected: bool = False) -> None:
     """`auth.init_app(app, protected=protected)`."""
     warn("init_app(app, auth)", "auth.init_app(app)", stacklevel=3)
     auth.init_app(app, protected=protected)

@@ -199,8 +199,7 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
     @property
     def graph(self) -> GraphCalls:
         """Microsoft Graph, or the API of `ENDPOINT`, for the person who is signed in."""
-        state = self._state
-        return GraphCalls(self.call, state.graph, state.authority)
+        return self._state.graph
 
     def api(self, url: str) -> GraphCalls:
         """Another API, for the person who is signed in: one that takes bearer tokens and answers JSON.

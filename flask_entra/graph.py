@@ -18,7 +18,7 @@ from flask_entra.http_client import BoundedSession, JsonObject, TooLarge, json_o
 from flask_entra.urls import origin, split_url
 
 PHOTO_BYTES = 4 * 1024 * 1024
-GROUPS_AT_ONCE = 20  # of which Graph says in one answer whether somebody is a member
+GROUPS_AT_ONCE = 20  # the most group ids that one request may ask about
 IMAGE_TYPES = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png", b"GIF8": "image/gif"}
 
 
@@ -67,6 +67,7 @@ class GraphClient:
     def __init__(self, http: BoundedSession, endpoint: str):
         self._http, self.endpoint = http, endpoint
         self._base = endpoint.rstrip("/").removesuffix("/me")
+        self._is_address = bool(split_url(endpoint).hostname)
 
     def url(self, path: str) -> str:
         """The whole URL of a path below the endpoint's version, or of a URL of the same host, such as a `@odata.nextLink`.
@@ -140,7 +141,7 @@ class GraphClient:
         return (response.content, kind) if kind else None
 
     def _ask(self, method: str, url: str, access_token: str, accept: str, **kwargs: Any) -> requests.Response:
-        if not split_url(url).hostname:
+        if not self._is_address:
             raise GraphError("no_endpoint")
         # It tells requests apart, and need not be hard to guess.
         client_request_id = str(uuid.UUID(int=random.getrandbits(128), version=4))

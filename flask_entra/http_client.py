@@ -1,50 +1,30 @@
-"""The one HTTP client of the process: pooled, and bounded in time and size.
-
-`requests` bounds each wait for bytes, not the whole answer: a server that sends one byte a second, in the headers or in
-the body, holds a worker for as long as it likes. Here every answer has a deadline and a largest size.
-"""
+"""The one HTTP client of the process: pooled, and every answer bounded in time and size."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import http.client
 import http.cookiejar
 import io
 import json
 import os
-import queue
 import re
-import socket
-import sys
-import threading
 import time
-from collections.abc import Iterable
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import requests
-import requests.adapters
 import requests.utils
-import urllib3.connection
-import urllib3.connectionpool
 import urllib3.exceptions
 
+from flask_entra import deadlines
 from flask_entra.bulkhead import Bulkhead
-from flask_entra.deadlines import ANSWER_SECONDS, CONNECT_SECONDS, HANDSHAKE_SECONDS
+from flask_entra.http_adapter import BoundedAdapter
 from flask_entra.urls import origin
 
-RETRY_WITHIN_SECONDS = 1.0  # a connection that had died while it was idle shows it at once
+RETRY_WITHIN_SECONDS = 1.0  # a connection that broke while it was idle fails within this time
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-
-# Balancers and firewalls forget a silent connection after some minutes, and tell neither end.
-_SOCKET_OPTIONS = [
-    *urllib3.connection.HTTPConnection.default_socket_options,
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-]
-if hasattr(socket, "TCP_KEEPIDLE"):
-    _SOCKET_OPTIONS.append((socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60))
 
 
 class TooLarge(requests.RequestException):
@@ -56,138 +36,6 @@ class TooLarge(requests.RequestException):
     def __init__(self, limit: int, status: int):
         super().__init__(f"the answer has more than {limit} bytes")
         self.status = status
-
-
-class _UntilDeadline(io.RawIOBase):
-    """Reads from a socket's file, and gives every single read no more time than the whole answer has left."""
-
-    def __init__(self, raw: io.RawIOBase, sock: socket.socket, seconds: float):
-        super().__init__()
-        self._raw, self._sock, self._deadline = raw, sock, time.monotonic() + seconds
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("the answer did not end in time")
-        self._sock.settimeout(left)
-        return self._raw.readinto(buffer)
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-class _BoundedResponse(http.client.HTTPResponse):
-    """The deadline counts from when the request has been sent, so it covers the status line and the headers too."""
-
-    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any):
-        super().__init__(sock, *args, **kwargs)
-        self.fp = io.BufferedReader(_UntilDeadline(self.fp.detach(), sock, ANSWER_SECONDS), 65536)
-
-    def _read_status(self) -> tuple[str, int, str]:
-        # http.client takes every interim answer but 100 for the final one (RFC 9110, 15.2). The final one would then wait
-        # on the pooled connection, for whoever uses that next: one person's answer for another.
-        version, status, reason = super()._read_status()  # type: ignore[misc]  # the standard library's, not in its stubs
-        while 100 < status < 200:
-            http.client.parse_headers(self.fp)
-            version, status, reason = super()._read_status()  # type: ignore[misc]  # the standard library's, not in its stubs
-        return version, status, reason
-
-
-class _HTTPConnection(urllib3.connection.HTTPConnection):
-    response_class = _BoundedResponse
-
-    def _new_conn(self) -> socket.socket:
-        # urllib3 gives each of a host's addresses the full time, and the resolver as long as it likes.
-        try:
-            sock = _connect(self._dns_host, self.port, self.socket_options or ())
-        except socket.gaierror as error:
-            raise urllib3.exceptions.NameResolutionError(self.host, self, error) from error
-        except TimeoutError as error:
-            reason = f"no connection within {CONNECT_SECONDS} seconds"
-            raise urllib3.exceptions.ConnectTimeoutError(self, reason) from error
-        except OSError as error:
-            raise urllib3.exceptions.NewConnectionError(self, f"no connection: {error}") from error
-        sys.audit("http.client.connect", self, self.host, self.port)
-        return sock
-
-
-class _HTTPSConnection(_HTTPConnection, urllib3.connection.HTTPSConnection):
-    pass
-
-
-def _connect(host: str, port: int, options: Iterable[tuple[Any, ...]]) -> socket.socket:
-    """Connect to one of a host's addresses.
-
-    :raises TimeoutError: none of them answered within `CONNECT_SECONDS`, name resolution included.
-    :raises OSError: all of them refused, or there is none.
-    """
-    deadline = time.monotonic() + CONNECT_SECONDS
-    addresses = _resolve(host, port)
-    failure: OSError = TimeoutError()
-    for number, (family, kind, protocol, _name, address) in enumerate(addresses):
-        sock = socket.socket(family, kind, protocol)
-        try:
-            for option in options:
-                sock.setsockopt(*option)
-            # An address that is silent leaves the others their share of the time.
-            sock.settimeout(max(0.01, (deadline - time.monotonic()) / (len(addresses) - number)))
-            sock.connect(address)
-            sock.settimeout(HANDSHAKE_SECONDS)
-            return sock
-        except OSError as error:
-            sock.close()
-            failure = error
-    raise failure
-
-
-def _resolve(host: str, port: int) -> list[Any]:
-    # The resolver takes no deadline, so it runs on a thread, which is waited for `CONNECT_SECONDS` at most.
-    found: queue.SimpleQueue[list[Any] | OSError] = queue.SimpleQueue()
-
-    def ask() -> None:
-        try:
-            found.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-        except OSError as error:
-            found.put(error)
-
-    threading.Thread(target=ask, daemon=True).start()
-    try:
-        answer = found.get(timeout=CONNECT_SECONDS)
-    except queue.Empty:
-        raise TimeoutError from None
-    if isinstance(answer, OSError):
-        raise answer
-    return answer
-
-
-class _HTTPPool(urllib3.connectionpool.HTTPConnectionPool):
-    ConnectionCls = _HTTPConnection
-
-
-class _HTTPSPool(urllib3.connectionpool.HTTPSConnectionPool):
-    ConnectionCls = _HTTPSConnection
-
-
-class _BoundedAdapter(requests.adapters.HTTPAdapter):
-    def _bound(self, manager: urllib3.PoolManager) -> urllib3.PoolManager:
-        manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
-        return manager
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, socket_options=_SOCKET_OPTIONS, **kwargs)
-        self._bound(self.poolmanager)
-
-    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> urllib3.PoolManager:
-        return self._bound(super().proxy_manager_for(*args, **kwargs))
-
-
-@functools.lru_cache(maxsize=64)
-def _proxies(origin: str) -> dict[str, str]:
-    return requests.utils.get_environ_proxies(origin)
 
 
 class BoundedSession(requests.Session):
@@ -202,12 +50,13 @@ class BoundedSession(requests.Session):
     def __init__(self, threads: int):
         super().__init__()
         self._bulkhead = Bulkhead(threads)
+        self._proxies_for = functools.lru_cache(maxsize=64)(requests.utils.get_environ_proxies)
         self.trust_env = False
         # One session for all people: a cookie that is set for one of them must not be sent for another.
         self.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=()))
         self.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
-        self.mount("https://", _BoundedAdapter(pool_connections=8, pool_maxsize=threads))
-        self.mount("http://", _BoundedAdapter(pool_connections=8, pool_maxsize=threads))
+        self.mount("https://", BoundedAdapter(pool_connections=8, pool_maxsize=threads))
+        self.mount("http://", BoundedAdapter(pool_connections=8, pool_maxsize=threads))
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         """Always None: requests reads a redirect's whole body without a limit."""
@@ -247,10 +96,16 @@ class BoundedSession(requests.Session):
         """
         upstream = origin(url)
         with self._bulkhead.place(upstream, person):
-            return self._fetch(method, url, limit, repeatable or method == "GET", proxies=_proxies(upstream), **kwargs)
+            return self._fetch(
+                method, url, limit, repeatable or method == "GET", proxies=self._proxies_for(upstream), **kwargs
+            )
 
     def _fetch(self, method: str, url: str, limit: int, repeatable: bool, **kwargs: Any) -> requests.Response:
-        kwargs |= {"timeout": (CONNECT_SECONDS, ANSWER_SECONDS), "allow_redirects": False, "stream": True}
+        kwargs |= {
+            "timeout": (deadlines.CONNECT_SECONDS, deadlines.ANSWER_SECONDS),
+            "allow_redirects": False,
+            "stream": True,
+        }
         began = time.monotonic()
         try:
             response = self._send(method, url, **kwargs)

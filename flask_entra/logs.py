@@ -75,8 +75,6 @@ def request_id_of(environ: Mapping[str, Any]) -> str:
 
 def printable(line: str) -> str:
     """A text that a visitor may have written, on one line and without a control character."""
-    if line.isprintable():
-        return line
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 

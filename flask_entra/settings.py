@@ -107,9 +107,8 @@ class Settings(dict[str, str]):
         dotenv, elsewhere = Dotenv.read(dotenv_path), None
         if is_skipped(os.environ):
             dotenv = replace(dotenv, values={})
-        elif (
-            "FLASK_RUN_FROM_CLI" in os.environ
-        ):  # the command `flask` has read the nearest .env, seen from where it runs
+        elif "FLASK_RUN_FROM_CLI" in os.environ:
+            # The command `flask` has read the nearest .env, seen from where it runs.
             nearest = Path(find_dotenv(usecwd=True) or dotenv.path)
             elsewhere = None if nearest == dotenv.path else Dotenv.read(nearest)
         given = {**dotenv.values, **os.environ}

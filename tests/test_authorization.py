@@ -53,7 +53,7 @@ def test_too_many_groups_for_the_token_can_be_said_in_three_ways(more):
     "other",
     [{"hasgroups": False}, {"hasgroups": "false"}, {"hasgroups": 1.5}, {"_claim_names": {"address": "src1"}}, {}],
 )
-def test_nothing_else_says_so(other):
+def test_no_other_claim_makes_the_app_ask_graph_about_groups(other):
     assert admitted(other, [FINANCE], member_of={FINANCE}) == (False, [])
 
 

@@ -33,7 +33,7 @@ def test_a_challenge_is_read_in_either_alphabet_with_its_padding_or_without(enco
         'Bearer error="insufficient_claims", claims="' + base64.b64encode(b"[" * 100_000).decode() + '"',
     ],
 )
-def test_what_is_no_challenge_is_none(header):
+def test_a_header_without_a_challenge_gives_none(header):
     assert claims_challenge(header) is None
 
 

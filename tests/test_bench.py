@@ -177,7 +177,7 @@ server.serve_forever()
 """
 
 
-def test_another_page_is_not_measured():
+def test_the_bench_refuses_a_page_that_is_not_the_expected_one():
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True, "start_new_session": True}
     with subprocess.Popen([sys.executable, "-c", PAGE], **pipes) as process:
         process.what = "app"

@@ -121,7 +121,7 @@ def test_where_no_thread_can_be_started_the_old_one_is_given_and_a_later_use_ren
     assert kept.get() == 2
 
 
-def test_a_stale_one_is_never_given(world, kept, authority):
+def test_a_stale_document_is_never_used(world, kept, authority):
     kept.get()
     world.now += STALE_SECONDS + 1
     authority.error = AuthorityUnavailable("gone")

@@ -215,7 +215,7 @@ def test_every_status_is_problem_details(views, box, status):
 
 
 @pytest.mark.parametrize("language", ["en", "fr"])
-def test_what_flask_itself_refuses_too(views, box, language):
+def test_a_script_gets_flasks_own_errors_as_problem_details(views, box, language):
     person = Visitor(views.url)
     person.headers.update({"Accept": "application/json", "Accept-Language": language})
     assert problem(person.get("/nowhere"), 404)["title"] == {"en": "Page not found", "fr": "Page introuvable"}[language]
@@ -256,13 +256,13 @@ def test_sign_in_and_sign_out_asked_for_by_a_script_lead_nowhere(person):
         (Answer(504), 504),
     ],
 )
-def test_a_graph_that_fails(person, box, fault, status):
+def test_a_script_is_told_that_graph_fails(person, box, fault, status):
     person.go_on(person.get("/mail/"))
     box.misbehave("messages", fault)
     problem(person.get("/mail/newest.json", headers=FETCH), status)
 
 
-def test_a_store_that_fails(serve, box):
+def test_a_script_is_told_that_the_store_fails(serve, box):
     app = serve()
     person = Visitor(app.url)
     person.sign_in()
@@ -272,7 +272,7 @@ def test_a_store_that_fails(serve, box):
     assert answer.headers["Retry-After"]
 
 
-def test_a_tenant_that_fails(person, box):
+def test_a_script_is_told_that_the_tenant_fails(person, box):
     box.access_token_lifetime = 1
     person.go_on(person.get("/mail/"))
     box.misbehave("token", Answer(503, "", {"Retry-After": "4"}), times=None)
@@ -281,7 +281,7 @@ def test_a_tenant_that_fails(person, box):
     assert answer.headers["Retry-After"] == "4"
 
 
-def test_an_app_that_is_not_set_up(serve):
+def test_a_script_is_told_that_settings_are_missing(serve):
     person = Visitor(serve(CLIENT_ID="<Application (client) ID>").url)
     for path in ("/", "/call_graph", "/login"):
         problem(person.get(path, headers=FETCH, follow=False), 503)

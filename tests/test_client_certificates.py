@@ -31,7 +31,7 @@ def test_a_path_at_which_there_is_nothing_is_said_so(path):
     assert error.value.trouble == "unreadable"
 
 
-def test_a_pfx_without_a_key_is_said_so(tmp_path):
+def test_a_pfx_without_a_key_is_reported(tmp_path):
     _, certificate = make_certificate()
     path = tmp_path / "app.pfx"
     path.write_bytes(pkcs12.serialize_key_and_certificates(None, None, None, [certificate], NoEncryption()))

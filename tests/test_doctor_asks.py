@@ -220,7 +220,7 @@ def test_a_session_folder_that_anybody_may_replace_is_worth_a_look(run_doctor, t
         assert ("✓ SESSION_FILE_DIR can be used" in printed) != worth
 
 
-def test_what_cannot_be_asked_is_said(run_doctor):
+def test_a_question_that_cannot_be_asked_is_reported(run_doctor):
     printed = run_doctor()[1]
     assert (
         "? REDIRECT_URI = http://localhost:5000/getAToken (default). "

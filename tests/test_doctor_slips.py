@@ -339,7 +339,7 @@ def test_what_other_editors_and_shells_write_is_no_slip(tmp_path):
         assert examined(SOUND if not data else {}, Dotenv.read(tmp_path / ".env")) == []
 
 
-def test_what_is_right_is_no_slip(tmp_path):
+def test_a_setting_that_is_right_has_no_finding(tmp_path):
     for given in (
         {"CLIENT_SECRET": "Ab$(9}{x]%YY%*[=.?@:-_+/<q1"},  # Entra's of before 2021
         {"SCOPE": "User.Read Mail.Send Calendars.Read offline_access"},

@@ -184,7 +184,7 @@ def test_a_view_that_says_nothing_needs_a_sign_in_and_comes_back(person, path):
 
 
 @pytest.mark.parametrize("path", OPEN)
-def test_what_is_public_needs_none(person, path):
+def test_a_public_view_needs_no_sign_in(person, path):
     answer = person.get(path, follow=False)
     assert answer.status_code == 200
     assert "Set-Cookie" not in answer.headers

@@ -14,6 +14,7 @@ from werkzeug.test import create_environ
 
 from flask_entra.http_client import BoundedSession
 from flask_entra.pages.policy import Policy
+from flask_entra.testing import sign_in
 
 HTTP, HTTPS = "http://localhost:5000", "https://app.example.com"
 BEHIND = {"REDIRECT_URI": f"{HTTPS}/getAToken", "TRUSTED_PROXY_COUNT": "1"}
@@ -45,7 +46,7 @@ def test_every_answer_has_the_headers_that_keep_a_browser_safe_to_the_letter(vis
 
 def test_a_page_with_the_apps_own_script_lets_browsers_run_that_and_no_other(visit, provider):
     browser = visit()
-    browser.sign_in()
+    sign_in(browser.client)
     page = browser.get("/")
     integrity = re.search(r'integrity="(sha256-[\w+/=]{44})"', page.text)[1]
     assert page.headers.getlist("Content-Security-Policy") == [safe(provider, integrity)["Content-Security-Policy"]]
@@ -135,7 +136,7 @@ def test_what_depends_on_the_person_says_so_to_caches(visit):
     browser.app.add_url_rule("/blind", "blind", lambda: ("nothing of anybody's", plain))
     stranger = browser.get("/")
     assert stranger.headers["Cache-Control"] == "no-cache"
-    browser.sign_in()
+    sign_in(browser.client)
     own = browser.get("/")
     assert own.headers["Cache-Control"] == "no-store"
     for answer in (stranger, own):
@@ -223,7 +224,7 @@ def test_scopes_granted_short_at_the_sign_in_sign_nobody_in(visit, provider, gra
 
 def test_a_session_file_that_cannot_be_read_is_503_and_signs_nobody_out(visit, tmp_path):
     browser = visit()
-    browser.sign_in()
+    sign_in(browser.client)
     folder = tmp_path / "sessions" / "sealed-sessions"
     (record,) = (path for path in folder.iterdir() if len(path.name) == 64)
     kept = record.rename(tmp_path / "kept")

@@ -13,7 +13,7 @@ import pytest
 import requests
 import trustme
 
-from flask_entra import http_client
+from flask_entra import deadlines, http_client
 from flask_entra.bulkhead import Busy
 from flask_entra.http_client import BoundedSession, JsonObject, TooLarge, json_object, retry_after
 
@@ -127,13 +127,13 @@ def test_a_host_that_is_not_there_is_a_connection_error(client, url):
 
 
 def test_a_host_that_refuses_is_asked_once(client, monkeypatch):
-    asked, connect = [], http_client._connect
+    asked, resolve = [], socket.getaddrinfo
 
-    def counted(*args):
+    def counted(*args, **kwargs):
         asked.append(args)
-        return connect(*args)
+        return resolve(*args, **kwargs)
 
-    monkeypatch.setattr(http_client, "_connect", counted)
+    monkeypatch.setattr("flask_entra.http_adapter.socket.getaddrinfo", counted)
     with pytest.raises(requests.ConnectionError):
         client.fetch("GET", "http://127.0.0.1:1/")
     assert len(asked) == 1
@@ -257,7 +257,7 @@ def stalling(*parts, after):
     "sent", [b"", b"HTTP/1.1 200 OK\r\nX-A: b\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"]
 )
 def test_an_answer_that_stalls_is_a_timeout_after_the_time_for_all_of_it(client, monkeypatch, sent):
-    monkeypatch.setattr(http_client, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(deadlines, "ANSWER_SECONDS", 0.3)
     more = b"X-C: d\r\n"[: 1 if b"half" in sent else None] if sent else b"H"
     with stalling(sent, more, after=0.2) as url:
         began = time.monotonic()
@@ -267,7 +267,7 @@ def test_an_answer_that_stalls_is_a_timeout_after_the_time_for_all_of_it(client,
 
 
 def test_what_an_answer_has_taken_so_far_counts_when_it_falls_silent(client, monkeypatch):
-    monkeypatch.setattr(http_client, "ANSWER_SECONDS", 1)
+    monkeypatch.setattr(deadlines, "ANSWER_SECONDS", 1)
     with stalling(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", after=0.7) as url:
         began = time.monotonic()
         with pytest.raises(requests.Timeout):
@@ -299,7 +299,7 @@ def dripping(tls=None):
 
 @pytest.mark.parametrize("way", ["directly", "by a proxy", "over TLS"])
 def test_an_answer_that_drips_is_given_up_when_its_time_is_over(tmp_path, monkeypatch, way):
-    monkeypatch.setattr(http_client, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(deadlines, "ANSWER_SECONDS", 0.3)
     for name in ("HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
     authority, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -308,7 +308,6 @@ def test_an_answer_that_drips_is_given_up_when_its_time_is_over(tmp_path, monkey
     with dripping(tls if way == "over TLS" else None) as server:
         if way == "by a proxy":
             monkeypatch.setenv("http_proxy", f"http://{server}")
-        http_client._proxies.cache_clear()
         url = {
             "directly": f"http://{server}",
             "by a proxy": "http://upstream.invalid",
@@ -320,12 +319,11 @@ def test_an_answer_that_drips_is_given_up_when_its_time_is_over(tmp_path, monkey
             with pytest.raises(requests.Timeout):
                 session.fetch("GET", url)
             assert time.monotonic() - began < 2
-    http_client._proxies.cache_clear()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse, or accept, where Linux is silent")
 def test_of_several_addresses_one_that_is_silent_leaves_the_others_their_time(raw, black_hole, monkeypatch):
-    monkeypatch.setattr(http_client, "CONNECT_SECONDS", 1.0)
+    monkeypatch.setattr(deadlines, "CONNECT_SECONDS", 1.0)
     server = raw([OK])
     resolved(monkeypatch, [black_hole, server.address])
     began = time.monotonic()
@@ -338,7 +336,7 @@ def test_of_several_addresses_one_that_is_silent_leaves_the_others_their_time(ra
 
 
 def test_a_handshake_that_stalls_is_given_up(monkeypatch):
-    monkeypatch.setattr(http_client, "HANDSHAKE_SECONDS", 0.3)
+    monkeypatch.setattr(deadlines, "HANDSHAKE_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as listener, BoundedSession(threads=1) as session:
         began = time.monotonic()
         with pytest.raises(requests.RequestException):
@@ -381,10 +379,8 @@ def test_no_proxy_is_asked_for_a_host_that_needs_none(raw, monkeypatch):
     for no_proxy, expected in (("elsewhere.example", b"the proxy's"), ("127.0.0.1", b"its own")):
         monkeypatch.setenv("NO_PROXY", no_proxy)
         monkeypatch.setenv("no_proxy", no_proxy)
-        http_client._proxies.cache_clear()
         with BoundedSession(threads=1) as session:
             assert session.fetch("GET", server.url).content == expected
-    http_client._proxies.cache_clear()
 
 
 # --- Where the network fails --------------------------------------------------------------------------------------------
@@ -410,13 +406,13 @@ def resolved(monkeypatch, addresses):
     def getaddrinfo(*args, **kwargs):
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in addresses]
 
-    monkeypatch.setattr("flask_entra.http_client.socket.getaddrinfo", getaddrinfo)
+    monkeypatch.setattr("flask_entra.http_adapter.socket.getaddrinfo", getaddrinfo)
 
 
 @pytest.fixture
 def patience(monkeypatch):
     """Seconds to connect, fewer than usual."""
-    monkeypatch.setattr(http_client, "CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(deadlines, "CONNECT_SECONDS", 0.5)
     return 0.5
 
 
@@ -434,14 +430,14 @@ def test_many_silent_addresses_take_no_longer_than_one(monkeypatch, black_hole, 
 
 def test_a_silent_resolver_takes_no_longer_than_that(monkeypatch, patience):
     until, before = threading.Event(), threading.enumerate()
-    monkeypatch.setattr("flask_entra.http_client.socket.getaddrinfo", lambda *_, **__: until.wait(60))
+    monkeypatch.setattr("flask_entra.http_adapter.socket.getaddrinfo", lambda *_, **__: until.wait(60))
     assert seconds_to_give_up("http://graph.example/") < 60
     assert all(each.daemon for each in threading.enumerate() if each not in before)  # a process that ends leaves it
     until.set()
 
 
 def test_a_silent_address_leaves_time_for_the_next(monkeypatch, black_hole, app):
-    monkeypatch.setattr(http_client, "CONNECT_SECONDS", 2.0)  # half of it is for the first, also on a busy machine
+    monkeypatch.setattr(deadlines, "CONNECT_SECONDS", 2.0)  # half of it is for the first, also on a busy machine
     resolved(monkeypatch, [black_hole, ("127.0.0.1", app.port)])
     with BoundedSession(threads=4) as session:
         assert session.fetch("GET", f"http://localhost:{app.port}/healthz").status_code == 200

@@ -130,13 +130,13 @@ def test_what_is_not_announced_is_refused_before_any_key_is_tried():
 
 
 @pytest.mark.parametrize("given", ["", "a.b.c", "é.é.é", 5, None, {}, ["a"], b"\xff", "." * 5, "e30.e30."])
-def test_what_is_no_token_is_refused(given):
+def test_a_text_that_is_no_token_is_refused(given):
     with pytest.raises(IdTokenRefused):
         accepted(given)
 
 
 @pytest.mark.parametrize("given", ["", "a.b.c", 5, None])
-def test_what_is_no_token_names_no_key(given):
+def test_a_text_that_is_no_token_names_no_key(given):
     with pytest.raises(IdTokenRefused):
         key_id(given)
 

@@ -92,7 +92,7 @@ def test_both_kinds_of_issuer_of_azure_ad_b2c_are_its_own(path):
         ("https://login.microsoftonline.com.evil.example/x", False),
     ],
 )
-def test_who_counts_as_entra(oidc_authority, entra):
+def test_the_hosts_that_count_as_entra(oidc_authority, entra):
     assert is_entra(oidc_authority) == entra
 
 

@@ -11,6 +11,7 @@ from visitor import Visitor
 from flask_entra.pages import explanations
 from flask_entra.pages.entra_errors import ENTRA_ERRORS
 from flask_entra.pages.problems import sign_in_details
+from flask_entra.testing import sign_in
 from sandbox.faults import Answer
 
 TRACE, CORRELATION = "0a1b2c3d-0000-4444-8888-123456789abc", "9f8e7d6c-0000-4444-8888-cba987654321"
@@ -119,7 +120,7 @@ def test_each_kind_of_graph_error_has_a_title_a_text_and_advice(kind, status, wa
 def test_the_words_of_a_view_are_for_people_unless_it_is_the_apps_fault(visit, status, visible):
     browser = visit()
     browser.app.add_url_rule("/words", view_func=lambda: flask.abort(status, "the ledger of shop 7"))
-    browser.sign_in()
+    sign_in(browser.client)
     page = browser.get("/words")
     assert page.status_code == status
     assert ("the ledger of shop 7" in page.text) is visible
@@ -131,7 +132,7 @@ def test_the_words_of_a_view_are_for_people_unless_it_is_the_apps_fault(visit, s
 )
 def test_a_person_who_is_asked_for_more_is_told_why_they_do_not_get_it(visit, description, told):
     browser = visit(SCOPE="invoices")
-    browser.sign_in()
+    sign_in(browser.client)
     page = browser.finish(browser.begin(), code=None, error="access_denied", error_description=description)
     assert page.status_code == 403
     assert ("permissions that have not been given: invoices" in page.text) is told

@@ -177,6 +177,7 @@ ROOMS = [
     {"signin"},
     {"sessions", "graph"},
     {"http_client"},
+    {"http_adapter"},
     {
         "access_log",
         "bulkhead",
@@ -188,6 +189,7 @@ ROOMS = [
         "config",
         "cookies",
         "deadlines",
+        "deprecated",
         "environment",
         "logs",
         "scopes",

@@ -16,6 +16,7 @@ from flask_entra.config import of
 from flask_entra.sessions.store import StoreUnavailable
 from flask_entra.signin import guards, pending, sign_in_link
 from flask_entra.signin.errors import person
+from flask_entra.testing import sign_in
 
 REFUSED = Response("", 401, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
 SCRIPT = {"Accept": "application/json"}
@@ -162,7 +163,7 @@ def test_a_sign_in_in_the_cookie_of_another_counts_for_nothing(visit):
 
 def test_who_is_signed_in_and_does_not_sign_in_as_somebody_else_has_refused_no_permission(visit):
     browser = visit()  # which asks for no permission of an API
-    browser.sign_in()
+    sign_in(browser.client)
     page = browser.finish(browser.begin(), code=None, error="access_denied")
     assert page.status_code == 403
     assert "openid" not in page.text

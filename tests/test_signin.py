@@ -136,6 +136,12 @@ FORGERIES = {
     "a subject that is not text": lambda claims, header: claims.update(sub={"a": 1}),
     "an unknown key": lambda claims, header: header.update(kid="nobody-knows"),
     "a lone surrogate in the name": lambda claims, header: claims.update(name="\ud800"),
+    # What would break a later use of the claims.
+    "two audiences and no authorized party": lambda claims, header: claims.update(aud=[claims["aud"], "evil"]),
+    "an expiry that is not a time": lambda claims, header: claims.update(exp="soon"),
+    "an expiry that is true": lambda claims, header: claims.update(exp=True),
+    "a time of issue that is not a time": lambda claims, header: claims.update(iat="now"),
+    "a number of 80 bits": lambda claims, header: claims.update(big=2**80),
 }
 
 
@@ -183,6 +189,11 @@ CHECKS = {  # which one refuses each
     "a subject that is not text": "Subject must be a string",
     "an unknown key": "does not publish (kid)",
     "a lone surrogate in the name": "not text",
+    "two audiences and no authorized party": "(azp)",
+    "an expiry that is not a time": "(exp) must be an integer",
+    "an expiry that is true": "Signature has expired",
+    "a time of issue that is not a time": "(iat) must be an integer",
+    "a number of 80 bits": "not text",
 }
 
 

@@ -72,7 +72,7 @@ def test_only_what_has_expired_and_has_a_records_name_is_removed(store, tmp_path
 
 def test_who_waited_for_a_lock_that_was_removed_meanwhile_locks_the_new_one(tmp_path, monkeypatch):
     path, entered = tmp_path / "lock", []
-    real = locks._try_lock
+    real = locks.try_lock
 
     def overtaken(file):
         real(file)
@@ -81,7 +81,7 @@ def test_who_waited_for_a_lock_that_was_removed_meanwhile_locks_the_new_one(tmp_
             path.unlink()
             path.write_text("")
 
-    monkeypatch.setattr(locks, "_try_lock", overtaken)
+    monkeypatch.setattr(locks, "try_lock", overtaken)
     with locks.hold(path, 1), path.open("wb") as other, pytest.raises(BlockingIOError):
         real(other)
 
@@ -91,7 +91,7 @@ def test_a_lock_is_held_until_its_file_is_gone(tmp_path, monkeypatch):
 
     def unlink_if_held(self):
         with path.open("wb") as other, contextlib.suppress(BlockingIOError):
-            locks._try_lock(other)
+            locks.try_lock(other)
             free.append("another could lock the file that is about to go")
         unlink(self)
 

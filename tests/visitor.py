@@ -17,24 +17,38 @@ REDIRECTS = (302, 303)  # what Flask's redirect() answers: the first up to 3.1, 
 
 
 class Page(html.parser.HTMLParser):
-    """The forms of a page (action, fields, buttons) and its text."""
+    """What a person finds on a page: its text, heading, list items and links, and its forms (action, fields, buttons)."""
 
     def __init__(self, html):
         super().__init__()
-        self.forms, self.text = [], ""
+        self.text, self.heading, self.items, self.links, self.forms = "", "", [], [], []
+        self._open = []
         self.feed(html)
 
     def handle_starttag(self, tag, attrs):
         attrs = dict(attrs)
+        self._open.append(tag)
         if tag == "form":
             self.forms.append((attrs.get("action", ""), {}, []))
         elif tag == "input" and "name" in attrs and self.forms:
             self.forms[-1][1][attrs["name"]] = attrs.get("value", "")
         elif tag == "button" and "name" in attrs and self.forms:
             self.forms[-1][2].append((attrs["name"], attrs.get("value", "")))
+        elif tag == "a":
+            self.links.append(attrs.get("href"))
+        elif tag == "li":
+            self.items.append("")
+
+    def handle_endtag(self, tag):
+        while self._open and self._open.pop() != tag:
+            pass
 
     def handle_data(self, data):
         self.text += data
+        if "h1" in self._open:
+            self.heading += data
+        elif "li" in self._open:
+            self.items[-1] = f"{self.items[-1]} {data.strip()}".strip()
 
 
 class Visitor(requests.Session):

@@ -54,7 +54,7 @@ def check_credential(settings: Settings) -> Iterator[Finding]:
         yield odd("CLIENT_SECRET", _("is shorter than any secret that Entra makes"), _COPY_THE_VALUE)
     key = settings["SECRET_KEY"]
     if key and len(key) < 16:
-        # An app that was there before signs its own cookies with it, so it is not this package's to refuse.
+        # An app that was there before signs its own cookies with this key, so this package does not refuse it.
         level: Level = "odd" if settings.keyed else "wrong"
         yield Finding("SECRET_KEY", level, _("is short enough to be guessed"), _("Use 32 or more random characters."))
     elif key and len(set(key)) == 1 and len(key) < 32:

@@ -72,9 +72,8 @@ def examine(app: Flask, parts: Parts, port: int) -> list[Finding]:
     findings = [each for each in findings if each.level == "wrong" or not each.names() & blamed]
     doubted = _mentioned(findings + asked, "wrong")
     left_out = {*doubted, *_mentioned(findings + asked, "odd"), "REDIRECT_URI"}
-    left_out |= {
-        name for name in ("SCOPE", "ENDPOINT") if not getattr(parts.config, name.lower())
-    }  # Microsoft's, and not meant here
+    # Microsoft's, and not meant here.
+    left_out |= {name for name in ("SCOPE", "ENDPOINT") if not getattr(parts.config, name.lower())}
     sound = [
         Finding(name, "right", _shape(settings, name))
         for name, value in settings.items()
@@ -140,10 +139,8 @@ def _check_git(settings: Settings) -> Iterator[Finding]:
     dotenv = settings.dotenv.path
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):  # no git, no history
         tracked = ["git", "ls-files", "--error-unmatch", dotenv.name]
-        if (
-            dotenv.exists()
-            and subprocess.run(tracked, cwd=dotenv.parent, capture_output=True, timeout=10).returncode == 0  # noqa: S603
-        ):
+        git = dotenv.exists() and subprocess.run(tracked, cwd=dotenv.parent, capture_output=True, timeout=10)  # noqa: S603
+        if git and git.returncode == 0:
             mend = _(
                 "Run git rm --cached %(file)s, and make a new secret: the old one stays in the history.",
                 file=relative(dotenv),
@@ -184,7 +181,7 @@ def _ask_authority(parts: Parts) -> Iterator[Finding]:
         return
     code = sign_in_details(answer.get("error_description", "")).get("code", answer["error"])
     if "{tenantid}" in provider.issuer and code not in _SAID_OF_ANY_TENANT:
-        return  # common and organizations are no tenant of which a token could be had
+        return  # `common` and `organizations` are not tenants, so they issue no app-only token
     found = _("is not accepted by the tenant (%(code)s)", code=code)
     yield wrong(_BLAMED.get(code, credential), found, _refused(parts.config, code, answer))
 

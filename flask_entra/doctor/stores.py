@@ -51,9 +51,8 @@ def _check_folders(folder: Path) -> Iterator[Finding]:
         return
     for parent in dict.fromkeys([*folder.parents, *folder.resolve().parents]):
         mode = parent.stat().st_mode if parent.exists() else 0
-        if (
-            mode & stat.S_IWOTH and not mode & stat.S_ISVTX
-        ):  # in a sticky folder only its owner may rename it (POSIX, rename)
+        # In a sticky folder, only its owner may rename it (POSIX, rename).
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
             found = _("is in %(folder)s, where everybody may put another folder in its place", folder=relative(parent))
             mend = _("Run chmod o-w %(folder)s, or choose another folder.", folder=shlex.quote(relative(parent)))
             yield odd("SESSION_FILE_DIR", found, mend)

@@ -66,9 +66,8 @@ class Environment(flask.templating.Environment):
         code, root = language(), link_root()
         overlay = self._overlays.get((code, root))
         if overlay is None:
-            if len(self._overlays) >= ROOTS_AT_MOST * len(
-                LANGUAGES
-            ):  # a proxy lets everybody say where the app is mounted
+            # A proxy may let everybody say where the app is mounted.
+            if len(self._overlays) >= ROOTS_AT_MOST * len(LANGUAGES):
                 root = None
             cache = _KeyedCache(self.bytecode_cache, f"{code} {root}") if self.bytecode_cache else None
             overlay = self._overlays.setdefault((code, root), self.overlay(bytecode_cache=cache))

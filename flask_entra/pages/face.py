@@ -13,7 +13,7 @@ from flask_entra.signin.tokens import USERINFO, get_user
 
 
 class Face:
-    """What templates see of this package.
+    """What templates see of this package. The session is read only when a page uses them.
 
     :param config: the app's.
     :param has_signed_out: whether the person has just signed out; it says so once.

@@ -17,9 +17,8 @@ from flask_entra.pages.languages import add_gettext, language
 from flask_entra.pages.names import name_of
 from flask_entra.pages.policy import csp_nonce, mark_own_page
 
-FOLDER = (
-    "flask_entra"  # of an app's templates: what is in it is shown instead of this package's template of the same name
-)
+# A folder in an app's templates: a template in it is shown instead of this package's template of the same name.
+FOLDER = "flask_entra"
 _IN_THE_LAYOUT = (
     "{%% extends entra_layout %%}"
     "{%% block %s %%}{{ entra_title }}{%% endblock %%}"

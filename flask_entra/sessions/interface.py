@@ -70,7 +70,7 @@ class SealedSessionInterface(ServerSideSessionInterface):  # type: ignore[misc] 
         _tell_caches(response, session)
 
     def _prune_now_and_then(self) -> None:
-        # Not at start: a command of flask's stores no session, so it removes none.
+        # Not when the app starts, because the commands of `flask` start it too, and must not remove sessions.
         if time.monotonic() >= self._prunes_at:
             self._prunes_at = time.monotonic() + PRUNE_SECONDS
             with contextlib.suppress(RuntimeError):  # no more threads: at another time

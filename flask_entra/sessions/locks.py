@@ -16,13 +16,17 @@ POLL_SECONDS = 0.02
 try:
     import fcntl
 
-    def _try_lock(file: IO[bytes]) -> None:
+    def try_lock(file: IO[bytes]) -> None:
+        """Lock a file.
+
+        :raises OSError: another process, or another open file of this one, holds it.
+        """
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 except ImportError:  # Windows
     import msvcrt
 
-    def _try_lock(file: IO[bytes]) -> None:
+    def try_lock(file: IO[bytes]) -> None:
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]  # there on Windows only
 
 
@@ -48,7 +52,7 @@ def _locked(path: Path, deadline: float) -> IO[bytes]:
     while True:
         file = open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "wb")  # noqa: SIM115  the caller closes it
         try:
-            _try_lock(file)
+            try_lock(file)
             if _is_at(path, file):
                 return file
         except (BlockingIOError, PermissionError):  # another holds it; Windows says permission denied

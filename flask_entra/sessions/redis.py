@@ -42,7 +42,7 @@ class _Server:
     def __init__(self, name: str) -> None:
         self._name = name
         self._lock, self._trying = threading.Lock(), threading.Lock()
-        self._silent_since: float | None = None  # None while it answers; so is the next
+        self._silent_since: float | None = None  # None while it answers, as is the next one
         self._refused_until: float | None = None
         self._refused = 0
 
@@ -184,7 +184,7 @@ class RedisStore:
         name = "lock:" + key
         lock = self._acquired(name, time.monotonic() + deadlines.LOCK_SECONDS)
         released = threading.Event()
-        with contextlib.suppress(RuntimeError):  # no more threads: the lease has to do
+        with contextlib.suppress(RuntimeError):  # no more threads: the lease is not renewed
             threading.Thread(target=self._renew, args=(lock, released), daemon=True).start()
         try:
             yield
@@ -197,9 +197,8 @@ class RedisStore:
     def _acquired(self, name: str, deadline: float) -> redis.lock.Lock:
         while True:
             with self._reaching(name) as client:  # not while it waits: that is not for Redis
-                lock: redis.lock.Lock = client.lock(
-                    name, timeout=LEASE_SECONDS, thread_local=False
-                )  # another thread renews it
+                # Not `thread_local`: another thread renews it.
+                lock: redis.lock.Lock = client.lock(name, timeout=LEASE_SECONDS, thread_local=False)
                 if lock.acquire(blocking=False):
                     return lock
             if time.monotonic() > deadline:

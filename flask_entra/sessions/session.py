@@ -15,7 +15,7 @@ from flask.sessions import SessionMixin
 from flask_entra.sessions.seal import Seal, made_at, new_id
 from flask_entra.sessions.store import Store
 
-EXTEND_SECONDS = 3600  # an idle time is counted no finer than this, so that looking at a page writes nothing
+EXTEND_SECONDS = 3600  # the end of a session moves no sooner than this, so that most page views write nothing
 _EMPTY = msgspec.msgpack.encode({})
 
 log = logging.getLogger(__name__)
@@ -101,6 +101,13 @@ class Session(SessionMixin):
         self._replaced = None if self.new else self._seal.key
         self._take_id(new_id())
         self.new = self.modified = True
+
+    def begin(self, data: dict[str, Any]) -> None:
+        """Be a new session, with a new id and this data alone. At every sign-in (OWASP Session Management Cheat Sheet)."""
+        self.clear()
+        self.regenerate()
+        self._looked_at().update(data)
+        self.personal = True
 
     def save(self) -> None:
         """Store what the request has changed; delete what is stored of a session that is empty now.

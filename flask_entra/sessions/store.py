@@ -36,7 +36,7 @@ def probe(store: Store) -> None:
 class Store(Protocol):
     """A store, shared among threads. Keys are hexadecimal, values opaque, times in seconds.
 
-    A value may stay longer than its time: it says itself when it ends, in what is sealed.
+    A value may stay longer than its time. The sealed record carries its own expiry.
 
     All methods but `prune` raise `StoreUnavailable` when the store cannot be read or written.
     """

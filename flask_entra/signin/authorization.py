@@ -44,7 +44,8 @@ class Requirement:
         :raises TypeError: one of the three is no list of texts.
         :raises ValueError: there is no role or no group, an entry is empty, or a group is not named by its id.
         """
-        # Whether the scopes are of one API, as a token is, Entra says: they may come from the settings, which refuse nothing.
+        # A token is for one API, and so must its scopes be. Entra says so if they are not: scopes may come from the settings,
+        # where nothing is refused.
         wanted: list[str] | None = DEFAULT_SCOPES
         if scopes is not DEFAULT_SCOPES:
             wanted = None if scopes is None else list(_texts("scopes", scopes, "User.Read"))

@@ -21,6 +21,7 @@ from flask_entra.urls import origin, split_url
 # The warning would be an error in an app whose tests take warnings for errors, and silencing it is not for a package to do.
 _NOT_ASKED_FOR = "&response_mode=form_post"
 
+
 class Client:
     """This app, as a client of the authority.
 

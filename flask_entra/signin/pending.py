@@ -29,7 +29,7 @@ FINISHED, FINISHED_SECONDS, FINISHED_AT_MOST = "signed-in", 60, 3
 COOKIE_BYTES, ALL_COOKIES_BYTES = 4096, 6000
 MARKER_BYTES = 50  # of the name and the value of a marker
 GIVEN_UP_AT_MOST = 20  # sign-ins that the browser still marks as given up
-CHANGED_AT_ONCE = 15  # of the sign-ins before: the head of an answer has 8 KB too
+CHANGED_AT_ONCE = 15  # older sign-ins that one answer gives up: its headers have 8 KB too
 _MARK = re.compile(r"([0-9]{1,15})\.([0-9]{1,4})")
 # The members of a flow of MSAL's that every flow has, which are stored without their names.
 _MEMBERS = ("state", "code_verifier", "nonce", "scope", "next", "again")
@@ -112,20 +112,18 @@ class SignIns:
 
     def count_finished(self, response: Response) -> Response:
         """Note that a sign-in has been finished: in a cookie, because the session may be what gets lost."""
-        response.set_cookie(value=str(self._finished() + 1), max_age=FINISHED_SECONDS, **self._counter())
+        counter = self._counter()
+        response.set_cookie(value=str(_count(counter) + 1), max_age=FINISHED_SECONDS, **counter)
         return response
 
     def finished_too_often(self) -> bool:
         """Whether so many sign-ins have just been finished that one more would not help either."""
-        return self._finished() >= FINISHED_AT_MOST
+        return _count(self._counter()) >= FINISHED_AT_MOST
 
     def forget_finished(self, response: Response) -> Response:
         """Begin to count anew: the person has signed out."""
         response.delete_cookie(**self._counter())
         return response
-
-    def _finished(self) -> int:
-        return number(request.cookies.get(self._counter()["key"], "")[:3]) or 0
 
     # What this app knows by itself, or says of every sign-in, is left out of the cookie.
 
@@ -168,6 +166,10 @@ class SignIns:
 
     def _counter(self) -> dict[str, Any]:
         return cookies.attributes(self._config, FINISHED)
+
+
+def _count(counter: dict[str, Any]) -> int:
+    return number(request.cookies.get(counter["key"], "")[:3]) or 0
 
 
 def _tab(state: str) -> str:

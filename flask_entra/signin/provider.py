@@ -6,6 +6,7 @@ whatever its document says. Everything that differs between authorities is asked
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +25,7 @@ SELECTS_ACCOUNT = frozenset({"https://accounts.google.com"})
 
 @dataclass(frozen=True)
 class Provider:
-    """One authority's abilities.
+    """One authority's abilities. There is one object for each document that has been fetched; it looks at it once.
 
     :ivar metadata: the discovery document, whose issuer and addresses have been checked.
     :ivar entra: whether it is Microsoft's (`clouds.is_entra`).
@@ -33,33 +34,33 @@ class Provider:
     metadata: Mapping[str, Any]
     entra: bool
 
-    @property
+    @functools.cached_property
     def issuer(self) -> str:
         """Its name. At Entra, `{tenantid}` in it stands for the person's tenant."""
         return str(self.metadata["issuer"])
 
-    @property
+    @functools.cached_property
     def end_session_endpoint(self) -> str | None:
         """Where the browser signs out (OpenID Connect RP-Initiated Logout 1.0)."""
         return self._url("end_session_endpoint", "https", "http")
 
-    @property
+    @functools.cached_property
     def userinfo_endpoint(self) -> str | None:
         """What tells a person's claims (OpenID Connect Core, 5.3). None for Entra, where Microsoft Graph tells them."""
         return None if self.entra else self._url("userinfo_endpoint", "https")
 
-    @property
+    @functools.cached_property
     def algorithms(self) -> tuple[str, ...]:
         """The signatures of its ID tokens that are accepted."""
         announced = self.listed("id_token_signing_alg_values_supported") or ["RS256"]
         return tuple(name for name in ALGORITHMS if name in announced)
 
-    @property
+    @functools.cached_property
     def names_itself(self) -> bool:
         """Whether each of its answers at the redirect URI says whose it is (`iss`, RFC 9207)."""
         return self.metadata.get("authorization_response_iss_parameter_supported") is True
 
-    @property
+    @functools.cached_property
     def unknown_scopes(self) -> list[str]:
         """Those of the scopes that MSAL always asks for that this authority would refuse."""
         known = self.listed("scopes_supported")
@@ -68,12 +69,12 @@ class Provider:
         unknown = [] if known is None or "profile" in known else ["profile"]
         return unknown if "offline_access" in (known or ()) else [*unknown, "offline_access"]
 
-    @property
+    @functools.cached_property
     def auth_methods(self) -> list[str]:
         """How a client may authenticate at the token endpoint."""
         return self.listed("token_endpoint_auth_methods_supported") or [SECRET_METHODS[0]]
 
-    @property
+    @functools.cached_property
     def secret_methods(self) -> tuple[str, ...]:
         """The ways to send it a client secret: one of them is what this app is registered with."""
         if self.entra:

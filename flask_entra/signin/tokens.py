@@ -120,13 +120,10 @@ class Tokens:
             raise IdTokenRefused("there is none")
         if missing := _not_granted(flow["scope"], result):
             raise SignInError("invalid_scope", f"Ungranted scope(s): {' '.join(sorted(missing))}", flow["scope"])
-        names = self._names(result, provider)
-        session.clear()
-        session.regenerate()
-        if provider.userinfo_endpoint:
-            session[USERINFO] = provider.userinfo_endpoint
-        self._keep(result, cache, names)
-        return cast("dict[str, Any]", session[USER])
+        user = {**self._names(result, provider), **result["id_token_claims"]}
+        began = {USER: user, VOUCHED_UNTIL: user["exp"], TOKEN_CACHE: cache.serialize()}
+        session.begin({**began, USERINFO: provider.userinfo_endpoint} if provider.userinfo_endpoint else began)
+        return user
 
     def _names(self, result: dict[str, Any], provider: Provider) -> dict[str, Any]:
         """What the ID token does not say of the person's names, if the userinfo endpoint does."""
@@ -191,7 +188,7 @@ class Tokens:
         try:
             return self.renew(scopes)
         except AuthorityUnavailable as error:
-            # It was to be renewed in good time: until it expires, the present one is as good as any.
+            # The token was to be renewed before it expires. Until then, the present one is valid.
             present = cached(scopes, at_most=LAST_SECONDS)
             if not present:
                 raise
@@ -252,7 +249,13 @@ class Tokens:
             return {"error": "consent_required"}
         if not self._is_about(user, result, provider):
             return {"error": "interaction_required"}
-        self._keep(result, cache, {name: user[name] for name in NAMES if name in user})
+        claims = result.get("id_token_claims")
+        if claims:
+            names = {name: user[name] for name in NAMES if name in user}
+            session.update({USER: {**names, **claims}, VOUCHED_UNTIL: claims["exp"], TOKEN_CACHE: cache.serialize()})
+        else:  # the authority may leave it out (Core, 12.2); it has vouched for the person once more all the same
+            vouched = time.time() + max(0, user["exp"] - user["iat"])
+            session.update({VOUCHED_UNTIL: vouched, TOKEN_CACHE: cache.serialize()})
         return result
 
     def _is_about(self, user: dict[str, Any], result: dict[str, Any], provider: Provider) -> bool:
@@ -273,15 +276,6 @@ class Tokens:
                 log.warning("A refresh cannot be told to be the person's own: %s", error)
                 return False
         return True
-
-    def _keep(self, result: dict[str, Any], cache: msal.SerializableTokenCache, names: dict[str, Any]) -> None:
-        claims = result.get("id_token_claims")
-        if claims:
-            session[USER], session[VOUCHED_UNTIL] = {**names, **claims}, claims["exp"]
-        else:  # the authority may leave it out (Core, 12.2); it has vouched for the person once more all the same
-            user = session[USER]
-            session[VOUCHED_UNTIL] = time.time() + max(0, user["exp"] - user["iat"])
-        session[TOKEN_CACHE] = cache.serialize()
 
 
 def _renewed(result: dict[str, Any], scopes: list[str], claims: str | None) -> dict[str, Any]:
