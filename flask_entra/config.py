@@ -15,7 +15,7 @@ from flask import Flask, current_app
 from flask_entra.certificates import read_certificate
 from flask_entra.clouds import is_entra
 from flask_entra.scopes import comparable_scopes, qualified_scopes
-from flask_entra.settings import SETTINGS, Settings, is_on, number
+from flask_entra.settings import SETTINGS, Settings, duration, is_on, number
 from flask_entra.urls import is_loopback, origin, split_url
 
 KEY = "flask_entra"  # of this package's one entry in `app.extensions`
@@ -127,8 +127,8 @@ class Config:
             https=split_url(redirect_uri).scheme == "https",
             threads=number(settings["THREADS"]) or int(SETTINGS["THREADS"].default),
             proxies=number(settings["TRUSTED_PROXY_COUNT"]) or 0,
-            idle_seconds=12 * 3600,
-            longest_seconds=24 * 3600,
+            idle_seconds=_seconds(settings, "SESSION_IDLE_MINUTES", 60),
+            longest_seconds=_seconds(settings, "SESSION_MAX_HOURS", 3600),
             on=frozenset(name for name, usual in SWITCHES.items() if is_on(config.get(name, usual))),
             blueprint=option["ENTRA_BLUEPRINT"],
             login_path=prefix + option["ENTRA_LOGIN_PATH"],
@@ -168,6 +168,11 @@ def of(app: Flask) -> Config:
 def current() -> Config:
     """The configuration of the present app."""
     return cast(Config, current_app.extensions[KEY].config)
+
+
+def _seconds(settings: Settings, name: str, unit: int) -> int:
+    written = duration(settings[name]) or float(SETTINGS[name].default)
+    return max(1, round(written * unit))
 
 
 def _credential(settings: Settings) -> tuple[object, str]:

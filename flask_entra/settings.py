@@ -29,11 +29,11 @@ class Setting:
 
     :ivar default: its value when it is left out.
     :ivar kind: what it holds. A `secret` is never shown, a `path` is relative to the app's folder, an `id` and a `url` hold
-        no space, a `count` is a number.
+        no space, a `count` is a whole number, a `duration` a number that may have a fraction.
     """
 
     default: str = ""
-    kind: Literal["text", "secret", "path", "id", "url", "count"] = "text"
+    kind: Literal["text", "secret", "path", "id", "url", "count", "duration"] = "text"
 
 
 # The first names are those of Microsoft's own Flask sample, so that a `.env` that was written for it works here.
@@ -55,6 +55,8 @@ SETTINGS = {
     "ALLOWED_TENANTS": Setting(),
     "REDIS_URL": Setting(kind="url"),
     "SESSION_FILE_DIR": Setting("flask_session", "path"),
+    "SESSION_IDLE_MINUTES": Setting("720", "duration"),
+    "SESSION_MAX_HOURS": Setting("24", "duration"),
     "SECRET_KEY": Setting(kind="secret"),
     "SECRET_KEY_FALLBACKS": Setting(kind="secret"),
     "TRUSTED_PROXY_COUNT": Setting("0", "count"),
@@ -180,6 +182,12 @@ def key_of(name: str) -> str:
 def number(value: str) -> int | None:
     """A count, or None for a text that is not one."""
     return int(value) if value.isdecimal() and value.isascii() else None
+
+
+def duration(value: str) -> float | None:
+    """A number above 0, with a fraction or without, or None for a text that is not one."""
+    found = float(value) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value) else 0
+    return found or None
 
 
 def _text(value: object) -> str:

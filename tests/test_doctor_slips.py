@@ -170,6 +170,10 @@ VALUES = [
     ("SECRET_KEY", "xxxxxxxxxxxxxxxxxxxx", "wrong", "over and over", "random"),
     ("TRUSTED_PROXY_COUNT", "-1", "wrong", "not a number", "Count"),
     ("THREADS", "0", "wrong", "not a number above 0", "Correct"),
+    ("SESSION_IDLE_MINUTES", "0", "wrong", "not a number above 0", "Correct"),
+    ("SESSION_IDLE_MINUTES", "half an hour", "wrong", "not a number above 0", "Correct"),
+    ("SESSION_MAX_HOURS", "-8", "wrong", "not a number above 0", "Correct"),
+    ("SESSION_MAX_HOURS", "1e3", "wrong", "not a number above 0", "Correct"),
     ("THREADS", "100000", "odd", "more than one process can use", "64"),
     ("LOG_FORMAT", "JSON", "wrong", "neither text nor json", "one of the two"),
 ]
@@ -368,6 +372,7 @@ def test_a_setting_that_is_right_has_no_finding(tmp_path):
         {"REDIRECT_URI": "https://приложение.example/वापस"},
         {"REDIRECT_URI": "http://localhost:5000/登录"},
         {"THREADS": "500"},
+        {"SESSION_IDLE_MINUTES": "0.5", "SESSION_MAX_HOURS": "8.25"},
         {"REDIS_URL": "rediss://default:p%2Fw@redis.example:6380/2", "SECRET_KEY": KEY},
         {"REDIS_URL": "unix:///run/redis.sock?db=1", "SECRET_KEY": KEY},
         {"REDIS_URL": "redis://:it's“a\\b,c=d@a.example:6379,b.example:6379", "SECRET_KEY": KEY},

@@ -212,19 +212,19 @@ def test_the_store_is_asked_whether_it_has_a_session(store, stored):
     assert not stored.is_stored()
 
 
-def test_a_session_lives_on_from_an_hour_after_its_last_use(store, stored, monkeypatch):
+def test_a_session_lives_on_once_a_twelfth_of_its_idle_time_is_over(store, stored, monkeypatch):
     now = time.time()
-    monkeypatch.setattr(time, "time", lambda: now + 3590)
+    monkeypatch.setattr(time, "time", lambda: now + 590)
     assert stored["person"] == "adele"
     assert store.asked == ["get"]
     assert not stored.extended
-    monkeypatch.setattr(time, "time", lambda: now + 3610)
+    monkeypatch.setattr(time, "time", lambda: now + 610)
     later = Session(store, 7200, stored.sid)
     assert later["person"] == "adele"
     assert store.asked == ["get", "get", "update"]
     assert later.extended
     assert not later.modified
-    monkeypatch.setattr(time, "time", lambda: now + 3610 + 7190)
+    monkeypatch.setattr(time, "time", lambda: now + 610 + 7190)
     assert dict(Session(store, 7200, stored.sid)) == {"person": "adele"}
 
 
@@ -264,6 +264,19 @@ def test_a_new_id_begins_the_day_anew(store, monkeypatch):
     assert dict(Session(store, 2 * day, session.sid, day)) == {"person": "adele"}
     monkeypatch.setattr(time, "time", lambda: now + 2 * day - 10)
     assert dict(Session(store, 2 * day, session.sid, day)) == {}
+
+
+@pytest.mark.parametrize("idle", [30, 600, 12 * 3600])
+def test_a_session_lives_on_while_it_is_used_however_short_its_idle_time_is(store, monkeypatch, idle):
+    session = Session(store, idle, None)
+    session["person"] = "adele"
+    session.save()
+    now = time.time()
+    for turn in range(1, 20):
+        monkeypatch.setattr(time, "time", lambda turn=turn: now + turn * idle / 2)
+        assert dict(Session(store, idle, session.sid)) == {"person": "adele"}
+    monkeypatch.setattr(time, "time", lambda: now + 19 * idle / 2 + idle + 1)
+    assert dict(Session(store, idle, session.sid)) == {}
 
 
 def test_the_end_of_a_session_cannot_be_put_off_by_another_time_in_its_id(store):

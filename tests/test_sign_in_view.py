@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import flask
@@ -379,3 +380,16 @@ def test_of_the_sign_ins_begun_in_one_browser_as_many_as_it_can_hold_can_be_fini
             assert 'class="button" href="/login"' in page.text
         else:
             assert page.status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("settings", "ends_after"),
+    [({"SESSION_IDLE_MINUTES": "0.5"}, 31), ({"SESSION_IDLE_MINUTES": "600", "SESSION_MAX_HOURS": "0.01"}, 37)],
+)
+def test_a_session_ends_when_the_settings_say(visit, monkeypatch, settings, ends_after):
+    browser = visit(**settings)
+    sign_in(browser.client)
+    assert browser.signed_in
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + ends_after)
+    assert not browser.signed_in

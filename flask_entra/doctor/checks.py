@@ -8,7 +8,7 @@ from dataclasses import replace
 from flask_entra.doctor import addresses, credentials, dotenv_file, redis_url, scopes, spelling
 from flask_entra.doctor.findings import AUTHORITIES, CREDENTIALS, Finding, odd, wrong
 from flask_entra.pages.languages import Text as _
-from flask_entra.settings import Settings, number
+from flask_entra.settings import Settings, duration, number
 from flask_entra.urls import split_url
 
 _ENOUGH_THREADS = 500  # in one process they take turns, and each takes memory
@@ -53,6 +53,9 @@ def _check_rest(settings: Settings) -> Iterator[Finding]:
     elif threads > _ENOUGH_THREADS:
         found = _("is more than one process can use")
         yield odd("THREADS", found, _("Write 64, and set WEB_CONCURRENCY to more processes if they are too few."))
+    for name in ("SESSION_IDLE_MINUTES", "SESSION_MAX_HOURS"):
+        if not duration(settings[name]):
+            yield wrong(name, _("is not a number above 0"), _("Correct it, or remove it."))
     if settings["LOG_FORMAT"] not in ("text", "json"):
         yield wrong("LOG_FORMAT", _("is neither text nor json"), _("Use one of the two, or remove it."))
 

@@ -15,7 +15,9 @@ from flask.sessions import SessionMixin
 from flask_entra.sessions.seal import Seal, made_at, new_id
 from flask_entra.sessions.store import Store
 
-EXTEND_SECONDS = 3600  # the end of a session moves no sooner than this, so that most page views write nothing
+EXTEND_SHARE = (
+    12  # the end of a session moves once a twelfth of its idle time is over, so that most page views write nothing
+)
 _EMPTY = msgspec.msgpack.encode({})
 
 log = logging.getLogger(__name__)
@@ -231,7 +233,7 @@ class Session(SessionMixin):
             self._take_id(new_id())
             self.new = True
             return _Opened(_EMPTY, {}, 0)
-        if opened.end - time.time() < self._lifetime - EXTEND_SECONDS and opened.end < self._last_end:
+        if opened.end - time.time() < self._lifetime - min(EXTEND_SECONDS, self._lifetime * EXTEND_SHARE) and opened.end < self._last_end:
             self._store.update(key, self._with_new_end, self._lifetime)
             self.extended = True
         return opened
