@@ -15,9 +15,8 @@ from flask.sessions import SessionMixin
 from flask_entra.sessions.seal import Seal, made_at, new_id
 from flask_entra.sessions.store import Store
 
-EXTEND_SHARE = (
-    12  # the end of a session moves once a twelfth of its idle time is over, so that most page views write nothing
-)
+# The end of a session moves once so much of its idle time is over, so that most page views write nothing.
+EXTEND_SECONDS, EXTEND_SHARE = 3600, 1 / 12
 _EMPTY = msgspec.msgpack.encode({})
 
 log = logging.getLogger(__name__)
@@ -233,7 +232,8 @@ class Session(SessionMixin):
             self._take_id(new_id())
             self.new = True
             return _Opened(_EMPTY, {}, 0)
-        if opened.end - time.time() < self._lifetime - min(EXTEND_SECONDS, self._lifetime * EXTEND_SHARE) and opened.end < self._last_end:
+        idle = self._lifetime - (opened.end - time.time())
+        if idle > min(EXTEND_SECONDS, self._lifetime * EXTEND_SHARE) and opened.end < self._last_end:
             self._store.update(key, self._with_new_end, self._lifetime)
             self.extended = True
         return opened
