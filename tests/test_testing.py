@@ -1,7 +1,12 @@
 """`flask_entra.testing`: somebody is signed in, for the tests of an app, without a tenant."""
 
+import shutil
+import subprocess
+import sys
+
 import flask
 import pytest
+from conftest import ROOT, bare_environment
 
 from flask_entra import Auth
 from flask_entra.testing import sign_in
@@ -142,3 +147,14 @@ def test_the_fixture_is_the_same(sign_in_as, client):
 def test_an_app_without_the_extension_is_told(tmp_path):
     with pytest.raises(TypeError, match=r"call auth\.init_app\(app\)"):
         sign_in(flask.Flask(__name__).test_client())
+
+
+def test_the_file_to_copy_runs_as_it_is(tmp_path):
+    strangers = ROOT / "tests" / "strangers"
+    shutil.copy(strangers / "contract.py", tmp_path)
+    shutil.copy(strangers / "contract_tests.py", tmp_path / "test_app.py")
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["flask_entra.testing"]\n')
+    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "test_app.py"]
+    done = subprocess.run(command, cwd=tmp_path, env=bare_environment(), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout
+    assert "3 passed" in done.stdout

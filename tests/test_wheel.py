@@ -7,6 +7,7 @@ import contextlib
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tarfile
@@ -310,6 +311,10 @@ def test_an_app_that_was_there_before(strangers, tenant):
         assert person.get("/mine", follow=False).is_redirect
 
         closed = Visitor(app.url)
+        closed.sign_in("lynne", "/mine")
+        closed.get("/logout")
+        with contextlib.closing(sqlite3.connect(app.folder / "instance" / "people.db")) as people, people:
+            people.execute("UPDATE user SET is_closed = 1 WHERE name LIKE 'Lynne%'")
         page = closed.sign_in("lynne", "/profile")
         assert page.status_code == 403
         assert "Your account here is closed." in page.text

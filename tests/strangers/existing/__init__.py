@@ -12,7 +12,7 @@ login_manager.login_view = "identity.login"
 
 class User(UserMixin, db.Model):
     id = db.Column(db.Integer, primary_key=True)
-    oid = db.Column(db.String(36), unique=True, nullable=False)  # who it is for Entra
+    oid = db.Column(db.String(36), unique=True, nullable=False)
     name = db.Column(db.String(200), nullable=False)
     is_closed = db.Column(db.Boolean, default=False, nullable=False)
 
@@ -26,7 +26,7 @@ def load_user(user_id):
 def find_user(claims):
     user = db.session.execute(db.select(User).filter_by(oid=claims["oid"])).scalar_one_or_none()
     if user is None:
-        user = User(oid=claims["oid"], name=claims["name"], is_closed=claims["name"].startswith("Lynne"))
+        user = User(oid=claims["oid"], name=claims["name"])
         db.session.add(user)
         db.session.commit()
     if user.is_closed:
