@@ -393,3 +393,18 @@ def test_a_session_ends_when_the_settings_say(visit, monkeypatch, settings, ends
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + ends_after)
     assert not browser.signed_in
+
+
+@pytest.mark.parametrize(
+    ("settings", "code", "told"),
+    [
+        ({}, "en", "After 12 hours without use, 24 hours after you signed in"),
+        ({}, "fr", "Après 12 heures sans utilisation, 24 heures après votre connexion"),
+        ({"SESSION_IDLE_MINUTES": "90", "SESSION_MAX_HOURS": "8"}, "en", "After 90 minutes without use, 8 hours after"),
+        ({"SESSION_IDLE_MINUTES": "0.5", "SESSION_MAX_HOURS": "1"}, "en", "After 30 seconds without use, 1 hour after"),
+    ],
+)
+def test_the_account_page_says_when_the_session_ends(visit, settings, code, told):
+    browser = visit(**settings)
+    sign_in(browser.client)
+    assert told in browser.get(f"/account?lang={code}").text.replace("\u202f", " ").replace("\xa0", " ")

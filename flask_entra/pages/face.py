@@ -8,6 +8,7 @@ from typing import Any
 from flask import g, session
 
 from flask_entra.config import Config
+from flask_entra.pages.languages import Span
 from flask_entra.pages.names import name_of
 from flask_entra.signin.tokens import USERINFO, get_user
 
@@ -28,7 +29,7 @@ class Face:
         """The claims of the person who is signed in, or None. A page that tells of a failed store has nobody."""
         return None if "entra_no_session" in g else get_user()
 
-    name_of = staticmethod(name_of)
+    name_of, span = staticmethod(name_of), Span
 
     @property
     def api(self) -> str:

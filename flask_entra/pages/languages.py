@@ -97,6 +97,25 @@ class Moment(Text):
         return f"{format_datetime(self._at, 'd MMMM y HH:mm:ss', locale=language())} UTC"
 
 
+class Span(Text):
+    """A length of time, in the largest unit of which it has a whole number, in the language of whoever reads it.
+
+    :param seconds: how long it is; a whole number.
+    """
+
+    def __init__(self, seconds: int):
+        super().__init__("")
+        self._seconds = seconds
+
+    def __str__(self) -> str:
+        from babel.units import format_unit  # here, as in Day
+
+        unit, of_seconds = next(
+            each for each in (("hour", 3600), ("minute", 60), ("second", 1)) if not self._seconds % each[1]
+        )
+        return str(format_unit(self._seconds // of_seconds, f"duration-{unit}", "long", locale=language()))
+
+
 @contextmanager
 def speaking(code: str) -> Iterator[None]:
     """Use one language for a command's output, or for the log. That of an answer is chosen for each request.
