@@ -50,9 +50,9 @@ def test_what_asks_for_nothing_is_left_out(challenge):
 
 
 def test_a_refusal_says_what_is_needed_and_can_be_read_again():
-    assert refusal("app.example") == 'Bearer realm="app.example"'
+    assert refusal("app.example") == 'Cookie realm="app.example"'
     assert refusal("app.example", "insufficient_scope", ["a", "b"]) == (
-        'Bearer realm="app.example", error="insufficient_scope", scope="a b"'
+        'Cookie realm="app.example", error="insufficient_scope", scope="a b"'
     )
     claims = json.dumps(CLAIMS)
     said = refusal("app.example", "invalid_token", claims=claims)

@@ -64,7 +64,7 @@ def problem(answer, status):
     assert body["detail"]
     assert body["type"] == "about:blank"
     if status in (401, 403):
-        assert answer.headers["WWW-Authenticate"].startswith('Bearer realm="localhost"')
+        assert answer.headers["WWW-Authenticate"].startswith('Cookie realm="localhost"')
         assert urlsplit(body["sign_in"]).path == "/login"
     return body
 
@@ -291,7 +291,7 @@ def test_a_script_is_told_that_settings_are_missing(serve):
 def test_the_header_of_ours_is_one_that_we_can_read():
     claims = '{"access_token":{"acrs":{"essential":true,"value":"é"}}}'
     header = refusal('local"host\r\n', "invalid_token", ["a\\b", "c"], claims)
-    assert header.startswith('Bearer realm="localhost", error="insufficient_claims", scope="ab c", claims="')
+    assert header.startswith('Cookie realm="localhost", error="insufficient_claims", scope="ab c", claims="')
     assert claims_challenge(header) == claims
 
 
