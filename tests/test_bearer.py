@@ -62,4 +62,4 @@ def test_a_refusal_says_what_is_needed_and_can_be_read_again():
 
 def test_nothing_in_a_refusal_ends_its_quotation_or_its_line():
     said = refusal('a"b\\c\r\nX: y', scopes=['d"', "é"])
-    assert said == 'Bearer realm="abcX: y", scope="d "'
+    assert said == 'Cookie realm="abcX: y", scope="d "'
