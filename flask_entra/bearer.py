@@ -63,7 +63,9 @@ def merged_claims(*challenges: str | None) -> str | None:
 
 
 def refusal(realm: str, error: str = "", scopes: Iterable[str] = (), claims: str | None = None) -> str:
-    """A `WWW-Authenticate` header of this app's own. Its scheme is not Bearer, because the app takes a session's cookie and no token.
+    """A `WWW-Authenticate` header of this app's own.
+
+    Its scheme is not Bearer, because the app takes a session's cookie, and no bearer token.
 
     :param realm: what is protected: the app's host.
     :param error: a code of RFC 6750, 3.1, or Entra's `insufficient_claims`; empty when nobody is signed in.

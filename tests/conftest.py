@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import logging
 import os
 import shutil
 import signal
@@ -172,6 +173,15 @@ def no_traceback():
     found = [each for app in Served.running for each in app.tracebacks()]
     Served.running[:] = [app for app in Served.running if app.process.poll() is None]
     assert not found, "\n".join(found)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_logging():
+    """An app in this process may configure logging; the next file of tests begins as the first."""
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = before
 
 
 @pytest.fixture
