@@ -171,7 +171,7 @@ def json_object(response: requests.Response, *, replace: bool = False) -> JsonOb
     :raises ValueError: there is no JSON object, or one with a lone surrogate in it. The text says what there is, for a log.
     """
     try:
-        answer = response.json()
+        answer = json.loads(response.content)  # UTF-8 (RFC 8259, 8.1), whatever the Content-Type says
         text = json.dumps(answer, ensure_ascii=False)
         if _LONE_SURROGATE.search(text):
             answer = json.loads(text.encode("utf-8", "replace")) if replace else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from urllib.parse import SplitResult, urlsplit
 
 
@@ -22,6 +23,20 @@ def origin(url: str | None) -> str:
     return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
 
 
+_VISIBLE = re.compile("[!-~]+")
+
+
+def is_endpoint(url: object) -> bool:
+    """Whether a text is an address that a browser or this app may be sent to: https, or http on this machine.
+
+    No other scheme is one, such as javascript, and no text with a space or a control character.
+    """
+    if not (isinstance(url, str) and _VISIBLE.fullmatch(url)):
+        return False
+    parts = split_url(url)
+    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname)))
+
+
 def is_loopback(host: str | None) -> bool:
     """Whether a host name or address means this machine."""
     try:
@@ -34,7 +49,7 @@ def is_ours(url: str | None, *own: str) -> bool:
     """Whether a URL is of this app.
 
     :param url: as a browser's `Origin` or `Referer` has it.
-    :param own: the app's own host and port, or URLs with them.
+    :param own: URLs of the app: their schemes, hosts and ports are its own.
     """
-    there = split_url(url).netloc
-    return bool(there) and there in {split_url(each).netloc or each for each in own}
+    there = origin(url)
+    return bool(there) and there in map(origin, own)

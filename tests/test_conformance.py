@@ -423,6 +423,27 @@ def test_the_profile_without_an_api_is_what_userinfo_tells(visit, provider):
     assert "Mallory" not in page.text
 
 
+@pytest.mark.parametrize("charset", ["idna", "undefined", "utf-16", "nowhere", "ascii"])
+def test_a_charset_that_userinfo_names_changes_nothing(visit, provider, charset):
+    told = '{"sub": "alice", "name": "Zoë"}'.encode()
+    provider.claims = {"name": None}
+    provider.userinfo = Response(told, content_type=f"application/json; charset={charset}")
+    browser = visit()
+    assert browser.sign_in().status_code in REDIRECTS
+    assert "Zoë" in browser.get("/").text
+    assert browser.get("/call_graph").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["javascript:alert(1)", "http://idp.example/authorize", "https://idp.example/\r\nX: y"]
+)
+def test_an_authorization_endpoint_that_is_no_https_address_is_not_led_to(visit, provider, endpoint):
+    provider.metadata["authorization_endpoint"] = endpoint
+    page = visit().get("/login")
+    assert page.status_code == 502
+    assert "Location" not in page.headers
+
+
 @pytest.mark.parametrize("endpoint", [None, "http://userinfo.example/", "", 7])
 def test_without_userinfo_over_https_there_is_nothing_to_show_and_no_button_for_it(visit, provider, endpoint):
     provider.metadata["userinfo_endpoint"] = endpoint
@@ -463,6 +484,10 @@ def test_userinfo_that_is_signed_is_held_to_the_same_keys(visit, provider):
         signed(key, aud=f"another-{CLIENT['CLIENT_ID']}"),
         signed(key, aud=["another app", f"{CLIENT['CLIENT_ID']}0"]),
         signed(key, sub="mallory"),
+        Response(key.sign({"sub": "alice"}, typ="logout+jwt"), content_type="application/jwt"),
+        Response(key.sign({"sub": "alice"}, typ="at+jwt"), content_type="application/jwt"),
+        Response(key.sign({"sub": "alice"}) + "==", content_type="application/jwt"),
+        Response(key.sign({"sub": "alice", "email": "\ud800"}), content_type="application/jwt"),
         Response(jwt.encode({"sub": "alice"}, None, "none"), content_type="application/jwt"),
         Response("a.b.c.d.e", content_type="application/jwt"),
     ):

@@ -76,8 +76,15 @@ CHANGES = [
     ({"azp": ""}, r"\(azp\)"),
     ({"sub": ""}, r"\(sub\) is empty"),
     ({"sub": 5}, "Subject must be a string"),
-    ({"exp": "2000000000"}, r"times \(exp, iat\) are not numbers"),
-    ({"iat": "1"}, r"times \(exp, iat\) are not numbers"),
+    ({"sub": "  \t"}, r"\(sub\) is empty"),
+    ({"exp": "2000000000"}, r"time \(exp\) is no such number"),
+    ({"exp": 1e18}, r"time \(exp\) is no such number"),
+    ({"exp": 2**60}, r"time \(exp\) is no such number"),
+    ({"iat": "1"}, r"time \(iat\) is no such number"),
+    ({"iat": True}, r"time \(iat\) is no such number"),
+    ({"iat": -1}, r"time \(iat\) is no such number"),
+    ({"nbf": "1"}, r"time \(nbf\) is no such number"),
+    ({"nbf": False}, r"time \(nbf\) is no such number"),
     ({"exp": "soon"}, "must be an integer"),
     ({"tid": "contoso.com"}, r"\(tid\) is not a GUID"),
     ({"tid": 5}, r"\(tid\) is not a GUID"),
@@ -248,3 +255,21 @@ def test_a_published_point_that_is_not_on_its_curve_is_no_key():
         (jwt.InvalidKeyError, ValueError)
     ):  # older releases of PyJWT let cryptography's own error through
         published(y=entry["x"])
+
+
+@pytest.mark.parametrize("spelled", ["{}==", "{}=", "{} ", "{}\n", "\u200b{}"])
+def test_a_genuine_token_in_another_spelling_is_refused(spelled):
+    refused("not spelled as a JWT is|not a JWT|not enough segments|Invalid|padding", spelled.format(token()))
+
+
+def test_a_token_whose_last_character_says_the_same_bytes_otherwise_is_refused():
+    given = token()
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    last = alphabet[alphabet.index(given[-1]) ^ 1]  # a bit that no byte has
+    refused("not spelled as a JWT is|padding", given[:-1] + last)
+
+
+@pytest.mark.parametrize("member", [{"kid": 7}, {"alg": ["ES256"]}, {"issuer": 5}, {"issuer": {}}], ids=str)
+def test_a_key_that_is_described_by_anything_but_text_cannot_be_used(member):
+    with pytest.raises(TypeError):
+        published(**member)

@@ -17,7 +17,10 @@ def ask(person, method, headers):
 
 def here(person, headers):
     """Headers in which THIS stands for the address of the app."""
-    return {name: value.replace("THIS", person.url) for name, value in headers.items()}
+    other = {"THIS": person.url} | {
+        scheme.upper(): person.url.replace("http", scheme, 1) for scheme in ("https", "ftp")
+    }
+    return {name: other.get(value, value.replace("THIS", person.url)) for name, value in headers.items()}
 
 
 @pytest.mark.parametrize("headers", [OURS, TYPED, {}, {"Origin": "THIS"}, {"Referer": "THIS/call_graph"}])
@@ -55,6 +58,9 @@ def test_a_link_of_this_site_and_a_typed_address_sign_out(person, box, headers):
         OURS | {"Sec-Fetch-Site": ""},
         {"Origin": "https://attacker.example"},
         {"Origin": "null"},
+        {"Origin": ""},
+        {"Origin": "HTTPS"},  # this host and port by another scheme
+        {"Origin": "FTP"},
         {"Referer": "https://attacker.example/"},
         {"Referer": "THIS.attacker.example/"},
         {"Referer": "http://[/"},

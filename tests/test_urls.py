@@ -3,7 +3,7 @@
 import pytest
 
 from flask_entra.signin.paths import route_of
-from flask_entra.urls import is_loopback, is_ours, origin, split_url
+from flask_entra.urls import is_endpoint, is_loopback, is_ours, origin, split_url
 
 
 @pytest.mark.parametrize(
@@ -73,10 +73,35 @@ def test_only_this_machines_own_names_and_addresses_are_its_own(host, expected):
         ("https://app.example.com.evil.example", False),
         ("https://app.example.com:8443", False),
         ("http://10.0.0.5", False),
+        ("http://app.example.com", False),  # another scheme is another origin
+        ("https://10.0.0.5:8000", False),
+        ("ftp://10.0.0.5:8000", False),
         ("null", False),
         ("", False),
         (None, False),
     ],
 )
-def test_a_page_of_this_app_is_on_its_own_host_and_port(url, expected):
-    assert is_ours(url, "10.0.0.5:8000", "https://app.example.com/getAToken") == expected
+def test_a_page_of_this_app_is_of_its_own_scheme_host_and_port(url, expected):
+    assert is_ours(url, "http://10.0.0.5:8000/", "https://app.example.com/getAToken") == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://login.example/authorize?p=1", True),
+        ("http://localhost:8080/authorize", True),
+        ("http://127.0.0.1/authorize", True),
+        ("http://login.example/authorize", False),
+        ("javascript:alert(1)", False),
+        ("data:text/html,x", False),
+        ("https:///authorize", False),
+        ("https://login.example/\r\nSet-Cookie: a=b", False),
+        ("https://login.example/a b", False),
+        ("//login.example/authorize", False),
+        ("", False),
+        (None, False),
+        (7, False),
+    ],
+)
+def test_an_endpoint_is_an_https_address_or_one_of_this_machine(url, expected):
+    assert is_endpoint(url) == expected

@@ -22,7 +22,7 @@ from flask_entra.signin.cached_document import CachedDocument
 from flask_entra.signin.errors import AnotherIssuer, AuthorityUnavailable
 from flask_entra.signin.issuer import is_expected
 from flask_entra.signin.provider import Provider
-from flask_entra.urls import split_url
+from flask_entra.urls import is_endpoint, split_url
 
 UNKNOWN_KEY_SECONDS = 60
 
@@ -170,6 +170,8 @@ class Authority:
         for name in ("issuer", "authorization_endpoint", "token_endpoint", "jwks_uri"):
             if not isinstance(metadata.get(name), str):
                 raise AuthorityUnavailable(f"the discovery document has no {name}")
+            if name == "authorization_endpoint" and not is_endpoint(metadata[name]):
+                raise AuthorityUnavailable(f"the {name} in the discovery document is no https address")
             if name in ("token_endpoint", "jwks_uri") and split_url(metadata[name]).scheme != "https":
                 raise AuthorityUnavailable(f"the {name} in the discovery document is not https")
         if not is_expected(metadata["issuer"], self._address, self._entra):

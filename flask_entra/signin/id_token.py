@@ -14,13 +14,14 @@ from typing import Any
 
 import jwt
 import msgspec
-from jwt.utils import base64url_decode
+from jwt.utils import base64url_decode, base64url_encode
 
 from flask_entra.clouds import GUID
 from flask_entra.signin.errors import IdTokenRefused
 
 LEEWAY_SECONDS = 120
 SHORTEST_KEY_BITS = 2048
+LAST_SECOND = 253_402_300_800  # the end of the year 9999
 _KINDS = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}  # what signs, by the first letters of the algorithm
 
 
@@ -58,7 +59,11 @@ class Key:
         key = jwt.PyJWK({name: value for name, value in entry.items() if name != "alg"}).key
         if entry["kty"] == "RSA" and key.key_size < SHORTEST_KEY_BITS:  # RFC 7518, 3.3
             raise ValueError("too short")
-        return cls(key, entry.get("kid"), entry["kty"], entry.get("alg"), entry.get("issuer"))
+        named = [entry.get(name) for name in ("kid", "alg", "issuer")]
+        if not all(each is None or isinstance(each, str) for each in named):
+            raise TypeError("kid, alg or issuer is no text")
+        kid, algorithm, issuer = named
+        return cls(key, kid, entry["kty"], algorithm, issuer)
 
     def fits(self, header: dict[str, Any]) -> bool:
         """Whether a token with this header can be signed with it. One that names no key may be (Core, 10.1)."""
@@ -110,10 +115,6 @@ def validate(
     """
     required = {"require": ["iss", "aud", "exp", "iat", "sub"]}
     claims, key = verified(id_token, keys, algorithms, audience=expected.client_id, options=required)
-    with _refused():
-        kind = jwt.get_unverified_header(id_token).get("typ", "JWT")  # type: ignore[arg-type]  # it has just been verified
-    if str(kind).upper() != "JWT":  # RFC 8725, 3.11: another kind of token from the same authority, with the same key
-        raise IdTokenRefused("it is a token of another kind (typ)")
     _Claims(claims, key, issuer, expected).validate()
     return claims
 
@@ -123,14 +124,24 @@ def verified(
 ) -> tuple[dict[str, Any], Key]:
     """The claims of a signed token, and the key that has signed it. Where several keys fit, each is tried.
 
+    The token is one of no declared kind (`typ`) but JWT, and its claims can be stored and shown.
+
     :param wanted: what else is checked, as PyJWT takes it.
     :raises NoKeyFits: none of the keys has signed it.
     :raises IdTokenRefused: it fails another check.
     """
     with _refused():
         header = jwt.get_unverified_header(token)  # type: ignore[arg-type]  # anything may have come
-        if any(json.detect_encoding(base64url_decode(part)) != "utf-8" for part in str(token).split(".")[:2]):
-            raise IdTokenRefused("it is not encoded in UTF-8")  # RFC 8725, 3.7; PyJWT takes UTF-16 and others too
+        parts = str(token).split(".")
+        decoded = list(map(base64url_decode, parts))
+        # PyJWT takes padding and other spellings of the same bytes too (RFC 7515, 2), and UTF-16 (RFC 8725, 3.7).
+        if [base64url_encode(each).decode() for each in decoded] != parts:
+            raise IdTokenRefused("it is not spelled as a JWT is (base64url)")
+        if any(json.detect_encoding(each) != "utf-8" for each in decoded[:2]):
+            raise IdTokenRefused("it is not encoded in UTF-8")
+        # RFC 8725, 3.11: another kind of token from the same authority, with the same key.
+        if str(header.get("typ", "JWT")).upper() != "JWT":
+            raise IdTokenRefused("it is a token of another kind (typ)")
         if header.get("alg") not in algorithms:
             raise IdTokenRefused("it is signed in a way that the authority does not announce (alg)")
         for key in keys:
@@ -143,6 +154,7 @@ def verified(
                         leeway=LEEWAY_SECONDS,
                         **wanted,
                     )
+                    _check_text(claims)
                     return claims, key
     raise NoKeyFits("it is signed with a key that the authority does not publish (kid)")
 
@@ -157,6 +169,14 @@ def _refused() -> Iterator[None]:
         raise IdTokenRefused("it is not a JWT") from error
 
 
+def _check_text(claims: dict[str, Any]) -> None:
+    """Refuse claims that cannot be stored and shown."""
+    try:
+        msgspec.msgpack.encode(claims)
+    except (UnicodeEncodeError, OverflowError) as error:  # a lone surrogate, a number of more than 64 bits
+        raise IdTokenRefused("its claims are not text") from error
+
+
 class _Claims:
     """The claims of an ID token whose signature, audience and times hold."""
 
@@ -165,28 +185,22 @@ class _Claims:
         self._tid = claims.get("tid")
 
     def validate(self) -> None:
-        self.validate_text()
         self.validate_times()
         self.validate_sub()
         self.validate_azp()
         self.validate_tid()
         self.validate_iss()
 
-    def validate_text(self) -> None:
-        """The claims can be stored and shown."""
-        try:
-            msgspec.msgpack.encode(self._claims)
-        except (UnicodeEncodeError, OverflowError) as error:  # a lone surrogate, a number of more than 64 bits
-            raise IdTokenRefused("its claims are not text") from error
-
     def validate_times(self) -> None:
-        """`exp` and `iat` are numbers, which PyJWT's own check also takes from a text."""
-        if not all(isinstance(self._claims[name], int | float) for name in ("exp", "iat")):
-            raise IdTokenRefused("its times (exp, iat) are not numbers")
+        """The times are numbers (RFC 7519, 2) and times that there are. PyJWT's own check also takes them from a text."""
+        for name in ("exp", "iat", "nbf"):
+            value = self._claims.get(name, 0)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < LAST_SECOND:
+                raise IdTokenRefused(f"its time ({name}) is no such number")
 
     def validate_sub(self) -> None:
         """The person has an identifier (OpenID Connect Core, 2)."""
-        if not self._claims["sub"]:
+        if not self._claims["sub"].strip():
             raise IdTokenRefused("its subject (sub) is empty")
 
     def validate_azp(self) -> None:

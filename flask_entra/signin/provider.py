@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flask_entra.urls import split_url
+from flask_entra.urls import is_endpoint
 
 # The signatures that are accepted where the authority announces them: never `none`, never a shared secret (HS256).
 ALGORITHMS = (*("RS256", "RS384", "RS512"), *("PS256", "PS384", "PS512"), *("ES256", "ES384", "ES512"), "EdDSA")
@@ -42,12 +42,12 @@ class Provider:
     @functools.cached_property
     def end_session_endpoint(self) -> str | None:
         """Where the browser signs out (OpenID Connect RP-Initiated Logout 1.0)."""
-        return self._url("end_session_endpoint", "https", "http")
+        return self._url("end_session_endpoint")
 
     @functools.cached_property
     def userinfo_endpoint(self) -> str | None:
         """What tells a person's claims (OpenID Connect Core, 5.3). None for Entra, where Microsoft Graph tells them."""
-        return None if self.entra else self._url("userinfo_endpoint", "https")
+        return None if self.entra else self._url("userinfo_endpoint")
 
     @functools.cached_property
     def algorithms(self) -> tuple[str, ...]:
@@ -92,7 +92,6 @@ class Provider:
         values = self.metadata.get(name)
         return [value for value in values if isinstance(value, str)] if isinstance(values, list) else None
 
-    def _url(self, name: str, *schemes: str) -> str | None:
+    def _url(self, name: str) -> str | None:
         value = self.metadata.get(name)
-        parts = split_url(value if isinstance(value, str) else "")
-        return value if parts.scheme in schemes and parts.hostname else None
+        return str(value) if is_endpoint(value) else None

@@ -47,5 +47,5 @@ def read(config: Config) -> tuple[list[str] | None, str | None]:
 
 def _page_of_the_caller(config: Config) -> str:
     referer = split_url(request.referrer)
-    ours = is_ours(request.referrer, request.host, config.redirect_uri)
+    ours = is_ours(request.referrer, request.host_url, config.redirect_uri)
     return local_path(f"{referer.path}{f'?{referer.query}' if referer.query else ''}") if ours else home()

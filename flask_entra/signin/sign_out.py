@@ -25,8 +25,8 @@ def is_wanted(config: Config) -> bool:
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:
         return site in ("same-origin", "none")
-    source = request.headers.get("Origin") or request.referrer
-    return source is None or is_ours(source, request.host, config.redirect_uri)
+    source = request.headers.get("Origin", request.referrer)
+    return source is None or is_ours(source, request.host_url, config.redirect_uri)
 
 
 class Note:

@@ -33,7 +33,7 @@ def ask(authority: Authority, url: str, access_token: str, subject: str) -> Json
     if response.status_code != 200:
         raise AuthorityUnavailable(f"the userinfo endpoint answered {response.status_code}")
     if response.headers.get("Content-Type", "").partition(";")[0].strip().lower() == "application/jwt":
-        claims = JsonObject(_signed(authority, response.text), response)
+        claims = JsonObject(_signed(authority, response.content.decode("ascii", "replace").strip()), response)
     else:
         claims = authority.json_object(response)
     if claims.get("sub") != subject:
