@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging.config
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from flask import Flask, current_app
 from werkzeug.wrappers import Response as BaseResponse
@@ -20,6 +20,7 @@ from flask_entra.memberships import CallsApis, Memberships
 from flask_entra.sessions.store import Store
 from flask_entra.signin import guards
 from flask_entra.signin.authority import Authority
+from flask_entra.signin.authorization import Requirement
 from flask_entra.signin.client import Client
 from flask_entra.signin.errors import SignInRequired
 from flask_entra.signin.routes import Routes
@@ -52,6 +53,12 @@ class AppState:
     routes: Routes
 
 
+class Helper(CallsApis, Protocol):
+    """The parts of `Auth` that an app's parts call."""
+
+    def admit(self, needs: Requirement) -> BaseResponse | None: ...
+
+
 def present() -> Flask:
     """The present app itself, as a signal's sender."""
     return cast(Flask, current_app._get_current_object())  # type: ignore[attr-defined]  # as Flask's documentation has it
@@ -59,7 +66,7 @@ def present() -> Flask:
 
 def init_app(
     app: Flask,
-    auth: CallsApis,
+    auth: Helper,
     *,
     given: dict[str, str],
     credential: Any,
@@ -108,8 +115,9 @@ def init_app(
     if "ENTRA_HEALTH" in config.on:
         health.init_app(app, store, authority)
     doctor.add_command(app, state)
+    guards.check_order(app)
     if protected:  # last: a page that says what is wrong with the settings needs no sign-in
-        guards.protect(app, routes.need_sign_in)
+        guards.protect(app, auth.admit)
 
 
 def _sign_in_where_it_is_needed(app: Flask, routes: Routes, answers: pages.Answers) -> None:

@@ -2,7 +2,7 @@
 
 The way of a request to a protected view:
 
-    login_required (identity's)   who is signed in?              tokens.get_user, from the session
+    login_required (identity's)   who is signed in?              current_user.get_user, from the session
                                   a token for the view's scopes? Tokens.context: from the session, or by a refresh
                                   one of the roles, the groups?  Requirement.check: from the ID token, or NotAllowed
     Auth.call, Auth.graph         the API refuses the token?     Tokens.renew, then the call once more
@@ -28,7 +28,7 @@ from flask_entra.graph_calls import GraphCalls
 from flask_entra.http_client import BoundedSession
 from flask_entra.pages import policy
 from flask_entra.signals import access_denied
-from flask_entra.signin import guards, tokens
+from flask_entra.signin import current_user, guards
 from flask_entra.signin.authorization import DEFAULT_SCOPES, Requirement
 from flask_entra.signin.errors import MembershipUnknown, NotAllowed, SignInRequired
 from flask_entra.signin.token_cache import granted
@@ -91,7 +91,7 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         self._on_sign_in: list[Callable[[dict[str, Any]], object]] = []
         # identity keeps one app's settings in the helper. Here they are found with the app.
         super().__init__(None, client_id="", post_logout_view=post_logout_view, prompt=prompt)
-        self._auth = tokens  # all that identity's `login_required` asks it for is `get_user()`
+        self._auth = current_user  # all that identity's `login_required` asks it for is `get_user()`
         if app:
             self.init_app(app)
 
@@ -123,7 +123,7 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
     @property
     def user(self) -> dict[str, Any] | None:
         """The ID token's claims of the person who is signed in, or None. Asks nobody but the session."""
-        return tokens.get_user()
+        return current_user.get_user()
 
     granted = staticmethod(granted)
 
@@ -136,7 +136,7 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         :raises SignInError: the authority refuses for another reason.
         :raises AuthorityUnavailable: a token is needed, and the authority cannot be reached.
         """
-        return self._state.tokens.context(tokens.get_user(), scopes)
+        return self._state.tokens.context(current_user.get_user(), scopes)
 
     # --- What a view asks for -----------------------------------------------------------------------------------------
 
@@ -166,7 +166,7 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
             return lambda view: self.login_required(view, scopes=scopes, roles=roles, groups=groups)
         # identity hands its `scopes` to `_login_required` unread.
         view = guards.led_to_sign_in(super().login_required(function, scopes=needs), self._lead_to_sign_in)
-        return guards.mark(view, needs)
+        return guards.mark(view, needs, function)
 
     def _login_required(self, auth: Any, user: dict[str, Any] | None, needs: Requirement) -> dict[str, Any]:
         """What identity's `login_required` gives a view as `context`; see `Tokens.context`.
@@ -174,22 +174,43 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         :raises NotAllowed: the person has none of the roles, or is in none of the groups.
         :raises MembershipUnknown: whether they are cannot be found out.
         """
+        admitted = g.get("entra_admitted")
+        if admitted and admitted[0] is needs:  # by the guard of all views, a moment ago
+            return cast("dict[str, Any]", admitted[1])
         state = self._state
         g.entra_user = user  # for the page of a failure
         scopes = state.config.scope if needs.scopes is DEFAULT_SCOPES else needs.scopes
+        if (
+            not user and needs.claims
+        ):  # nobody is asked to consent to a page before it is known whether they may open it
+            raise SignInRequired()
         try:
             try:
                 context = state.tokens.context(user, scopes)
             except SignInRequired:
-                if user and tokens.is_current(user):  # nobody is asked to consent to a page that they may not open
+                if user and current_user.is_current(user):
                     needs.check(user, state.member_of)
                 raise
             g.entra_user = context["user"]
+            if not all(current_user.is_told_now(context["user"], claim) for claim in needs.claims):
+                raise SignInRequired(scopes=scopes)
             needs.check(context["user"], state.member_of)  # after a refresh, which may have given or taken a role
         except (NotAllowed, MembershipUnknown) as error:
             access_denied.send(app_state.present(), user=g.entra_user, error=error)
             raise
         return context
+
+    def admit(self, needs: Requirement) -> BaseResponse | None:
+        """The way to the sign-in for a person who may not open a view yet; None for one who may.
+
+        :param needs: what the view asks for.
+        :raises NotAllowed, MembershipUnknown: as the view's own `login_required` does.
+        """
+        try:
+            g.entra_admitted = needs, self._login_required(None, current_user.get_user(), needs)
+        except SignInRequired as required:
+            return self._lead_to_sign_in(required)
+        return None
 
     def _lead_to_sign_in(self, required: SignInRequired) -> BaseResponse:
         return self._state.routes.lead_to_sign_in(required)

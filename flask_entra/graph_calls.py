@@ -11,7 +11,7 @@ from flask_entra.graph import GraphClient
 from flask_entra.http_client import JsonObject
 from flask_entra.signin import userinfo
 from flask_entra.signin.authority import Authority
-from flask_entra.signin.tokens import USER, USERINFO
+from flask_entra.signin.current_user import USER, USERINFO
 
 T = TypeVar("T")
 

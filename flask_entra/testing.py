@@ -26,9 +26,9 @@ from flask.testing import FlaskClient
 from flask_entra.config import KEY
 from flask_entra.sessions.interface import SealedSessionInterface
 from flask_entra.signin.authorization import DEFAULT_SCOPES, Requirement
+from flask_entra.signin.current_user import USER, VOUCHED_UNTIL
 from flask_entra.signin.guards import guard_of
 from flask_entra.signin.token_cache import TOKEN_CACHE
-from flask_entra.signin.tokens import USER, VOUCHED_UNTIL
 
 SECONDS = 3600  # the lifetime of the tokens
 TENANT = "00000000-0000-4000-8000-000000000001"  # unless `claims` or the settings name another

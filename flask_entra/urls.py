@@ -34,7 +34,9 @@ def is_endpoint(url: object) -> bool:
     if not (isinstance(url, str) and _VISIBLE.fullmatch(url)):
         return False
     parts = split_url(url)
-    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname)))
+    return bool(parts.hostname) and (
+        parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname))
+    )
 
 
 def is_loopback(host: str | None) -> bool:

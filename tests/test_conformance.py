@@ -19,7 +19,7 @@ from werkzeug import Response
 
 from flask_entra.http_client import BoundedSession
 from flask_entra.sessions.files import FileStore
-from flask_entra.signin import tokens
+from flask_entra.signin import current_user
 from flask_entra.signin.id_token import LEEWAY_SECONDS
 
 # MSAL's advice; `signin/client.py` says why not. pytest sets its own filters.
@@ -366,7 +366,7 @@ def test_userinfo_tells_names_and_nothing_else(visit, provider):
         "exp": 2**40,
     }
     browser = visit()
-    browser.app.add_url_rule("/claims", "claims", lambda: tokens.get_user())
+    browser.app.add_url_rule("/claims", "claims", lambda: current_user.get_user())
     browser.sign_in()
     claims = browser.get("/claims").json
     assert set(claims) == {"iss", "sub", "aud", "exp", "iat", "nonce", "name", "email"}

@@ -508,7 +508,7 @@ def test_a_real_fetch_gets_its_problem_as_json_and_is_sent_nowhere(visit, app, b
     page.goto(f"{app.url}/?page=1")
     answer = page.evaluate(FETCHED, "/call_graph")
     assert (answer["status"], answer["type"], answer["redirected"]) == (401, "application/problem+json", False)
-    assert answer["asks"].startswith("Bearer ")
+    assert answer["asks"].startswith("Cookie ")
     assert box.seen("authorize") == []
     page.goto(answer["body"]["sign_in"])
     press(page, "button[value=adele]")

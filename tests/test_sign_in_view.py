@@ -20,6 +20,7 @@ from flask_entra.signin.errors import person
 from flask_entra.testing import sign_in
 
 REFUSED = Response("", 401, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
+GROUP = "b9b3d9a4-5a0f-4c4e-8b6e-6f3d6b0f5b11"
 SCRIPT = {"Accept": "application/json"}
 
 
@@ -287,7 +288,7 @@ def test_a_new_key_signs_and_former_ones_are_still_believed(visit):
 def test_a_view_that_answers_options_itself_needs_a_sign_in_and_flasks_own_answer_does_not():
     app = flask.Flask("protected")
 
-    def nobody():
+    def nobody(needs):
         raise SignInRequired()
 
     guards.protect(app, nobody)
@@ -349,7 +350,7 @@ def test_with_protected_somebody_who_was_revoked_is_sent_to_sign_in_by_a_view_th
 ):
     browser = visit()
     browser.app.add_url_rule("/plain", "plain", lambda: "plain")
-    guards.protect(browser.app, browser.app.extensions["flask_entra"].routes.need_sign_in)
+    guards.protect(browser.app, Auth().admit)
     browser.sign_in()
     due(monkeypatch, 4000)
     assert browser.get("/plain").text == "plain"  # vouched for once more
@@ -408,3 +409,59 @@ def test_the_account_page_says_when_the_session_ends(visit, settings, code, told
     browser = visit(**settings)
     sign_in(browser.client)
     assert told in browser.get(f"/account?lang={code}").text.replace("\u202f", " ").replace("\xa0", " ")
+
+
+# --- Rights that are taken away ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def approver(visit, provider, monkeypatch):
+    """A browser whose person had a role at the sign-in, an ID token's lifetime ago; refreshes bring no ID token."""
+    provider.claims = {"roles": ["Orders.Approve"], "groups": [GROUP]}
+    browser, auth = visit(), Auth()
+    for path, needs in {
+        "/approve": {"roles": ["Orders.Approve"]},
+        "/leaders": {"groups": [GROUP]},
+        "/plain": {},
+    }.items():
+        view = auth.login_required(lambda *, context: context["user"]["sub"], **needs)
+        browser.app.add_url_rule(path, path[1:], view)
+    browser.sign_in()
+    assert [browser.get(path).status_code for path in ("/approve", "/leaders", "/plain")] == [200, 200, 200]
+    due(monkeypatch, 4000)
+    provider.token = {"id_token": None}
+    return browser
+
+
+@pytest.mark.parametrize("told", [{}, {"groups": [GROUP]}], ids=str)
+def test_a_role_of_which_nobody_has_told_since_is_asked_for_anew(approver, provider, told):
+    provider.userinfo = {"sub": "alice", **told}
+    assert approver.get("/plain").text == "alice"  # vouched for
+    assert goes_to_the_provider(approver, approver.get("/approve"))
+    provider.claims, provider.token = {"roles": []}, {}
+    approver.sign_in("/login?next=/approve")
+    assert approver.get("/approve").status_code == 403
+
+
+def test_userinfo_tells_that_a_role_is_still_there_or_gone(approver, provider, monkeypatch):
+    provider.userinfo = {"sub": "alice", "roles": ["Orders.Approve"]}
+    assert approver.get("/approve").text == "alice"
+    assert goes_to_the_provider(approver, approver.get("/leaders"))  # of the groups it told nothing
+    due(monkeypatch, 4000)
+    provider.userinfo = {"sub": "alice", "roles": ["Orders.Read"]}
+    assert approver.get("/approve").status_code == 403
+
+
+def test_a_role_that_userinfo_alone_tells_of_is_none(visit, provider, monkeypatch):
+    browser = visit()
+    view = Auth().login_required(lambda *, context: "approved", roles=["Orders.Approve"])
+    browser.app.add_url_rule("/approve", "approve", view)
+    browser.sign_in()
+    due(monkeypatch, 4000)
+    provider.token, provider.userinfo = {"id_token": None}, {"sub": "alice", "roles": ["Orders.Approve"]}
+    assert goes_to_the_provider(browser, browser.get("/approve"))
+
+
+def test_a_script_of_a_person_whose_role_is_old_is_told_to_sign_in(approver, provider):
+    provider.userinfo = {"sub": "alice"}
+    assert approver.client.get("/approve", base_url="http://localhost:5000", headers=SCRIPT).status_code == 401

@@ -11,7 +11,7 @@ from configs import config_of
 from flask_entra.sessions.files import FileStore
 from flask_entra.sessions.interface import owner_of
 from flask_entra.sessions.session import Session
-from flask_entra.signin.tokens import USER, VOUCHED_UNTIL
+from flask_entra.signin.current_user import USER, VOUCHED_UNTIL
 
 REDIRECTS = (302, 303)  # what Flask's redirect() answers: the first up to 3.1, the second from 3.2 on
 

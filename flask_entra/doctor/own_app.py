@@ -10,10 +10,11 @@ from jinja2 import Environment, TemplateError, nodes
 from werkzeug.exceptions import HTTPException
 
 from flask_entra.config import OPTIONS, SWITCHES, Config
-from flask_entra.doctor.findings import Finding, odd
+from flask_entra.doctor.findings import VIEWS, Finding, odd, wrong
 from flask_entra.health import PATHS
 from flask_entra.pages.languages import Text as _
 from flask_entra.settings import PREFIX, SETTINGS, WHERE_FROM, key_of
+from flask_entra.signin.guards import unguarded
 
 _KEYS = {*SWITCHES, *OPTIONS, *map(key_of, SETTINGS), WHERE_FROM}
 
@@ -23,7 +24,13 @@ def check_app(app: Flask, config: Config) -> list[Finding]:
 
     :param app: with all of its pages.
     """
-    return [*_check_keys(app), *_check_pages(app, config), *_check_layout(app, config)]
+    return [*_check_keys(app), *_check_pages(app, config), *_check_layout(app, config), *_check_order(app)]
+
+
+def _check_order(app: Flask) -> Iterator[Finding]:
+    if found := unguarded(app):
+        told = _("are open to everybody, although they have login_required: %(views)s", views="; ".join(found))
+        yield wrong(VIEWS, told, _("Put login_required below the route."))
 
 
 def _check_keys(app: Flask) -> Iterator[Finding]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from flask_entra.doctor.findings import CLOCK, GROUPS, ROLES, Finding
+from flask_entra.doctor.findings import CLOCK, GROUPS, ROLES, VIEWS, Finding
 from flask_entra.environment import Source
 from flask_entra.pages.languages import LANGUAGES
 
 VERSION = 1  # of the JSON document; a field that is added does not change it
 SIGNS = {"right": "✓", "unchecked": "?", "odd": "!", "wrong": "✗"}
-_NO_SETTINGS = {CLOCK: "clock", ROLES: "roles", GROUPS: "groups"}  # their names in JSON
+_NO_SETTINGS = {CLOCK: "clock", ROLES: "roles", GROUPS: "groups", VIEWS: "views"}  # their names in JSON
 # For a file or a console whose encoding lacks a sign.
 _PLAIN = str.maketrans(
     {"✓": "+", "✗": "x", "›": ">", "…": "...", "’": "'", "“": '"', "”": '"', "œ": "oe", "\u00a0": " ", "\u202f": " "}

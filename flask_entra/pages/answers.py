@@ -26,6 +26,7 @@ from flask_entra.pages.own_pages import OwnPages
 from flask_entra.pages.problems import Problem, explain, realm, sign_in_details
 from flask_entra.sessions.store import StoreUnavailable
 from flask_entra.signin import sign_in_link
+from flask_entra.signin.current_user import get_user
 from flask_entra.signin.errors import (
     AuthorityUnavailable,
     IdTokenRefused,
@@ -36,7 +37,6 @@ from flask_entra.signin.errors import (
     SignInRefused,
 )
 from flask_entra.signin.paths import home, local_path, requested
-from flask_entra.signin.tokens import get_user
 
 # What this package raises; werkzeug's own errors are answered too where the app wants it.
 FAILURES = (

@@ -10,7 +10,7 @@ from flask import g, session
 from flask_entra.config import Config
 from flask_entra.pages.languages import Span
 from flask_entra.pages.names import name_of
-from flask_entra.signin.tokens import USERINFO, get_user
+from flask_entra.signin.current_user import USERINFO, get_user
 
 
 class Face:

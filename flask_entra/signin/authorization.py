@@ -37,6 +37,11 @@ class Requirement:
     roles: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
 
+    @property
+    def claims(self) -> tuple[str, ...]:
+        """The claims that decide: `roles`, `groups`, both or none."""
+        return (*(["roles"] if self.roles else []), *(["groups"] if self.groups else []))
+
     @classmethod
     def of(cls, scopes: object, roles: object, groups: object) -> Requirement:
         """The requirement that a developer has written.

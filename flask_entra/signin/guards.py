@@ -1,15 +1,19 @@
 """What guards a view: a sign-in, what `login_required` asks for, or nothing, because it is marked public.
 
-With `init_app(app, auth, protected=True)`, each view needs a sign-in that neither is marked public nor asks by itself. Files in
-`static` folders are public, and so is an address that has no page (404): a sign-in would not help there.
+With `auth.init_app(app, protected=True)`, each view needs a sign-in that is not marked public, and what it asks for by itself is
+asked before it runs: a decorator above `login_required` may answer in its place. Files in `static` folders are public, and so is
+an address that has no page (404): a sign-in would not help there.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
-from functools import wraps
-from inspect import iscoroutinefunction
+from functools import update_wrapper, wraps
+from inspect import iscoroutinefunction, unwrap
+from types import FunctionType
 from typing import Any, Literal, TypeVar
+from weakref import WeakKeyDictionary
 
 from flask import Flask, request
 
@@ -20,16 +24,33 @@ _MARK = "__flask_entra_guard__"  # the attribute of a view; decorators that use 
 
 V = TypeVar("V", bound=Callable[..., Any])
 
+# Each function that `login_required` was given, to what it made of it.
+_guarded: WeakKeyDictionary[Callable[..., Any], Callable[..., Any]] = WeakKeyDictionary()
+
 
 def public(view: V) -> V:
-    """Mark a view that everybody may open."""
-    setattr(view, _MARK, "public")
-    return view
+    """Mark a view that everybody may open: as it is registered here, not where the same function is registered too."""
+    marked = _copy(view)
+    setattr(marked, _MARK, "public")
+    return marked
 
 
-def mark(view: V, requirement: Requirement) -> V:
-    """Note what a view asks for by itself."""
+def _copy(view: V) -> V:
+    if not isinstance(view, FunctionType):  # an object that can be called
+        return wraps(view)(lambda *args, **kwargs: view(*args, **kwargs))  # type: ignore[return-value]
+    copy = FunctionType(view.__code__, view.__globals__, view.__name__, view.__defaults__, view.__closure__)
+    copy.__kwdefaults__ = view.__kwdefaults__
+    return update_wrapper(copy, view)  # type: ignore[return-value]  # it has the view's own signature
+
+
+def mark(view: V, requirement: Requirement, function: Callable[..., Any]) -> V:
+    """Note what a view asks for by itself.
+
+    :param function: what the developer wrote.
+    """
     setattr(view, _MARK, requirement)
+    with contextlib.suppress(TypeError):  # an object that can be called, and not be a key
+        _guarded[function] = view
     return view
 
 
@@ -41,6 +62,9 @@ def guard_of(app: Flask, endpoint: str) -> Requirement | Literal["public", "stat
         return "static"
     found: Requirement | Literal["public"] | None = getattr(app.view_functions[endpoint], _MARK, None)
     return found
+
+
+_SIGN_IN = Requirement()
 
 
 def led_to_sign_in(view: Callable[..., Any], begin: Callable[[SignInRequired], Any]) -> Callable[..., Any]:
@@ -70,16 +94,52 @@ def led_to_sign_in(view: Callable[..., Any], begin: Callable[[SignInRequired], A
     return guarded
 
 
-def protect(app: Flask, need_sign_in: Callable[[], Any]) -> None:
-    """Need a sign-in for every view that says nothing about it, also for those that are added later.
+def check_order(app: Flask) -> None:
+    """Let no request be answered while `login_required` stands above the route of a view, where it guards nothing.
 
-    :param need_sign_in: gives the answer that leads to a sign-in; None for a person who is signed in.
+    That is known when all views are there, so the first request finds it, and each one fails by it.
+    """
+    checked: list[None] = []
+
+    @app.before_request
+    def check() -> None:
+        if not checked:
+            if found := unguarded(app):
+                raise TypeError(
+                    f"login_required stands above the route and guards nothing: {'; '.join(found)}. Put it below the route."
+                )
+            checked.append(None)
+
+
+def unguarded(app: Flask) -> list[str]:
+    """The views that were registered before `login_required` was put on them: the name, file and line of each."""
+    found, reached = [], set[int]()
+    for view in app.view_functions.values():
+        each: Any = view
+        while each is not None:
+            reached.add(id(each))
+            each = getattr(each, "__wrapped__", None)
+    for view in app.view_functions.values():
+        try:
+            guarded = _guarded.get(view)
+        except TypeError:  # an object that can be called, and not be a key
+            continue
+        if guarded is not None and id(guarded) not in reached:
+            code = getattr(unwrap(view), "__code__", None)
+            where = f" ({code.co_filename}, line {code.co_firstlineno})" if code else ""
+            found.append(f"{getattr(view, '__name__', view)}{where}")
+    return found
+
+
+def protect(app: Flask, admit: Callable[[Requirement], Any]) -> None:
+    """Need a sign-in for every view that is not public, also for those that are added later.
+
+    :param admit: gets what a view asks for, and gives the answer that leads to a sign-in; None for a person who may open it.
     """
 
     @app.before_request
     def guard() -> Any:
         # An address without a page has no endpoint. What a view can be asked for (OPTIONS) Flask answers by itself.
         asks_for_methods = request.method == "OPTIONS" and getattr(request.url_rule, "provide_automatic_options", False)
-        if request.endpoint and not asks_for_methods and guard_of(app, request.endpoint) is None:
-            return need_sign_in()
-        return None
+        needs = guard_of(app, request.endpoint) if request.endpoint and not asks_for_methods else "public"
+        return None if isinstance(needs, str) else admit(needs or _SIGN_IN)

@@ -30,6 +30,7 @@ from flask_entra.config import Config
 from flask_entra.scopes import comparable_scopes
 from flask_entra.signals import access_denied, signed_in, signed_out
 from flask_entra.signin import callback_query, guards, repeats, sign_in_link, sign_out
+from flask_entra.signin.current_user import get_user
 from flask_entra.signin.errors import (
     IdTokenRefused,
     SignInElsewhere,
@@ -40,7 +41,7 @@ from flask_entra.signin.errors import (
 )
 from flask_entra.signin.paths import home, local_path, requested, route_of
 from flask_entra.signin.pending import SignIns
-from flask_entra.signin.tokens import Tokens, get_user
+from flask_entra.signin.tokens import Tokens
 from flask_entra.urls import origin, split_url
 
 # Where browsers say that they only ask ahead: today's, Chromium and Safari until 2022, Firefox until 2023.
@@ -176,14 +177,6 @@ class Routes:
             raise cause if isinstance(cause, InvalidToken) else failure from None
         here = requested() if request.method == "GET" else home()
         return self.begin(next_link=here, scopes=required.scopes, claims=required.claims, again=again)
-
-    def need_sign_in(self) -> BaseResponse | None:
-        """The way to a sign-in; None for a person who is signed in."""
-        try:
-            g.entra_user = self._tokens.context(get_user(), None)["user"]  # for the page of a failure
-        except SignInRequired as required:
-            return self.lead_to_sign_in(required)
-        return None
 
     @guards.public
     def answer(self) -> BaseResponse | str:

@@ -15,25 +15,22 @@ from flask import current_app
 from werkzeug.datastructures import MultiDict
 
 from flask_entra.bearer import InvalidToken, merged_claims
-from flask_entra.config import KEY, Config
+from flask_entra.config import Config
 from flask_entra.scopes import missing_scopes
 from flask_entra.sessions.session import Session
 from flask_entra.signals import token_refreshed
 from flask_entra.signin import userinfo
 from flask_entra.signin.authority import Authority
 from flask_entra.signin.client import Client
-from flask_entra.signin.errors import AuthorityUnavailable, IdTokenRefused, SignInError, SignInRequired, person
-from flask_entra.signin.id_token import LEEWAY_SECONDS
+from flask_entra.signin.current_user import RIGHTS_UNTIL, USER, USERINFO, VOUCHED_UNTIL, get_user, is_current
+from flask_entra.signin.errors import AuthorityUnavailable, IdTokenRefused, SignInError, SignInRequired
 from flask_entra.signin.provider import Provider
 from flask_entra.signin.token_cache import LAST_SECONDS, TOKEN_CACHE, as_token, cached, newest_id_token, refreshable
 from flask_entra.signin.tries import Tries
 
-# Where the session keeps the ID token's claims: identity's own name.
-USER = "_logged_in_user"
-# And our own: until when (Unix seconds) the authority has vouched for the person, and the userinfo endpoint, if it has one.
-VOUCHED_UNTIL, USERINFO = "_vouched_until", "_userinfo"
 # The claims that are shown, which many providers tell at the userinfo endpoint only (OpenID Connect Core, 5.4).
 NAMES = ("name", "preferred_username", "email")
+RIGHTS = ("roles", "groups")
 # Characters of an ID token in an address: the head of an answer has 4 KB in nginx, its cookies included.
 HINT_LENGTH = 2500
 SHARED_FAILURE_SECONDS = 60
@@ -45,25 +42,6 @@ COMES_BACK = {"temporarily_unavailable", "server_error"}
 
 log = logging.getLogger(__name__)
 session = cast(Session, flask.session)
-
-
-def get_user() -> dict[str, Any] | None:
-    """The ID token's claims of the person who is signed in, or None. Asks nobody but the session.
-
-    A person whose tenant has been taken out of `ALLOWED_TENANTS` since they signed in is signed out.
-    """
-    user: dict[str, Any] | None = session.get(USER)
-    allowed = current_app.extensions[KEY].config.allowed_tenants
-    if user and allowed and str(user.get("tid")).lower() not in allowed:
-        log.warning("Signed out: %s: the tenant is no longer one of ALLOWED_TENANTS", person(user))
-        session.clear()
-        return None
-    return user
-
-
-def is_current(user: dict[str, Any]) -> bool:
-    """Whether the authority has vouched for the person who makes the present request until now, or longer."""
-    return bool(session.get(VOUCHED_UNTIL, user["exp"]) + LEEWAY_SECONDS >= time.time())
 
 
 class Tokens:
@@ -247,35 +225,40 @@ class Tokens:
             return result
         if _not_granted(scopes, result):
             return {"error": "consent_required"}
-        if not self._is_about(user, result, provider):
+        told = self._told_since(user, result, provider)
+        if told is None:
             return {"error": "interaction_required"}
         claims = result.get("id_token_claims")
         if claims:
             names = {name: user[name] for name in NAMES if name in user}
             session.update({USER: {**names, **claims}, VOUCHED_UNTIL: claims["exp"], TOKEN_CACHE: cache.serialize()})
         else:  # the authority may leave it out (Core, 12.2); it has vouched for the person once more all the same
-            vouched = time.time() + max(0, user["exp"] - user["iat"])
-            session.update({VOUCHED_UNTIL: vouched, TOKEN_CACHE: cache.serialize()})
+            until = time.time() + max(0, user["exp"] - user["iat"])
+            rights = {name: told[name] for name in RIGHTS if name in told and name in user}
+            session.update({VOUCHED_UNTIL: until, TOKEN_CACHE: cache.serialize()})
+            if rights:
+                session.update({USER: {**user, **rights}, RIGHTS_UNTIL: dict.fromkeys(rights, until)})
         return result
 
-    def _is_about(self, user: dict[str, Any], result: dict[str, Any], provider: Provider) -> bool:
-        """Whether a refresh is known to be the person's own: by its ID token, or else by the userinfo endpoint.
+    def _told_since(self, user: dict[str, Any], result: dict[str, Any], provider: Provider) -> dict[str, Any] | None:
+        """What userinfo tells where a refresh brings no ID token.
 
         :param user: the claims of the ID token of before.
+        :return: the claims; none if nobody had to be asked. None if the refresh cannot be told to be the person's own.
         :raises IdTokenRefused: it is another person's (OpenID Connect Core, 12.2).
         """
         if "id_token_claims" in result:
             for claim in ("iss", "sub"):  # under `common`, one app has people of many issuers
                 if result["id_token_claims"][claim] != user[claim]:
                     raise IdTokenRefused(f"a refresh brought another person's ({claim})")
-            return True
+            return {}
         if url := provider.userinfo_endpoint:
             try:
-                userinfo.ask(self._authority, url, result["access_token"], user["sub"])
+                return userinfo.ask(self._authority, url, result["access_token"], user["sub"])
             except InvalidToken as error:
                 log.warning("A refresh cannot be told to be the person's own: %s", error)
-                return False
-        return True
+                return None
+        return {}
 
 
 def _renewed(result: dict[str, Any], scopes: list[str], claims: str | None) -> dict[str, Any]:
