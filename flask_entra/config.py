@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import hmac
 import re
 from collections.abc import Mapping
@@ -60,6 +61,7 @@ class Config:
     :ivar https: whether people reach the app by https.
     :ivar idle_seconds: how long a session lives after its last use.
     :ivar longest_seconds: how long a session lives after the sign-in, in use or not.
+    :ivar cookie_mark: what tells this app's cookies from those of another app on the same host.
     :ivar on: the switches that are on.
     :ivar blueprint: see `OPTIONS`, as for all below.
     :ivar login_path: the path of the sign-in below the app's own root; likewise `logout_path`.
@@ -81,6 +83,7 @@ class Config:
     proxies: int
     idle_seconds: int
     longest_seconds: int
+    cookie_mark: str
     on: frozenset[str]
     blueprint: str
     login_path: str
@@ -129,6 +132,7 @@ class Config:
             proxies=number(settings["TRUSTED_PROXY_COUNT"]) or 0,
             idle_seconds=_seconds(settings, "SESSION_IDLE_MINUTES", 60),
             longest_seconds=_seconds(settings, "SESSION_MAX_HOURS", 3600),
+            cookie_mark=hashlib.sha256(f"{settings['CLIENT_ID'].lower()} {redirect_uri}".encode()).hexdigest()[:6],
             on=frozenset(name for name, usual in SWITCHES.items() if is_on(config.get(name, usual))),
             blueprint=option["ENTRA_BLUEPRINT"],
             login_path=prefix + option["ENTRA_LOGIN_PATH"],

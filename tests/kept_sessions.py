@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import flask
+from visitor import cookie_name
 
 from flask_entra import Auth
 from flask_entra.testing import sign_in
@@ -39,7 +40,7 @@ def write():
             with client.session_transaction() as session:
                 session["cart"] = ["a book"]
             (record,) = Path(folder).glob("sealed-sessions/" + "?" * 64)
-            cookie = client.get_cookie("session").value
+            cookie = client.get_cookie(cookie_name(app)).value
             kept = {"cookie": cookie, "name": record.name, "record": record.read_bytes().hex()}
     finally:
         time.time = now

@@ -1,7 +1,7 @@
 """The journeys that people make, from end to end."""
 
 import jwt
-from visitor import Page, Visitor
+from visitor import Page, Visitor, cookie_name
 
 
 def test_a_person_signs_in_calls_graph_and_signs_out(person, box):
@@ -65,7 +65,7 @@ def test_an_expired_access_token_is_refreshed_without_a_word(person, box):
 
 def test_single_sign_on_brings_a_person_back_without_a_question(person, app):
     person.sign_in("adele")
-    person.cookies.clear(domain="localhost.local", path="/", name="session")
+    person.cookies.clear(domain="localhost.local", path="/", name=cookie_name(app))
     assert not person.signed_in
     assert person.get("/call_graph").url == person.url + "/call_graph"
 

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.utils import to_base64url_uint
 from programs import free_port, gunicorn_command, needs, posix
 from redis_servers import Redis
-from visitor import REDIRECTS, Visitor, cookies_of
+from visitor import REDIRECTS, Visitor, cookie_name, cookies_of
 
 from sandbox.faults import Answer, Challenge, Fault, Hold, Silence, _send
 
@@ -103,7 +103,7 @@ def test_the_end_of_a_slow_request_does_not_put_its_old_cookie_over_a_new_sign_i
         held.wait()
         person.sign_in("alex", "/login?prompt=select_account")
         held.release()
-        assert "session=" not in slow.result().headers.get("Set-Cookie", "")
+        assert "session-" not in slow.result().headers.get("Set-Cookie", "")
 
 
 def memory(app):
@@ -299,7 +299,7 @@ def test_the_cookies_of_sign_ins_begun_stay_within_what_servers_take(serve, box)
 
 
 def test_a_thousand_forged_markers_make_no_answer_without_end(app):
-    forged = "; ".join(f"begun-{number:012x}={number}" for number in range(300))
+    forged = "; ".join(f"{cookie_name(app, 'begun')}-{number:012x}={number}" for number in range(300))
     answer = requests.get(app.url + "/login", headers={"Cookie": forged}, allow_redirects=False, timeout=9)
     assert len(str(answer.raw.headers)) < 8000
 
@@ -407,7 +407,7 @@ def test_a_person_who_is_active_keeps_the_cookie(serve, box):
     box.access_token_lifetime = 1
     person = Visitor(app.url)
     person.sign_in()
-    assert "session=" in person.get("/call_graph").headers.get("Set-Cookie", "")
+    assert "session-" in person.get("/call_graph").headers.get("Set-Cookie", "")
 
 
 def test_a_session_due_to_live_on_does_not_put_its_cookie_over_a_new_sign_in(serve, box):
@@ -424,7 +424,7 @@ def test_a_session_due_to_live_on_does_not_put_its_cookie_over_a_new_sign_in(ser
         held.wait()
         person.sign_in("alex", "/login?prompt=select_account")
         held.release()
-        assert "session=" not in slow.result().headers.get("Set-Cookie", "")
+        assert "session-" not in slow.result().headers.get("Set-Cookie", "")
     assert person.signed_in
 
 

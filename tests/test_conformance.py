@@ -14,7 +14,7 @@ import jwt
 import pytest
 from fake_provider import CLIENT, Browser, SigningKey, due, refusal
 from programs import until
-from visitor import REDIRECTS
+from visitor import REDIRECTS, cookie_name
 from werkzeug import Response
 
 from flask_entra.http_client import BoundedSession
@@ -739,11 +739,11 @@ def test_one_persons_refreshes_hold_no_more_than_a_quarter_of_the_threads(visit,
     browser.sign_in()
     due(monkeypatch)
     provider.token = lambda: {} if go_on.wait(30) else None
-    cookie = browser.client.get_cookie("session").value
+    cookie = browser.client.get_cookie(cookie_name(browser.app)).value
 
     def ask():
         client = browser.app.test_client()
-        client.set_cookie("session", cookie)
+        client.set_cookie(cookie_name(browser.app), cookie)
         return client.get("/call_graph", base_url="http://localhost:5000").status_code
 
     with ThreadPoolExecutor(6) as pool:

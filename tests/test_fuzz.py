@@ -4,6 +4,7 @@ from urllib.parse import quote_from_bytes, urlencode, urlsplit
 
 import pytest
 import requests
+from configs import config_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -31,23 +32,32 @@ VALUES = st.one_of(
 )
 QUERIES = st.lists(st.tuples(NAMES, VALUES), max_size=6).map(lambda pairs: urlencode(pairs, errors="surrogatepass"))
 BYTES = st.binary(max_size=80).map(quote_from_bytes)
-COOKIES = st.sampled_from(["", "session=x", "session=\x7f", "sign-in-begun=" + "a" * 12, "sign-in-=x; lang=../../etc"])
+# MARK stands for what tells this app's cookies from others.
+COOKIES = st.sampled_from(
+    [
+        "",
+        "session-MARK=x",
+        "session-MARK=\x7f",
+        "sign-in-MARK-begun=" + "a" * 12,
+        "sign-in-MARK-=x; lang-MARK=../../etc",
+    ]
+)
 
 
 @pytest.fixture
 def ask(app, box):
     """GET a path with a query and cookies, and hold the answer against what must always be so."""
-    session = requests.Session()
+    session, mark = requests.Session(), config_of(**app.settings).cookie_mark
 
     def get(path, query, cookies):
         session.cookies.clear()
         url = f"{app.url}{path}?{query}"
-        response = session.get(url, headers={"Cookie": cookies}, allow_redirects=False, timeout=9)
+        response = session.get(url, headers={"Cookie": cookies.replace("MARK", mark)}, allow_redirects=False, timeout=9)
         assert response.status_code < 500, (url, response.text)
         host = urlsplit(response.headers.get("Location", "/")).netloc
         assert host in ("", urlsplit(app.url).netloc, urlsplit(box.front_url).netloc)
         assert not response.headers.get("Location", "/").startswith(("//", "/\\"))
-        assert "session=" not in response.headers.get("Set-Cookie", "")
+        assert "session-" not in response.headers.get("Set-Cookie", "")
         assert 'action="/logout"' not in response.text
         return response
 

@@ -89,7 +89,7 @@ def cookies(answer):
     found = {}
     for cookie in answer.headers.getlist("Set-Cookie"):
         pair, *rest = cookie.split("; ")
-        name = re.sub("-[0-9a-f]{12}$", "", pair.partition("=")[0])
+        name = re.sub("-[0-9a-f]{6}(-[0-9a-f]{12})?$", "", pair.partition("=")[0])
         found[name] = {each for each in rest if not each.startswith("Expires=")}
     return found
 
@@ -114,7 +114,9 @@ def test_every_cookie_has_its_name_path_age_and_flags_to_the_letter(visit, https
         f"{narrow}sign-in": {"Path=/getAToken", "Max-Age=0", *flags},
         f"{host}begun": {"Path=/", "Max-Age=0", *flags},
     }
-    (value,) = re.findall(f"^{host}session=([^;]*)", "\n".join(answer.headers.getlist("Set-Cookie")), re.MULTILINE)
+    (value,) = re.findall(
+        f"^{host}session-[0-9a-f]{{6}}=([^;]*)", "\n".join(answer.headers.getlist("Set-Cookie")), re.MULTILINE
+    )
     assert re.fullmatch(r"[\w-]{43}\.\d{10}", value)
     assert cookies(browser.client.post("/logout", **base)) == {
         f"{host}session": {"Path=/", "Max-Age=0", *flags},

@@ -17,7 +17,7 @@ import trustme
 from configs import config_of
 from programs import free_port, gunicorn_command, listens, needs, until
 from redis_servers import HOST, Cluster, Redis, Watched
-from visitor import Visitor
+from visitor import Visitor, cookies_of
 
 from flask_entra.sessions import redis_client
 from flask_entra.sessions.interface import owner_of
@@ -83,7 +83,7 @@ def test_a_failover_under_load_signs_nobody_out(serve, servers):
 
     with ThreadPoolExecutor(len(people)) as pool:
         loads = [pool.submit(look, person) for person in people]
-        sid = people[0].cookies["session"]
+        (sid,) = cookies_of(people[0]).values()
         key = Seal(sid, owner_of(config_of(**app.settings))).key
         dies = servers.master if isinstance(servers, Watched) else servers.master_of("session:" + key)
         dies.await_replica()

@@ -155,4 +155,4 @@ def test_the_log_says_once_that_redis_does_not_answer_and_once_that_it_does_agai
     assert "does not answer" in lines[0]
     assert "Timeout reading" in lines[0]
     assert "answers again after" in lines[1]
-    assert "4 requests were refused" in lines[1]
+    assert re.search(r"[1-9]\d* requests were refused", lines[1])

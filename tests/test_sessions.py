@@ -19,7 +19,7 @@ import requests
 from configs import config_of
 from conftest import ROOT, records
 from programs import free_port, until
-from visitor import REDIRECTS, Visitor, cookies_of
+from visitor import REDIRECTS, Visitor, cookie_name, cookie_of, cookies_of
 
 from flask_entra import deadlines
 from flask_entra.sessions.files import FileStore
@@ -364,7 +364,7 @@ def test_a_session_that_the_store_has_lost_leaves_a_line(serve):
     assert not person.signed_in
     (line,) = [line for line in app.log().splitlines() if "is not in the store" in line]
     assert f"Session {record.name[:8]} is not" in line
-    assert cookies_of(person)["session"] not in app.log()
+    assert cookie_of(person.cookies).value not in app.log()
 
 
 def test_who_copies_the_store_can_read_nothing_and_sign_in_as_nobody(serve):
@@ -376,7 +376,7 @@ def test_who_copies_the_store_can_read_nothing_and_sign_in_as_nobody(serve):
     for clear in (b"Vance", b"contoso", b"access_token", b"eyJ0eX", b"User.Read"):
         assert clear not in file.read_bytes()
     thief = Visitor(app.url)
-    thief.cookies.set("session", file.name)
+    thief.cookies.set(cookie_name(app), file.name)
     assert not thief.signed_in
 
 
@@ -531,7 +531,7 @@ def test_a_folder_that_is_not_the_apps_alone_is_refused_and_left_as_it_is(serve,
     assert says in app.log()
     assert Visitor(app.url).sign_in().status_code == 503
     person = Visitor(app.url)
-    person.cookies.set("session", "x" * 43)
+    person.cookies.set(cookie_name(app), "x" * 43)
     assert person.get("/").status_code == 503
     assert requests.get(app.url + "/readyz", timeout=9).status_code == 503
     status, printed = flask_command(app, "doctor")
@@ -682,7 +682,7 @@ def test_a_redis_that_does_not_answer_is_given_up_after_a_few_seconds(serve, box
         silent.listen(64)
         app = serve(REDIS_URL=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
         person = Visitor(app.url)
-        person.cookies.set("session", "x" * 43)
+        person.cookies.set(cookie_name(app), "x" * 43)
         began = time.monotonic()
         assert person.get("/").status_code == 503
         assert time.monotonic() - began < 6
@@ -743,6 +743,6 @@ def test_a_request_that_ends_after_sign_out_does_not_bring_the_session_back(serv
         held.wait()
         person.get("/logout", follow=False)
         held.release()
-        assert "session=" not in late.result().headers.get("Set-Cookie", "")
-    copy.cookies.set("session", before["session"])
+        assert "session-" not in late.result().headers.get("Set-Cookie", "")
+    copy.cookies.update(before)
     assert not copy.signed_in

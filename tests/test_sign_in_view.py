@@ -9,7 +9,7 @@ import flask
 import itsdangerous
 import pytest
 from fake_provider import asked, due, refusal
-from visitor import REDIRECTS
+from visitor import REDIRECTS, cookie_name
 from werkzeug import Response
 
 from flask_entra import Auth, SignInRequired
@@ -123,7 +123,7 @@ def test_after_a_form_that_needed_a_sign_in_comes_the_home_page(browser):
 def test_a_sign_in_that_the_authority_refuses_is_over(browser):
     begun = browser.begin()
     assert browser.finish(begun, code=None, error="access_denied").status_code == 403
-    browser.client.delete_cookie("session")
+    browser.client.delete_cookie(cookie_name(browser.app))
     page = browser.finish(begun)
     assert page.status_code == 400
     assert not browser.signed_in
@@ -143,7 +143,7 @@ def test_a_sign_in_that_the_authority_did_not_answer_can_be_finished_by_a_reload
 @pytest.mark.parametrize("value", ["", "x", "-1", "1.5", "²"])
 def test_a_count_of_sign_ins_that_is_none_keeps_nobody_out(visit, value):
     browser = visit()
-    browser.client.set_cookie("signed-in", value)
+    browser.client.set_cookie(cookie_name(browser.app, "signed-in"), value)
     assert browser.sign_in("/call_graph").status_code in REDIRECTS
     assert browser.signed_in
 
@@ -154,7 +154,8 @@ def test_a_sign_in_in_the_cookie_of_another_counts_for_nothing(visit):
 
     def cookie_of(whose, query):
         return whose.client.get_cookie(
-            f"sign-in-{hashlib.sha256(query['state'].encode()).hexdigest()[:12]}", path="/getAToken"
+            f"{cookie_name(whose.app, 'sign-in')}-{hashlib.sha256(query['state'].encode()).hexdigest()[:12]}",
+            path="/getAToken",
         )
 
     mine = cookie_of(browser, begun)
@@ -219,7 +220,7 @@ def test_who_signs_in_for_several_things_has_not_lost_the_session(browser):
 
 def test_sessions_that_get_lost_end_on_a_page_after_three_sign_ins_in_a_minute(browser):
     for number in range(3):
-        browser.client.delete_cookie("session")
+        browser.client.delete_cookie(cookie_name(browser.app))
         answer = browser.get("/call_graph")
         if number < 2:
             assert goes_to_the_provider(browser, answer)

@@ -9,7 +9,7 @@ import jwt
 import pytest
 import requests
 from cryptography.hazmat.primitives.asymmetric import rsa
-from visitor import REDIRECTS, Visitor
+from visitor import REDIRECTS, Visitor, cookie_name, cookie_of
 
 from sandbox.entra.keys import SigningKey
 from sandbox.faults import Answer
@@ -383,29 +383,25 @@ def test_a_sign_in_whose_id_token_is_refused_is_over(person, box):
 # --- Sessions ---------------------------------------------------------------------------------------------------------
 
 
-def session_cookie(person, name="session"):
-    return next(cookie for cookie in person.cookies if cookie.name == name)
-
-
 def test_the_session_id_changes_at_every_sign_in_and_the_old_one_opens_nothing(person, app):
     person.sign_in()
-    first = session_cookie(person).value
+    first = cookie_of(person.cookies).value
     person.sign_in()
-    assert session_cookie(person).value != first
+    assert cookie_of(person.cookies).value != first
     thief = Visitor(app.url)
-    thief.cookies.set("session", first)
+    thief.cookies.set(cookie_name(app), first)
     assert not thief.signed_in
 
 
-def test_a_session_id_that_somebody_chose_is_never_taken_over(person):
-    person.cookies.set("session", "chosen-by-an-attacker", domain="localhost.local", path="/")
+def test_a_session_id_that_somebody_chose_is_never_taken_over(person, app):
+    person.cookies.set(cookie_name(app), "chosen-by-an-attacker", domain="localhost.local", path="/")
     person.sign_in()
-    assert session_cookie(person).value != "chosen-by-an-attacker"
+    assert cookie_of(person.cookies).value != "chosen-by-an-attacker"
 
 
 def test_the_session_cookie_is_out_of_reach_and_lasts_twelve_hours(person):
     response = person.get(person.answer(), follow=False)
-    cookie = next(each for each in response.raw.headers.getlist("Set-Cookie") if each.startswith("session="))
+    cookie = next(each for each in response.raw.headers.getlist("Set-Cookie") if each.startswith("session-"))
     assert "HttpOnly" in cookie
     assert "SameSite=Lax" in cookie
     assert "Path=/" in cookie
@@ -522,7 +518,7 @@ def test_a_code_that_was_used_already_says_so(person, box):
     cookies = {cookie.name: cookie.value for cookie in person.cookies}
     person.get(answer)
     thief = requests.get(
-        answer, cookies={name: value for name, value in cookies.items() if name != "session"}, timeout=9
+        answer, cookies={name: value for name, value in cookies.items() if not name.startswith("session-")}, timeout=9
     )
     assert thief.status_code == 400
     assert "AADSTS54005" in thief.text

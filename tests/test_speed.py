@@ -9,6 +9,7 @@ import time
 from conftest import ROOT
 from flask import Flask, render_template
 from jinja2 import DictLoader
+from visitor import cookie_name
 from werkzeug.test import create_environ
 
 from flask_entra.testing import sign_in
@@ -55,8 +56,8 @@ def ratio(ask, other):
 def test_a_signed_in_page_takes_no_more_than_six_times_a_bare_page_of_five_lines(visit):
     browser = visit()
     sign_in(browser.client)
-    cookie = browser.client.get_cookie("session")
-    home = requester(browser.app, f"session={cookie.value}")
+    cookie = browser.client.get_cookie(cookie_name(browser.app))
+    home = requester(browser.app, f"{cookie.key}={cookie.value}")
     assert b"Sign out" in home()
     assert ratio(home, requester(bare(), "")) < 6
 

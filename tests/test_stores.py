@@ -8,6 +8,7 @@ from pathlib import Path
 
 import flask
 import pytest
+from visitor import cookie_name
 
 from flask_entra.sessions import files, interface, locks
 from flask_entra.sessions.files import FileStore
@@ -201,7 +202,7 @@ def app(visit):
         flask.session["x"] = 2
         other = app.test_client()
         other.set_cookie(
-            "__Host-session", flask.request.cookies["__Host-session"], domain="app.example.com", secure=True
+            cookie_name(app), flask.request.cookies[cookie_name(app)], domain="app.example.com", secure=True
         )
         assert other.get("/empty", base_url="https://app.example.com").text == "emptied"
         return "late"
@@ -226,16 +227,16 @@ def test_an_answer_that_comes_after_the_session_was_emptied_sets_no_cookie(ask):
 def test_a_cookie_without_the_prefix_of_https_is_no_session(app, ask):
     (cookie,) = ask("/write").headers.getlist("Set-Cookie")
     planted = app.test_client()
-    for name in ("session", "__Secure-session"):
+    for name in ("session", "__Host-session", cookie_name(app).removeprefix("__Host-")):
         planted.set_cookie(name, cookie.partition("=")[2].partition(";")[0], domain="app.example.com", secure=True)
     assert planted.get("/look", base_url="https://app.example.com").text == "None"
     assert ask("/look").text == "1"
 
 
-def test_a_session_that_is_emptied_takes_its_cookie_along_with_the_attributes_it_was_set_with(ask):
+def test_a_session_that_is_emptied_takes_its_cookie_along_with_the_attributes_it_was_set_with(app, ask):
     ask("/write")
     (deleted,) = ask("/empty").headers.getlist("Set-Cookie")
-    assert deleted.startswith("__Host-session=;")
+    assert deleted.startswith(f"{cookie_name(app)}=;")
     assert {"Secure", "HttpOnly", "Path=/", "SameSite=Lax"} <= set(deleted.split("; "))
     assert "Max-Age=0" in deleted
 

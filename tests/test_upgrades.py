@@ -7,7 +7,7 @@ import flask
 import kept_sessions
 import pytest
 from flask import Flask
-from visitor import REDIRECTS
+from visitor import REDIRECTS, cookie_name
 
 from flask_entra import Auth, MembershipUnknown
 from flask_entra.sessions.redis import RedisStore
@@ -39,7 +39,7 @@ def client_with(request, tmp_path):
         if request.param == "files":
             (tmp_path / "sealed-sessions" / kept["name"]).write_bytes(record)
         client = app.test_client()
-        client.set_cookie("session", kept["cookie"])
+        client.set_cookie(cookie_name(app), kept["cookie"])
         return client
 
     return client_with

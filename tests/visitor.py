@@ -1,6 +1,7 @@
 """A person with a browser, as far as HTTP goes: `Visitor` keeps cookies, follows redirects and presses buttons."""
 
 import html.parser
+import re
 import time
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
@@ -8,6 +9,7 @@ from urllib.parse import urljoin, urlsplit
 import requests
 from configs import config_of
 
+from flask_entra.config import of
 from flask_entra.sessions.files import FileStore
 from flask_entra.sessions.interface import owner_of
 from flask_entra.sessions.session import Session
@@ -110,11 +112,29 @@ class Visitor(requests.Session):
 def let_the_id_token_expire(app, person):
     """As if hours had passed since a person has signed in: their session, in a store of files, says so from now on."""
     store = FileStore(Path(app.settings["SESSION_FILE_DIR"]))
-    session = Session(store, 12 * 3600, cookies_of(person)["session"], owner=owner_of(config_of(**app.settings)))
+    (sid,) = cookies_of(person).values()
+    session = Session(store, 12 * 3600, sid, owner=owner_of(config_of(**app.settings)))
     session[VOUCHED_UNTIL] = session[USER]["exp"] = time.time() - 3600
     session.save()
 
 
+def cookie_of(cookies, name="session"):
+    """The one cookie of a kind in a jar."""
+    (found,) = [each for each in cookies if re.fullmatch(rf"(__Host-|__Secure-)?{name}-[0-9a-f]{{6}}", each.name)]
+    return found
+
+
+def cookie_name(app, name="session"):
+    """What an app calls a cookie that is for it alone.
+
+    :param app: as `serve` started it, or Flask's own.
+    """
+    config = config_of(**app.settings) if hasattr(app, "settings") else of(app)
+    prefix = "__Host-" if config.https else ""
+    return f"{prefix}{name}-{config.cookie_mark}"
+
+
 def cookies_of(person):
     """The session cookie of somebody who is signed in, for requests beside their browser's own."""
-    return {"session": next(cookie.value for cookie in person.cookies if cookie.name == "session")}
+    cookie = cookie_of(person.cookies)
+    return {cookie.name: cookie.value}

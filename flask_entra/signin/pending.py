@@ -159,10 +159,10 @@ class SignIns:
         response.delete_cookie(**self._marker(tab))
 
     def _cookie(self, tab: str) -> dict[str, Any]:
-        return cookies.attributes(self._config, f"sign-in-{tab}", self._path)
+        return cookies.attributes(self._config, "sign-in", self._path, tab)
 
     def _marker(self, tab: str) -> dict[str, Any]:
-        return cookies.attributes(self._config, f"begun-{tab}")
+        return cookies.attributes(self._config, "begun", tab=tab)
 
     def _counter(self) -> dict[str, Any]:
         return cookies.attributes(self._config, FINISHED)
