@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import re
 import signal
 import threading
 import time
