@@ -16,7 +16,7 @@ from flask import Flask, current_app
 from flask_entra.certificates import read_certificate
 from flask_entra.clouds import is_entra
 from flask_entra.scopes import comparable_scopes, qualified_scopes
-from flask_entra.settings import SETTINGS, Settings, duration, is_on, number
+from flask_entra.settings import SETTINGS, Settings, duration, hosts, is_on, number
 from flask_entra.urls import is_loopback, origin, split_url
 
 KEY = "flask_entra"  # of this package's one entry in `app.extensions`
@@ -76,6 +76,7 @@ class Config:
     scope: list[str]
     endpoint: str
     redirect_uri: str
+    allowed_hosts: list[str]
     allowed_tenants: frozenset[str]
     signing_keys: list[bytes]
     https: bool
@@ -125,6 +126,7 @@ class Config:
             scope=qualified_scopes(scope, endpoint),
             endpoint=endpoint,
             redirect_uri=redirect_uri,
+            allowed_hosts=hosts(settings["ALLOWED_HOSTS"]),
             allowed_tenants=frozenset(re.split(r"[\s,]+", settings["ALLOWED_TENANTS"].lower())) - {""},
             signing_keys=[each.encode() for each in settings["SECRET_KEY_FALLBACKS"].split()] + ([key] if key else []),
             https=split_url(redirect_uri).scheme == "https",

@@ -28,7 +28,7 @@ from flask_entra.graph_calls import GraphCalls
 from flask_entra.http_client import BoundedSession
 from flask_entra.pages import policy
 from flask_entra.signals import access_denied
-from flask_entra.signin import current_user, guards
+from flask_entra.signin import current_user, guards, user_flows
 from flask_entra.signin.authorization import DEFAULT_SCOPES, Requirement
 from flask_entra.signin.errors import MembershipUnknown, NotAllowed, SignInRequired
 from flask_entra.signin.token_cache import granted
@@ -289,4 +289,4 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
 
     def get_edit_profile_url(self) -> str | None:
         """The address at which people edit their profile (Azure AD B2C); None without such a user flow."""
-        return self._state.routes.user_flow_url("edit_profile")
+        return user_flows.address(self._state.config, "edit_profile")

@@ -15,6 +15,7 @@ import requests
 from flask_entra.bearer import InvalidToken, claims_challenge
 from flask_entra.bulkhead import Busy
 from flask_entra.http_client import BoundedSession, JsonObject, TooLarge, json_object, retry_after
+from flask_entra.pauses import Pauses
 from flask_entra.urls import origin, split_url
 
 PHOTO_BYTES = 4 * 1024 * 1024
@@ -67,6 +68,7 @@ class GraphClient:
     def __init__(self, http: BoundedSession, endpoint: str):
         self._http, self.endpoint = http, endpoint
         self._base = endpoint.rstrip("/").removesuffix("/me")
+        self._pauses = Pauses()
         self._is_address = bool(split_url(endpoint).hostname)
 
     def url(self, path: str) -> str:
@@ -143,6 +145,9 @@ class GraphClient:
     def _ask(self, method: str, url: str, access_token: str, accept: str, **kwargs: Any) -> requests.Response:
         if not self._is_address:
             raise GraphError("no_endpoint")
+        pause = f"{origin(url)} {hash(access_token)}"  # Graph counts by person
+        if left := self._pauses.left(pause):
+            raise GraphError("throttled", "it has asked for a pause", retry_after=left)
         # It tells requests apart, and need not be hard to guess.
         client_request_id = str(uuid.UUID(int=random.getrandbits(128), version=4))
         headers = {
@@ -163,7 +168,10 @@ class GraphClient:
         except requests.RequestException as error:
             raise GraphError("unavailable", type(error).__name__, request_id=client_request_id) from error
         if response.status_code != 200:
-            raise _error(response)
+            failure = _error(response)
+            if failure.kind == "throttled" and failure.retry_after:
+                self._pauses.note(pause, failure.retry_after)
+            raise failure
         return response
 
 

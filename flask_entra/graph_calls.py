@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from flask import session
 
-from flask_entra.graph import GraphClient
+from flask_entra.graph import GraphClient, GraphError
 from flask_entra.http_client import JsonObject
 from flask_entra.signin import userinfo
 from flask_entra.signin.authority import Authority
 from flask_entra.signin.current_user import USER, USERINFO
 
+# Where the session keeps until when (Unix seconds) Graph is not asked for the photo again.
+NO_PHOTO, NO_PHOTO_SECONDS = "_no_photo_until", 600
+
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 
 class GraphCalls:
@@ -60,9 +66,19 @@ class GraphCalls:
         return cast(JsonObject, self._call(lambda token: userinfo.ask(self._authority, url, token, subject), context))
 
     def photo(self, context: dict[str, Any]) -> tuple[bytes, str] | None:
-        """GET the person's photo: the image and its content type; None if there is none.
+        """GET the person's photo: the image and its content type; None if there is none, or none that Graph gives now.
+
+        A photo is decoration: a failure is no page and costs no new token, and is remembered for `NO_PHOTO_SECONDS`.
 
         :param context: the view's, with a token for Graph.
-        :raises GraphError, SignInRequired: as `get` does.
         """
-        return cast("tuple[bytes, str] | None", self._call(self._client.photo, context))
+        if session.get(NO_PHOTO, 0) > time.time():
+            return None
+        try:
+            found = self._client.photo(context["access_token"])
+        except GraphError as error:
+            log.info("No photo: %s", error)
+            found = None
+        if not found:
+            session[NO_PHOTO] = time.time() + NO_PHOTO_SECONDS
+        return found

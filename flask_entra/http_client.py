@@ -7,6 +7,7 @@ import functools
 import http.cookiejar
 import io
 import json
+import math
 import os
 import re
 import time
@@ -24,6 +25,7 @@ from flask_entra.urls import origin
 
 RETRY_WITHIN_SECONDS = 1.0  # a connection that broke while it was idle fails within this time
 
+_NUMBERS = re.compile(r"[0-9]+(\.[0-9]+)?(\s*,\s*[0-9]+(\.[0-9]+)?)*")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -188,9 +190,12 @@ def retry_after(response: requests.Response) -> int | None:
 
     :return: None when there is none, or none that can be read.
     """
-    value = response.headers.get("Retry-After", "")
+    value = response.headers.get("Retry-After", "").strip()[:100]
     try:
-        seconds = int(value[:6]) if value.isdecimal() else parsedate_to_datetime(value).timestamp() - time.time()
+        if _NUMBERS.fullmatch(value):  # two that came, of which the longer counts; some services send fractions
+            seconds = max(map(float, value.split(",")))
+        else:
+            seconds = parsedate_to_datetime(value).timestamp() - time.time()
     except (ValueError, TypeError, OverflowError):
         return None
-    return max(1, min(int(seconds), 86400))
+    return max(1, min(math.ceil(seconds), 86400))

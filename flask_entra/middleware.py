@@ -20,8 +20,19 @@ def init_app(app: Flask, config: Config) -> None:
     """Put it in front of the app, and werkzeug's `ProxyFix` before it where proxies are trusted."""
     app.wsgi_app = _Middleware(app, config)  # type: ignore[method-assign]  # as Flask's documentation has it
     if count := config.proxies:
-        fixed = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count, x_prefix=count)
+        fixed = _Proxies(app.wsgi_app, x_for=count, x_proto=count, x_host=count, x_prefix=count)
         app.wsgi_app = fixed  # type: ignore[method-assign]
+
+
+class _Proxies(ProxyFix):
+    """Of several proxies in a row, one alone may say by which host and scheme people came: the others pass that on."""
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        for name in ("HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_PREFIX"):
+            values = environ.get(name, "").split(",")
+            if values[0] and len(values) < self.x_host:
+                environ[name] = ",".join([values[0]] * (self.x_host - len(values)) + values)
+        return super().__call__(environ, start_response)
 
 
 class _Middleware:

@@ -42,6 +42,7 @@ SETTINGS = {
     "CLIENT_SECRET": Setting(kind="secret"),
     "AUTHORITY": Setting(kind="url"),
     "REDIRECT_URI": Setting("http://localhost:5000/getAToken", "url"),
+    "ALLOWED_HOSTS": Setting(),
     "SCOPE": Setting("User.Read"),
     "ENDPOINT": Setting("https://graph.microsoft.com/v1.0/me", "url"),
     "CLIENT_CERTIFICATE_PATH": Setting(kind="path"),
@@ -128,11 +129,13 @@ class Settings(dict[str, str]):
         return {**given, "SECRET_KEY": self["SECRET_KEY"] or None, WHERE_FROM: self}
 
     def own_hosts(self) -> list[str]:
-        """The host names that the app answers to, for Flask's `TRUSTED_HOSTS`: that of the redirect URI, and this machine's own.
+        """The host names that the app answers to, for Flask's `TRUSTED_HOSTS`: that of the redirect URI, `ALLOWED_HOSTS`, and
+        this machine's own.
 
         This machine's are asked for by a health probe, and by a person who has typed 127.0.0.1.
         """
-        return [split_url(self["REDIRECT_URI"]).hostname or "localhost", "localhost", "127.0.0.1", "[::1]"]
+        own = split_url(self["REDIRECT_URI"]).hostname or "localhost"
+        return [own, *hosts(self["ALLOWED_HOSTS"]), "localhost", "127.0.0.1", "[::1]"]
 
     @classmethod
     def of_app(cls, config: Mapping[str, Any], given: Mapping[str, str], folder: Path) -> Settings:
@@ -177,6 +180,11 @@ class Settings(dict[str, str]):
 def key_of(name: str) -> str:
     """The key of a setting in Flask's configuration."""
     return name if name in FLASKS_OWN else PREFIX + name
+
+
+def hosts(value: str) -> list[str]:
+    """The host names in a setting, between spaces or commas."""
+    return re.split(r"[\s,]+", value.strip()) if value.strip() else []
 
 
 def number(value: str) -> int | None:

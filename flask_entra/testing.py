@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -42,7 +43,7 @@ def sign_in(
     groups: Iterable[str] = (),
     scopes: Iterable[str] | None = None,
     claims: Mapping[str, Any] | None = None,
-    access_token: str = "access-token-of-a-test",  # noqa: S107  a name, not a token
+    access_token: str | None = None,
 ) -> dict[str, Any]:
     """Sign somebody in to an app, as its next requests by this client find it. Somebody else who was signed in is replaced.
 
@@ -52,7 +53,7 @@ def sign_in(
     :param groups: object ids of groups.
     :param scopes: those that the person has granted; None grants whatever a view asks for, except more than one API at once.
     :param claims: further claims of the ID token, or others instead of the usual ones. None as a value leaves a claim out.
-    :param access_token: what views get as the access token, and send to APIs.
+    :param access_token: what views get as the access token, and send to APIs; None makes one.
     :return: the claims of the ID token, as `auth.user` gives them.
     :raises TypeError: the app has no sealed sessions, because `Auth.init_app` was not called for it.
     """
@@ -75,6 +76,7 @@ def sign_in(
     usual |= {"roles": list(roles)} if roles else {}
     usual |= {"groups": list(groups)} if groups else {}
     user = {claim: value for claim, value in {**usual, **(claims or {})}.items() if value is not None}
+    access_token = access_token or f"access-token-of-a-test-{secrets.token_hex(8)}"
     granted = [list(scopes)] if scopes is not None else _asked_for(app, config.scope)
     session = app.session_interface.new_session()
     session.update({USER: user, VOUCHED_UNTIL: user["exp"], TOKEN_CACHE: _cache(granted, access_token, now)})

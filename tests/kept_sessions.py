@@ -36,7 +36,13 @@ def write():
             )
             Auth(app)
             client = app.test_client()
-            sign_in(client, name="Adèle Vance", roles=["Orders.Approve"], scopes=["User.Read"])
+            sign_in(
+                client,
+                name="Adèle Vance",
+                roles=["Orders.Approve"],
+                scopes=["User.Read"],
+                access_token="access-token-of-a-test",
+            )
             with client.session_transaction() as session:
                 session["cart"] = ["a book"]
             (record,) = Path(folder).glob("sealed-sessions/" + "?" * 64)

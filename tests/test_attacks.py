@@ -278,11 +278,11 @@ def test_a_neighbour_that_plants_its_own_sign_in_signs_nobody_in_as_itself(serve
     begun = requests.get(app.url + "/login", allow_redirects=False, timeout=9)
     state = re.search(r"[?&]state=([^&]+)", begun.headers["Location"])[1]
     cookies = dict(each.split(";")[0].split("=", 1) for each in begun.raw.headers.getlist("Set-Cookie"))
-    own = requests.get(f"{app.url}/getAToken?error=x&state={state}", cookies=cookies, timeout=9)
+    own = requests.get(f"{app.url}/getAToken?code=x&state={state}", cookies=cookies, timeout=9)
     assert "was not started in this browser" not in own.text
     planted = {name: value for name, value in cookies.items() if not name.startswith("__Host-")}
     assert len(planted) == 1
-    page = requests.get(f"{app.url}/getAToken?error=x&state={state}", cookies=planted, timeout=9)
+    page = requests.get(f"{app.url}/getAToken?code=x&state={state}", cookies=planted, timeout=9)
     assert "was not started in this browser" in page.text
 
 

@@ -13,8 +13,8 @@ from sandbox.faults import Answer, Close, Drip, DripHeaders, Flood, Hold, Reset,
 
 FAULTS = {
     "500 with HTML": Answer(500, "<h1>Oops</h1>", {"Content-Type": "text/html"}),
-    "503 with Retry-After": Answer(503, "", {"Retry-After": "3600"}),
-    "429 with Retry-After": Answer(429, {"error": "temporarily_unavailable"}, {"Retry-After": "60"}),
+    "503 with Retry-After": Answer(503, "", {"Retry-After": "1"}),
+    "429 with Retry-After": Answer(429, {"error": "temporarily_unavailable"}, {"Retry-After": "1"}),
     "404": Answer(404, "not here"),
     "302 to elsewhere": Answer(302, "", {"Location": "https://localhost:1/"}),
     "broken JSON": Answer(200, '{"access_token": "'),
@@ -43,6 +43,8 @@ def says_so(page):
     assert "sign-in service cannot be reached" in page.text
     assert "Try again" in page.text
     assert "Traceback" not in page.text
+    if page.headers.get("Retry-After") == "1":  # the app obeys it
+        time.sleep(1.1)
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
@@ -155,11 +157,29 @@ def test_one_slow_person_does_not_hold_up_the_others(app, box):
         assert waiting.result().url == app.url + "/"
 
 
-def test_retry_after_of_the_tenant_is_passed_on(person, box):
-    box.misbehave("token", Answer(503, "", {"Retry-After": "17"}))
+@pytest.mark.parametrize("status", [429, 503])
+def test_retry_after_of_the_tenant_is_passed_on_and_obeyed(serve, box, status):
+    app = serve()
+    person, other = Visitor(app.url), Visitor(app.url)
+    box.misbehave("token", Answer(status, "", {"Retry-After": "17"}), times=None)
     page = person.sign_in()
     assert page.headers["Retry-After"] == "17"
     assert "17 seconds" in page.text
+    asked = len(box.seen("token"))
+    for _ in range(5):  # nor for anybody else
+        page = other.sign_in("alex")
+        assert page.status_code == 503
+        assert 1 <= int(page.headers["Retry-After"]) <= 17
+    assert len(box.seen("token")) == asked
+
+
+def test_while_the_tenant_wants_a_pause_a_token_that_is_good_is_used(serve, box):
+    person = Visitor(serve().url)
+    box.access_token_lifetime = 60
+    person.sign_in()
+    box.misbehave("token", Answer(429, "", {"Retry-After": "120"}), times=None)
+    for _ in range(3):
+        assert person.get("/call_graph").status_code == 200
 
 
 @pytest.mark.parametrize("fault", [FAULTS["500 with HTML"], FAULTS["connection reset"]], ids=["500", "reset"])

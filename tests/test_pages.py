@@ -440,6 +440,7 @@ def test_the_whole_journey_by_keyboard(visit, app, box):
 
 def test_a_problem_and_its_details_by_keyboard(visit, app, box):
     page = visit(reduced_motion="reduce")
+    box.person("lynne").throttled = 1
     a_busy_graph(page, app.url, box)
     assert not page.get_by_text("TooManyRequests").is_visible()
     tab_to(page, "Details for support")
@@ -450,6 +451,7 @@ def test_a_problem_and_its_details_by_keyboard(visit, app, box):
     assert focused(page) == "Go to the home page"
     page.keyboard.press("Shift+Tab")
     assert focused(page) == "Try again"
+    page.wait_for_timeout(1100)  # as Graph has asked
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="Lynne Robbins").wait_for()
 

@@ -20,7 +20,8 @@ TRACE, CORRELATION = "0a1b2c3d-0000-4444-8888-123456789abc", "9f8e7d6c-0000-4444
 # What a person gets for each error: the status, and the way on that the page offers.
 ENTRA = {
     "400 reset_password": "AADB2C90118",
-    "400 sign_in": "AADSTS501481 AADSTS54005 AADSTS70008",
+    "400 return": "AADSTS54005",
+    "400 sign_in": "AADSTS501481 AADSTS70008",
     "401 sign_in": "AADSTS50058 AADSTS50173 AADSTS700082 AADSTS70043",
     "403 home": "AADSTS53000 AADSTS53001 AADSTS90095",
     "403 other_account": "AADSTS50020 AADSTS50034 AADSTS50057 AADSTS50105 AADSTS53003 AADSTS90072 AADSTS90094",
@@ -59,6 +60,7 @@ WAYS_ON = {
     "other_account": "/login?prompt=select_account",
     "reset_password": "/login?user_flow=reset_password",
     "home": "/",
+    "return": "/",
 }
 
 

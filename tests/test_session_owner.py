@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 from conftest import ROOT
-from visitor import REDIRECTS, Visitor
+from visitor import REDIRECTS, Visitor, cookie_name
 
 OTHER_TENANT = str(uuid.uuid4())
 
@@ -26,9 +26,13 @@ def approver(serve, box, store):
 
 
 def ask(person, serve, store, path="/staff/approvals", **settings):
-    """What an app with other settings answers to the same browser."""
+    """What an app with other settings answers to the same browser, which calls the cookie as that app does."""
     other = serve(flask_app=ROOT / "tests" / "own_app", **store, **settings)
-    return person.get(other.url + path, follow=False), other
+    return person.get(other.url + path, follow=False, cookies=own_cookie(person, other)), other
+
+
+def own_cookie(person, other):
+    return {cookie_name(other): next(each.value for each in person.cookies if each.name.startswith("session-"))}
 
 
 @pytest.mark.parametrize(
@@ -73,10 +77,11 @@ def test_a_person_whose_tenant_is_no_longer_allowed_is_signed_out(serve, box, st
     person = Visitor(app.url)
     assert person.sign_in().status_code == 200
     wider = serve(**common, ALLOWED_TENANTS=f"{OTHER_TENANT},{box.tenant_id.upper()}")
-    assert 'action="/logout"' in person.get(wider.url).text
+    assert 'action="/logout"' in person.get(wider.url, cookies=own_cookie(person, wider)).text
     narrower = serve(**common, ALLOWED_TENANTS=OTHER_TENANT)
     for path in ("/call_graph", "/photo", "/account"):
-        assert person.get(narrower.url + path, follow=False).status_code in (*REDIRECTS, 401)
+        cookies = own_cookie(person, narrower)
+        assert person.get(narrower.url + path, follow=False, cookies=cookies).status_code in (*REDIRECTS, 401)
     assert 'action="/logout"' not in person.get(narrower.url).text
     assert "the tenant is no longer one of ALLOWED_TENANTS" in narrower.log()
     assert box.seen("me") == box.seen("photo") == []

@@ -192,6 +192,7 @@ ROOMS = [
         "deprecated",
         "environment",
         "logs",
+        "pauses",
         "scopes",
         "settings",
         "signals",

@@ -84,7 +84,7 @@ def test_on_another_host_a_sign_in_moves_to_the_hosts_of_the_redirect_uri_with_a
     answer = browser.client.get(f"/login?{urlencode(query)}", base_url="http://127.0.0.1:5000")
     location = urlsplit(answer.headers["Location"])
     assert (location.scheme, location.netloc, location.path) == ("http", "localhost:5000", "/login")
-    assert dict(parse_qsl(location.query)) == {**query, "moved": "1"}
+    assert dict(parse_qsl(location.query)) == {**query, "moved": "2"}
 
 
 def test_a_link_that_a_script_follows_is_handed_on_to_a_person_with_what_it_asks_for(browser):

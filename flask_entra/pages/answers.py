@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from flask import Flask, Response, current_app, g, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, SecurityError
 
 from flask_entra import logs
 from flask_entra.bearer import InvalidToken, refusal
@@ -23,7 +23,7 @@ from flask_entra.pages import explanations
 from flask_entra.pages.languages import Text as _
 from flask_entra.pages.languages import language
 from flask_entra.pages.own_pages import OwnPages
-from flask_entra.pages.problems import Problem, explain, realm, sign_in_details
+from flask_entra.pages.problems import Problem, explain, host_asked_for, realm, sign_in_details
 from flask_entra.sessions.store import StoreUnavailable
 from flask_entra.signin import sign_in_link
 from flask_entra.signin.current_user import get_user
@@ -76,7 +76,7 @@ class Answers:
         """Log a failure, and answer with it. For an error that Flask does not see, call it by hand."""
         error = getattr(error, "original_exception", None) or error
         problem = explain(error)
-        if not isinstance(error, HTTPException):
+        if not isinstance(error, HTTPException) or isinstance(error, SecurityError):
             log.warning("%s %s: %s", problem.explanation.status, type(error).__name__, _for_the_log(error))
         return self.answer(problem)
 
@@ -173,10 +173,14 @@ class _Links:
             "other_account": f"{self._login}?prompt=select_account",
             "reset_password": f"{self._login}?user_flow=reset_password",
             "retry": page if request.endpoint and self.can_be_repeated else sign_in,
+            "return": page,
         }.get(way_on, home())
 
 
 def _for_the_log(error: Exception) -> str:
+    if isinstance(error, SecurityError):
+        host, header = host_asked_for()
+        return f"the host {host} ({header}) is none that the app answers to: that of REDIRECT_URI, and ALLOWED_HOSTS"
     if isinstance(error, SignInError):  # its description may come from anybody, by the redirect URI's query
         found = " ".join(f"{name}={value}" for name, value in sign_in_details(error.description).items())
         # Entra's codes say all; what others say stands as it came, on one line.

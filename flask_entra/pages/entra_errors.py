@@ -79,7 +79,12 @@ ENTRA_ERRORS: dict[str, Explanation] = {
     "AADSTS53001": Explanation(403, _("Your organization allows only devices that are joined to it."), ASK),
     "AADSTS50158": Explanation(403, _("Your organization requires another proof of your identity."), AGAIN, "sign_in"),
     # It took too long, or came twice.
-    "AADSTS54005": Explanation(400, _("This sign-in has been used already."), AGAIN, "sign_in"),
+    "AADSTS54005": Explanation(
+        400,
+        _("This sign-in has been finished already, by a double click or in another tab."),
+        _("You may be signed in by now. Open the page again."),
+        "return",
+    ),
     "AADSTS70008": Explanation(400, _("This sign-in took too long."), AGAIN, "sign_in"),
     "AADSTS70043": Explanation(401, _("A rule of your organization has ended your sign-in."), AGAIN, "sign_in"),
     "AADSTS50173": Explanation(
@@ -152,7 +157,7 @@ ENTRA_ERRORS: dict[str, Explanation] = {
     "AADSTS7000229": Explanation(
         500,
         _("The app is registered, but the tenant has no service principal (enterprise application) of it."),
-        _("Make one: the README has the command, az ad sp create."),
+        _("Make one: az ad sp create --id, and the CLIENT_ID."),
     ),
     "AADSTS90002": Explanation(
         500,

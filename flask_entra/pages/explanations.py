@@ -21,7 +21,7 @@ class Explanation(NamedTuple):
     :ivar text: what happened.
     :ivar advice: what to do.
     :ivar way_on: where the button leads: `sign_in`, `pick_up` (a sign-in that brings a new role), `other_account`, `retry`,
-        `reset_password` or `home`.
+        `return` (the page that the sign-in was for), `reset_password` or `home`.
     :ivar title: the page's title; None for the usual one of a failed sign-in.
     :ivar for_developers: what the person who runs the app can do, if that is something else; shown among the details.
     """
@@ -257,6 +257,13 @@ GRAPH_ERRORS: dict[str, Explanation] = {
         _("Check that ENDPOINT is the address of an API that answers with a JSON object."),
     ),
 }
+
+ANOTHER_HOST = Explanation(
+    400,
+    _("This address is not one of this app's."),
+    _("Check the address, or ask the person who runs this app."),
+    title=_("Unknown address"),
+)
 
 # --- HTTP: by status ----------------------------------------------------------------------------------------------------
 

@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass, field
 from functools import singledispatch
 
-from flask import g
-from werkzeug.exceptions import HTTPException, default_exceptions
+from flask import current_app, g, request
+from werkzeug.exceptions import HTTPException, SecurityError, default_exceptions
 
 from flask_entra.bearer import InvalidToken, merged_claims, refusal
 from flask_entra.bulkhead import Busy
@@ -16,9 +16,11 @@ from flask_entra.config import current
 from flask_entra.graph import GraphError
 from flask_entra.pages import explanations
 from flask_entra.pages.entra_errors import ENTRA_ERRORS
+from flask_entra.pages.entra_kinds import kind_of
 from flask_entra.pages.explanations import Explanation
 from flask_entra.pages.languages import Text
 from flask_entra.pages.languages import Text as _
+from flask_entra.scopes import comparable_scopes
 from flask_entra.sessions.store import StoreUnavailable
 from flask_entra.signin.errors import (
     AuthorityUnavailable,
@@ -34,6 +36,8 @@ from flask_entra.urls import split_url
 STORE_RETRY_SECONDS = 5
 REFUSED = ("access_denied", "consent_required", "invalid_scope")  # what an authority says when consent is not given
 SHOWN_AT_MOST = 20  # of a person's roles
+# Entra's codes for a scope that is wrong.
+SCOPE_CODES = {f"AADSTS{code}" for code in (28002, 28003, 70011, 500011, 650053, 650057, 700023)}
 
 
 @dataclass
@@ -108,16 +112,46 @@ def _http_error(error: HTTPException) -> Problem:
 
 
 @explain.register
+def _another_host(error: SecurityError) -> Problem:
+    host, header = host_asked_for()
+    mend = _(
+        "The host %(host)s came in the header %(header)s. Add it to ALLOWED_HOSTS (in an app of your own, to TRUSTED_HOSTS too), "
+        "or correct the proxy.",
+        host=host,
+        header=header,
+    )
+    # Who comes by another name need not be told what the app's own names are, nor see their own written into a page.
+    return Problem(explanations.ANOTHER_HOST._replace(for_developers=mend if current_app.debug else None))
+
+
+def host_asked_for() -> tuple[str, str]:
+    """The host that the present request names, as it came, and the header that it was read from."""
+    original = request.environ.get("werkzeug.proxy_fix.orig", {}).get("HTTP_HOST")
+    host = request.environ.get("HTTP_HOST", "")
+    return ascii(host)[1:-1][:200], "Host" if original in (None, host) else "X-Forwarded-Host"
+
+
+@explain.register
 def _sign_in_error(error: SignInError) -> Problem:
     found = sign_in_details(error.description)
+    code = found.get("code", "")
     explanation = (
-        ENTRA_ERRORS.get(found.get("code", ""))
+        ENTRA_ERRORS.get(code)
+        or kind_of(code)
         or explanations.OAUTH_ERRORS.get(error.error)
         or explanations.OTHER_ERROR
     )
+    usual = comparable_scopes(current().scope)
+    if code in SCOPE_CODES and (own := [each for each in comparable_scopes(error.scopes) if each not in usual]):
+        text = _(
+            "A view asks for a permission that there is not, or that is not this API's: %(scopes)s.",
+            scopes=" ".join(own),
+        )
+        advice = _("Correct the scopes of its login_required, or the API permissions of the app registration.")
+        explanation = explanation._replace(text=text, advice=advice)
     if error.more_scopes:  # the person is signed in, and still is
         asked = " ".join(error.more_scopes)
-        refused = found.get("code") == "AADSTS65004" or not found and error.error in REFUSED
+        refused = code == "AADSTS65004" or not found and error.error in REFUSED
         if refused:
             text = _("This page needs permissions that have not been given: %(scopes)s.", scopes=asked)
             explanation = explanations.MORE_DECLINED._replace(text=text)
@@ -135,7 +169,7 @@ def _sign_in_error(error: SignInError) -> Problem:
     if error.more_scopes:
         details.append((_("Permissions asked for"), asked))
     details += [(names[name], value) for name, value in found.items()]
-    if error.scopes:
+    if error.scopes and (error.error == "invalid_scope" or code in SCOPE_CODES):
         details.append((_("Scopes"), " ".join(sorted(error.scopes))[:1000]))
     if error.description:
         details.append((_("Description"), error.description[:1000]))
@@ -205,7 +239,8 @@ def _membership_unknown(error: MembershipUnknown) -> Problem:
 
 @explain.register
 def _tenant_unavailable(error: AuthorityUnavailable) -> Problem:
-    if sign_in_details(error.description).get("code") in ENTRA_ERRORS:
+    code = sign_in_details(error.description).get("code", "")
+    if code in ENTRA_ERRORS or kind_of(code):
         return _sign_in_error(SignInError("invalid_tenant", error.description))
     explanation = explanations.AUTHORITY_UNAVAILABLE
     if error.retry_after or error.timeout:

@@ -17,6 +17,7 @@ from flask_entra.bulkhead import Busy
 from flask_entra.clouds import GUID
 from flask_entra.config import Config
 from flask_entra.http_client import BoundedSession, JsonObject, json_object, retry_after
+from flask_entra.pauses import Pauses
 from flask_entra.signin import id_token
 from flask_entra.signin.cached_document import CachedDocument
 from flask_entra.signin.errors import AnotherIssuer, AuthorityUnavailable
@@ -53,6 +54,7 @@ class Authority:
         self._provider = CachedDocument(self._fetch_provider, self.waiting)
         self._keys = CachedDocument(self._fetch_keys, self.waiting)
         self._own_keys = CachedDocument(self._fetch_own_keys, self.waiting)
+        self._pauses = Pauses()
         self._looked_again: dict[str | None, float] = {}
         self.clock_offset: float | None = None
         self.secret_method: str | None = None
@@ -125,11 +127,13 @@ class Authority:
         return check(self._own_keys.get(since=since))
 
     def fetch(self, method: str, url: str, **kwargs: Any) -> requests.Response:
-        """Send a request to the authority.
+        """Send a request to the authority, unless it has asked for a pause.
 
         :param kwargs: as `BoundedSession.fetch` takes them.
         :raises AuthorityUnavailable: there is no answer in time, or one that says to come back later.
         """
+        if left := self._pauses.left(url):
+            raise AuthorityUnavailable(f"{url} has asked for a pause", retry_after=left)
         try:
             with _too_many():
                 response = self._http.fetch(method, url, **kwargs)
@@ -138,7 +142,10 @@ class Authority:
         except requests.RequestException as error:
             raise AuthorityUnavailable(f"no answer ({type(error).__name__})") from error
         if response.status_code >= 500 or response.status_code == 429:
-            raise AuthorityUnavailable(f"{url} answered {response.status_code}", retry_after=retry_after(response))
+            wait = retry_after(response)
+            if wait and response.status_code in (429, 503):
+                self._pauses.note(url, wait)
+            raise AuthorityUnavailable(f"{url} answered {response.status_code}", retry_after=wait)
         if 300 <= response.status_code < 400:
             where = response.headers.get("Location", "nowhere")[:200]
             raise AuthorityUnavailable(f"{url} redirects to {where}, which is not followed")

@@ -12,6 +12,7 @@ from flask_entra.bearer import merged_claims
 from flask_entra.config import Config
 from flask_entra.signin.authority import Authority
 from flask_entra.signin.errors import AuthorityUnavailable, IdTokenRefused, SignInError
+from flask_entra.signin.paths import redirect_uri
 from flask_entra.signin.provider import Provider
 from flask_entra.signin.transport import Transport
 from flask_entra.urls import origin, split_url
@@ -47,7 +48,7 @@ class Client:
         with _failures_of_msal():
             flow: dict[str, Any] = self._msal(provider).initiate_auth_code_flow(
                 scopes,
-                redirect_uri=self._config.redirect_uri,
+                redirect_uri=redirect_uri(self._config),
                 prompt=provider.prompt(prompt),
                 claims_challenge=merged_claims(claims),
                 response_mode="form_post",

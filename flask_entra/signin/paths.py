@@ -7,8 +7,9 @@ import re
 from urllib.parse import quote, unquote, unquote_to_bytes, urljoin, urlsplit
 
 from flask import request
+from werkzeug.sansio.utils import host_is_trusted
 
-from flask_entra.config import current
+from flask_entra.config import Config, current
 from flask_entra.urls import split_url
 
 LONGEST = 8192  # characters of an address: servers take no longer ones
@@ -28,6 +29,14 @@ def route_of(url: str) -> str:
     """The path of the redirect URI; Microsoft's own, while the setting is not a URL with a path that can be a route."""
     path = split_url(url).path
     return path if path.startswith("/") and not set(path) & set("<>") else "/getAToken"
+
+
+def redirect_uri(config: Config) -> str:
+    """The redirect URI at the host that is asked for, if that is one of `ALLOWED_HOSTS`; else that of the setting."""
+    if config.allowed_hosts and host_is_trusted(request.host, config.allowed_hosts):
+        parts = split_url(config.redirect_uri)
+        return f"{parts.scheme}://{request.host}{parts.path}"
+    return config.redirect_uri
 
 
 def requested() -> str:

@@ -21,6 +21,7 @@ from flask import (
     session,
     url_for,
 )
+from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as BaseResponse
 
@@ -29,7 +30,7 @@ from flask_entra.callers import expects_a_page
 from flask_entra.config import Config
 from flask_entra.scopes import comparable_scopes
 from flask_entra.signals import access_denied, signed_in, signed_out
-from flask_entra.signin import callback_query, guards, repeats, sign_in_link, sign_out
+from flask_entra.signin import callback_query, guards, repeats, sign_in_link, sign_out, user_flows
 from flask_entra.signin.current_user import get_user
 from flask_entra.signin.errors import (
     IdTokenRefused,
@@ -39,14 +40,16 @@ from flask_entra.signin.errors import (
     SignInRequired,
     person,
 )
-from flask_entra.signin.paths import home, local_path, requested, route_of
+from flask_entra.signin.paths import home, local_path, redirect_uri, requested, route_of
 from flask_entra.signin.pending import SignIns
 from flask_entra.signin.tokens import Tokens
 from flask_entra.urls import origin, split_url
 
 # Where browsers say that they only ask ahead: today's, Chromium and Safari until 2022, Firefox until 2023.
 PURPOSES = ("Sec-Purpose", "Purpose", "X-Moz")
-NOBODY = "no-op"  # the state of a request whose answer signs nobody in: Azure AD B2C's other user flows
+
+# In the address of a sign-in that has been moved to another host: whether somebody was signed in where it was asked for.
+_BY_NOBODY, _BY_SOMEBODY = "1", "2"
 
 log = logging.getLogger(__name__)
 
@@ -115,13 +118,12 @@ class Routes:
             raise SignInElsewhere(
                 SignInRequired(claims, scopes), sign_in_link.make(self._config, scopes, claims), known=False
             )
-        here, there = split_url(request.host_url).hostname, split_url(self._config.redirect_uri).hostname
-        # Redirected already, and still another host: a proxy hides it.
-        if here != there and "moved" not in request.args:
-            # The answer comes to the host of the redirect URI, so the cookie must be set on that host.
-            query = urlencode({**request.args, "moved": 1})
-            return redirect(f"{origin(self._config.redirect_uri)}{request.script_root}{request.path}?{query}")
-        if url := self.user_flow_url(request.args.get("user_flow", "")):
+        if self._is_elsewhere():
+            query = urlencode({**request.args, "moved": _BY_SOMEBODY})
+            return redirect(f"{origin(redirect_uri(self._config))}{request.script_root}{request.path}?{query}")
+        if request.args.get("moved") == _BY_NOBODY and get_user():  # signed in on this host all the time
+            return redirect(local_path(request.args.get("next")))
+        if url := user_flows.address(self._config, request.args.get("user_flow", "")):
             return redirect(url)
         prompt = request.args.get("prompt")
         return self.begin(
@@ -154,6 +156,11 @@ class Routes:
         self.sign_ins.remember(cast(Response, response), {**flow, "next": local_path(next_link), "again": again or {}})
         return response
 
+    def _is_elsewhere(self) -> bool:
+        """Whether the person is at another host than the answer will come to: there the cookie of the sign-in must be set."""
+        here, there = split_url(request.host_url).hostname, split_url(redirect_uri(self._config)).hostname
+        return here != there and "moved" not in request.args  # moved already, and still another host: a proxy hides it
+
     def lead_to_sign_in(self, required: SignInRequired) -> BaseResponse:
         """Begin a sign-in for the page that is being asked for.
 
@@ -176,6 +183,9 @@ class Routes:
             cause = required.__cause__  # says more, if it is known
             raise cause if isinstance(cause, InvalidToken) else failure from None
         here = requested() if request.method == "GET" else home()
+        if self._is_elsewhere():
+            link = sign_in_link.make(self._config, required.scopes, required.claims, page=here)
+            return redirect(f"{link}&moved={_BY_SOMEBODY if user else _BY_NOBODY}")
         return self.begin(next_link=here, scopes=required.scopes, claims=required.claims, again=again)
 
     @guards.public
@@ -192,13 +202,11 @@ class Routes:
             return page
         answer = callback_query.parameters()
         states, user = answer.getlist("state"), get_user()
-        if states == [NOBODY]:
+        if states == [user_flows.NOBODY]:
             return redirect(home())
         flow = self.sign_ins.recall(states)
         if flow is None:
-            if user:  # the answer to a sign-in that is finished already: the person went back, or clicked twice
-                return redirect(home())
-            raise SignInError("too_many_sign_ins" if self.sign_ins.was_given_up(states) else "no_sign_in_begun")
+            return self._answer_to_nothing(answer, states, known=bool(user))
         g.entra_return_to, g.entra_user = flow["next"] or home(), user
         try:
             claims = self._tokens.finish(flow, answer)
@@ -220,6 +228,23 @@ class Routes:
         signed_in.send(_app(), user=claims)
         return redirect(flow["next"]) if flow["next"] else self._render("lost_address.html", here=home())
 
+    def _answer_to_nothing(self, answer: MultiDict[str, str], states: list[str], *, known: bool) -> BaseResponse | str:
+        """What to do with an answer that belongs to no sign-in begun in this browser. It signs nobody in.
+
+        :param known: whether somebody is signed in.
+        :raises SignInError: in other words than the authority's: what it says has not been asked for, and may be anybody's.
+        """
+        # https://learn.microsoft.com/entra/identity-platform/v2-admin-consent#successful-response
+        if answer.get("admin_consent", "").lower() == "true" and not answer.get("error"):
+            return self._render(
+                "approved.html", here=home(), sign_in="" if known else url_for(f"{self._config.blueprint}.login")
+            )
+        if known:  # the answer to a sign-in that is finished already: the person went back, or clicked twice
+            return redirect(home())
+        if answer.get("error"):
+            raise SignInError(answer["error"], answer.get("error_description", ""))
+        raise SignInError("too_many_sign_ins" if self.sign_ins.was_given_up(states) else "no_sign_in_begun")
+
     def _let_in(self, claims: dict[str, Any]) -> None:
         """Let the app refuse the sign-in, or add to the session."""
         try:
@@ -235,21 +260,6 @@ class Routes:
 
     def _forget(self, flow: dict[str, Any]) -> None:
         after_this_request(lambda response: self.sign_ins.forget(response, flow))
-
-    def user_flow_url(self, name: str) -> str | None:
-        """Where one of Azure AD B2C's other user flows begins: `edit_profile` or `reset_password`."""
-        setting = {"edit_profile": "EDITPROFILE_USER_FLOW", "reset_password": "RESETPASSWORD_USER_FLOW"}.get(name)
-        user_flow = self._config.settings[setting] if setting else ""
-        if not (user_flow and self._config.settings["B2C_TENANT_NAME"] and self._config.authority):
-            return None
-        query = {
-            "client_id": self._config.client_id,
-            "redirect_uri": self._config.redirect_uri,
-            "response_type": "code",
-            "scope": "openid",
-            "state": NOBODY,
-        }
-        return f"{self._config.authority.rpartition('/')[0]}/{user_flow}/oauth2/v2.0/authorize?{urlencode(query)}"
 
     # --- Sign-out -----------------------------------------------------------------------------------------------------
 
@@ -285,7 +295,7 @@ class Routes:
 
     def _address_after_sign_out(self) -> str:
         path = url_for(self._after_sign_out) if self._after_sign_out else home()
-        return origin(self._config.redirect_uri) + path
+        return origin(redirect_uri(self._config)) + path
 
 
 def _app() -> Flask:

@@ -12,7 +12,7 @@ import itsdangerous
 from flask import request
 
 from flask_entra.config import Config
-from flask_entra.signin.paths import home, local_path
+from flask_entra.signin.paths import home, local_path, redirect_uri
 from flask_entra.signin.pending import serializer
 from flask_entra.urls import is_ours, origin, split_url
 
@@ -20,17 +20,18 @@ VALID_SECONDS = 3600
 _SALT = "sign-in link"
 
 
-def make(config: Config, scopes: list[str] | None = None, claims: str | None = None) -> str:
-    """An absolute URL of this app, which leads back to the page that the caller is on, or home.
+def make(config: Config, scopes: list[str] | None = None, claims: str | None = None, *, page: str | None = None) -> str:
+    """An absolute URL of this app, which leads back to a page.
 
     :param config: the app's.
     :param scopes: the scopes to ask consent for; None means those of the setting `SCOPE`.
     :param claims: a claims challenge to pass on (JSON).
+    :param page: its path; None for the page that the caller is on, or home.
     """
-    query = {"next": _page_of_the_caller(config)}
+    query = {"next": _page_of_the_caller(config) if page is None else page}
     if (scopes is not None or claims) and config.signing_keys:
         query["for"] = serializer(config, _SALT).dumps([scopes, claims])
-    return f"{origin(config.redirect_uri)}{request.script_root}{config.login_path}?{urlencode(query)}"
+    return f"{origin(redirect_uri(config))}{request.script_root}{config.login_path}?{urlencode(query)}"
 
 
 def read(config: Config) -> tuple[list[str] | None, str | None]:

@@ -92,8 +92,7 @@ class Tokens:
                 lambda app: app.acquire_token_by_auth_code_flow(flow, answer.to_dict()), cache, provider
             )
         if "error" in result:
-            asked = flow["scope"] if result["error"] == "invalid_scope" else ()
-            raise SignInError(result["error"], result.get("error_description", ""), asked)
+            raise SignInError(result["error"], result.get("error_description", ""), flow["scope"])
         if "id_token_claims" not in result:
             raise IdTokenRefused("there is none")
         if missing := _not_granted(flow["scope"], result):
