@@ -6,9 +6,11 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import flask
 import pytest
+from conftest import ROOT
 from visitor import Visitor
 
-from flask_entra.pages import explanations
+from flask_entra import Auth
+from flask_entra.pages import entra_kinds, explanations
 from flask_entra.pages.entra_errors import ENTRA_ERRORS
 from flask_entra.pages.problems import sign_in_details
 from flask_entra.testing import sign_in
@@ -213,3 +215,68 @@ def test_the_advice_for_developers_stands_among_the_details(person, box):
     assert "Ask an administrator" in before
     assert "app registration" not in before
     assert "app registration under API permissions" in after
+
+
+KINDS = {
+    "AADSTS50146": entra_kinds.APP,
+    "AADSTS9002327": entra_kinds.APP,  # by its first five digits
+    "AADSTS50196": entra_kinds.APP,
+    "AADSTS700999": entra_kinds.APP,  # by its first two
+    "AADSTS90093": entra_kinds.CONSENT,
+    "AADSTS6500599": entra_kinds.APP,
+    "AADSTS530033": entra_kinds.POLICY,
+    "AADSTS53099": entra_kinds.POLICY,
+    "AADSTS500212": entra_kinds.POLICY,
+    "AADSTS50097": entra_kinds.DEVICE,
+    "AADSTS500208": entra_kinds.ACCOUNT,
+    "AADSTS51099": entra_kinds.ACCOUNT,
+    "AADSTS53004": entra_kinds.BLOCKED,
+    "AADSTS50144": entra_kinds.PASSWORD,
+    "AADSTS50072": entra_kinds.PROOF,
+    "AADSTS50132": entra_kinds.EXPIRED,
+    "AADSTS80002": entra_kinds.FEDERATION,
+    "AADSTS90033": entra_kinds.PASSING,
+    "AADSTS50140": entra_kinds.INTERRUPTED,
+    "AADSTS50999": None,
+    "AADB2C90037": None,
+}
+
+
+@pytest.mark.parametrize(("code", "kind"), KINDS.items(), ids=KINDS)
+def test_a_code_without_words_of_its_own_is_of_a_kind(person, code, kind):
+    assert entra_kinds.kind_of(code) is kind
+    page = come_back(person, error="access_denied", error_description=f"{code}: What Entra says.")
+    explained = kind or explanations.OAUTH_ERRORS["access_denied"]
+    assert page.status_code == explained.status
+    for expected in (str(explained.text), str(explained.advice), code):
+        assert expected in html.unescape(page.text)
+
+
+def test_no_code_has_two_kinds():
+    codes = " ".join(entra_kinds._CODES.values()).split()
+    assert len(codes) == len(set(codes)) > 250
+
+
+@pytest.mark.parametrize("code", ["AADSTS70011", "AADSTS650053"])
+def test_a_scope_of_a_view_that_there_is_not_is_blamed_on_the_view(visit, provider, code):
+    browser = visit(SCOPE="invoices")
+    view = Auth().login_required(lambda *, context: "x", scopes=["ledgers", "invoices"])
+    browser.app.add_url_rule("/ledgers", "ledgers", view)
+    for path, told in (("/ledgers", True), ("/login", False)):
+        page = browser.finish(
+            browser.begin(path), code=None, error="invalid_client", error_description=f"{code}: There is no such scope."
+        )
+        assert page.status_code == 500
+        assert (
+            "A view asks for a permission that there is not, or that is not this API&#39;s: ledgers." in page.text
+        ) == told
+        assert ("SCOPE contains a permission" in page.text) == (not told)
+
+
+def test_no_text_points_to_a_page_that_is_not_there():
+    """What a text calls a document, or a file of the docs, is there."""
+    for catalogue in (ROOT / "flask_entra" / "translations", ROOT / "translations"):
+        texts = (catalogue / "fr" / "LC_MESSAGES" / "messages.po").read_text()
+        assert "README" not in texts
+        for name in re.findall(r"[\w/.]+\.md\b", texts):
+            assert (ROOT / name).exists(), name
