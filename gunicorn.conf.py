@@ -4,6 +4,7 @@ import gc
 import importlib
 import os
 import sys
+import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from gunicorn import glogging
@@ -25,6 +26,12 @@ threads = number(str(loaded["ENTRA_THREADS"])) or 64
 worker_class = "gthread"
 keepalive = 75  # longer than the proxy in front keeps its connections, so that it never sends on one just closed
 timeout = 60
+try:  # where each process tells that it is alive
+    worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir()  # noqa: S108  no name is made here
+except FileNotFoundError:
+    sys.exit(
+        "No folder can be written to: mount an empty /tmp. Sessions in files need SESSION_FILE_DIR too, or set REDIS_URL."
+    )
 control_socket_disable = True  # two masters of one user would share it
 graceful_timeout = 30  # longer than a request to Entra and one to Graph may take
 # A fresh process now and then, and not all of them at once.

@@ -6,6 +6,8 @@ and gunicorn's way through `logging` collects eighty values for a line, which ta
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -13,9 +15,10 @@ from typing import Any
 
 import msgspec
 
-from flask_entra.logs import printable, request_id_of
+from flask_entra.logs import moment, printable, request_id_of, trace_id
 
 _NAME = "flask_entra.access_log"
+_PORT = re.compile(r"^(\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-fA-F:]+\]):\d{1,5}$")
 
 
 def write(
@@ -39,12 +42,14 @@ def write(
         return
     line = _as_json if as_json else _as_text
     now = time.time()
-    at = f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(now))},{int(now % 1 * 1000):03}"
+    at = moment(now)
     length = next((int(value) for name, value in headers if name == "Content-Length" and value.isdecimal()), 0)
     # A path comes as Latin-1 and is UTF-8. All of these are unvalidated: a control character in them must not look like a line
     # of ours, nor command a terminal.
     path = path.encode("latin-1", "replace").decode("utf-8", "replace")
-    told = (environ.get("REMOTE_ADDR", "-"), environ["REQUEST_METHOD"], path)
+    # Some proxies (Azure's) pass on the port of the visitor's connection too.
+    address = _PORT.sub(r"\1", environ.get("REMOTE_ADDR", "-"))
+    told = (address, environ["REQUEST_METHOD"], path)
     asked = tuple(each if each.isprintable() else printable(each) for each in told)
     # One call writes the whole line, so that the lines of many threads and processes do not mix.
     sys.stderr.write(line(at, request_id_of(environ), asked, int(status[:3]), length, seconds))
@@ -52,7 +57,9 @@ def write(
 
 def _as_text(at: str, request_id: str, asked: tuple[str, ...], status: int, length: int, seconds: float) -> str:
     address, method, path = asked
-    return f'{at} INFO {_NAME} {request_id} {address} "{method} {path}" {status} {length} bytes {seconds:.6f} s\n'
+    traced = f" trace_id={found}" if (found := trace_id()) else ""
+    begins = f"{at} INFO {os.getpid()} {_NAME} {request_id} {address}"
+    return f'{begins} "{method} {path}" {status} {length} bytes {seconds:.6f} s{traced}\n'
 
 
 def _as_json(at: str, request_id: str, asked: tuple[str, ...], status: int, length: int, seconds: float) -> str:
@@ -61,6 +68,7 @@ def _as_json(at: str, request_id: str, asked: tuple[str, ...], status: int, leng
     event = {
         "asctime": at,
         "levelname": "INFO",
+        "process": os.getpid(),
         "name": _NAME,
         "request_id": request_id,
         "message": f"{method} {path} {status}",
@@ -71,4 +79,6 @@ def _as_json(at: str, request_id: str, asked: tuple[str, ...], status: int, leng
         "bytes": length,
         "seconds": seconds,
     }
+    if found := trace_id():
+        event["trace_id"] = found
     return msgspec.json.encode(event).decode() + "\n"

@@ -113,7 +113,7 @@ def init_app(
     if "ENTRA_CONFIGURATION_EVERYWHERE" in config.on:
         configuration.show_everywhere()
     if "ENTRA_HEALTH" in config.on:
-        health.init_app(app, store, authority)
+        health.init_app(app, config, store, authority)
     doctor.add_command(app, state)
     guards.check_order(app)
     if protected:  # last: a page that says what is wrong with the settings needs no sign-in

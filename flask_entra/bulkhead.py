@@ -18,15 +18,20 @@ PATIENCE_SECONDS = 2.0  # how long a request waits for a place while answers com
 RETRY_SECONDS = 5  # when a refused request is told to try again: a guess
 
 
-class Busy(Exception):
-    """Too many requests wait for this upstream already.
+class Refusal(Exception):
+    """The app itself does not ask an upstream: the log says so once for many.
 
     :ivar retry_after: after how many seconds it is worth another try.
     """
 
+    retry_after: int = RETRY_SECONDS
+
+
+class Busy(Refusal):
+    """Too many requests wait for this upstream already."""
+
     def __init__(self, upstream: str):
         super().__init__(f"too many requests wait for {upstream} already")
-        self.retry_after = RETRY_SECONDS
 
 
 class _Request:

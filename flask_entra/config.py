@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import hmac
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -115,7 +117,7 @@ class Config:
         option = {key: config.get(key) or usual for key, usual in OPTIONS.items()}
         prefix = str(option["ENTRA_URL_PREFIX"]).rstrip("/")
         # What signs the cookie of a sign-in that has begun. All workers, on all machines, must agree on it.
-        key = settings["SECRET_KEY"].encode() or (secret and hmac.digest(secret.encode(), b"sign-in", "sha256"))
+        key = settings["SECRET_KEY"].encode() or (secret and _derived(secret))
         return cls(
             settings=settings,
             client_id=settings["CLIENT_ID"],
@@ -128,7 +130,7 @@ class Config:
             redirect_uri=redirect_uri,
             allowed_hosts=hosts(settings["ALLOWED_HOSTS"]),
             allowed_tenants=frozenset(re.split(r"[\s,]+", settings["ALLOWED_TENANTS"].lower())) - {""},
-            signing_keys=[each.encode() for each in settings["SECRET_KEY_FALLBACKS"].split()] + ([key] if key else []),
+            signing_keys=[*_fallbacks(settings), *([key] if key else [])],
             https=split_url(redirect_uri).scheme == "https",
             threads=number(settings["THREADS"]) or int(SETTINGS["THREADS"].default),
             proxies=number(settings["TRUSTED_PROXY_COUNT"]) or 0,
@@ -174,6 +176,23 @@ def of(app: Flask) -> Config:
 def current() -> Config:
     """The configuration of the present app."""
     return cast(Config, current_app.extensions[KEY].config)
+
+
+def _derived(secret: str) -> bytes:
+    """The key that signs sign-ins where no `SECRET_KEY` is set."""
+    return hmac.digest(secret.encode(), b"sign-in", "sha256")
+
+
+def _fallbacks(settings: Settings) -> list[bytes]:
+    """The keys that a sign-in which is in progress may be signed with, besides the present one."""
+    found = [each.encode() for each in settings["SECRET_KEY_FALLBACKS"].split()]
+    for each in settings["CLIENT_CREDENTIAL_FALLBACKS"].split():
+        secret, path = each, settings.dotenv.path.parent / each
+        if os.path.isfile(path):  # a certificate with its key; anything else is a client secret
+            with contextlib.suppress(ValueError):
+                secret = read_certificate(str(path), settings["CLIENT_CERTIFICATE_PASSWORD"]).private_key
+        found.append(_derived(secret))
+    return found
 
 
 def _seconds(settings: Settings, name: str, unit: int) -> int:

@@ -12,9 +12,10 @@ from typing import Any
 
 import requests
 
+from flask_entra import deadlines
 from flask_entra.bearer import InvalidToken, claims_challenge
-from flask_entra.bulkhead import Busy
-from flask_entra.http_client import BoundedSession, JsonObject, TooLarge, json_object, retry_after
+from flask_entra.bulkhead import Refusal
+from flask_entra.http_client import BoundedSession, JsonObject, TooLarge, is_untrusted, json_object, retry_after
 from flask_entra.pauses import Pauses
 from flask_entra.urls import origin, split_url
 
@@ -45,7 +46,7 @@ class GraphError(Exception):
         request_id: str = "",
         retry_after: int | None = None,
     ):
-        super().__init__(f"{kind}: {status} {code} {message}")
+        super().__init__(f"{kind}: {' '.join(str(each) for each in (status, code, message) if each)}")
         self.kind, self.message, self.status, self.code = kind, message, status, code
         self.request_id, self.retry_after = request_id, retry_after
 
@@ -145,9 +146,7 @@ class GraphClient:
     def _ask(self, method: str, url: str, access_token: str, accept: str, **kwargs: Any) -> requests.Response:
         if not self._is_address:
             raise GraphError("no_endpoint")
-        pause = f"{origin(url)} {hash(access_token)}"  # Graph counts by person
-        if left := self._pauses.left(pause):
-            raise GraphError("throttled", "it has asked for a pause", retry_after=left)
+        where, person = url.partition("?")[0], str(hash(access_token))
         # It tells requests apart, and need not be hard to guess.
         client_request_id = str(uuid.UUID(int=random.getrandbits(128), version=4))
         headers = {
@@ -158,19 +157,24 @@ class GraphClient:
         }
         try:
             # A token names the person well enough to give everybody their share of the waiting.
+            self._pauses.check(origin(url), person)  # Graph counts by person
             response = self._http.fetch(method, url, headers=headers, person=access_token, **kwargs)
-        except Busy as error:
+        except Refusal as error:
             raise GraphError("throttled", str(error), retry_after=error.retry_after) from error
         except TooLarge as error:
             raise GraphError("not_understood", str(error), status=error.status) from error
         except requests.Timeout as error:
-            raise GraphError("timeout", request_id=client_request_id) from error
+            message = f"no answer from {where} within {deadlines.ANSWER_SECONDS:g} seconds"
+            raise GraphError("timeout", message, request_id=client_request_id) from error
         except requests.RequestException as error:
-            raise GraphError("unavailable", type(error).__name__, request_id=client_request_id) from error
+            message = f"no answer from {where} ({type(error).__name__})"
+            if is_untrusted(error):
+                message += ": its certificate is not trusted, and REQUESTS_CA_BUNDLE names those that are"
+            raise GraphError("unavailable", message, request_id=client_request_id) from error
         if response.status_code != 200:
             failure = _error(response)
             if failure.kind == "throttled" and failure.retry_after:
-                self._pauses.note(pause, failure.retry_after)
+                self._pauses.note(origin(url), failure.retry_after, person)
             raise failure
         return response
 

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import re
+import ssl
 import time
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -183,6 +184,15 @@ def json_object(response: requests.Response, *, replace: bool = False) -> JsonOb
         content_type = response.headers.get("Content-Type", "no content type")
         raise ValueError(f"{response.url.partition('?')[0]} answered {response.status_code} with {content_type}")
     return JsonObject(answer, response)
+
+
+def is_untrusted(error: BaseException | None) -> bool:
+    """Whether TLS has failed because the other side's certificate is not trusted here."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def retry_after(response: requests.Response) -> int | None:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import datetime
 import logging
 import logging.config
 import random
 import re
+import sys
+import threading
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from flask import has_request_context, request
 
+# python-json-logger: the maintained JSON formatter for the standard library's logging.
+from pythonjsonlogger.json import JsonFormatter
+
 _ENVIRON = "flask_entra.request_id"
 _ID = re.compile(r"[\w.:/+=-]{1,100}", re.ASCII)
 _QUERY = re.compile(r"\?[^\x1b]+?(?= HTTP/|\x1b|$)", re.DOTALL)  # up to the version, or to where a colour ends
-_FIELDS = "%(asctime)s %(levelname)s %(name)s %(request_id)s %(message)s"
+_FIELDS = "%(asctime)s %(levelname)s %(process)d %(name)s %(request_id)s %(message)s"
+WHILE_SECONDS = 10
 
 
 def give_id(environ: dict[str, Any], trusted: bool) -> str:
@@ -42,8 +50,7 @@ def config(log_format: str) -> dict[str, Any]:
         "disable_existing_loggers": False,
         "filters": {"request_id": {"()": lambda: _add_request_id}, "no_query": {"()": lambda: _hide_queries}},
         "formatters": {
-            # python-json-logger: the maintained JSON formatter for the standard library's logging.
-            "event": {"()": "pythonjsonlogger.json.JsonFormatter" if as_json else _OneLine, "fmt": _FIELDS},
+            "event": {"()": _Json if as_json else _OneLine, "fmt": _FIELDS},
             "plain": {"format": "%(message)s"},
         },
         "handlers": {
@@ -63,6 +70,29 @@ def config(log_format: str) -> dict[str, Any]:
     }
 
 
+class OnceInAWhile:
+    """Which of many lines that say the same are written. Safe to share among threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._since: dict[str, tuple[float, int]] = {}  # when it was written last, and how often it was not since
+
+    def count(self, line: str) -> int | None:
+        """Whether to write a line.
+
+        :return: how often it has not been written since the last time; None if it is not to be written now either.
+        """
+        now = time.monotonic()
+        with self._lock:
+            at, more = self._since.get(line, (float("-inf"), 0))
+            if now - at < WHILE_SECONDS:
+                self._since[line] = at, more + 1
+                return None
+            self._since = {each: kept for each, kept in self._since.items() if now - kept[0] < 10 * WHILE_SECONDS}
+            self._since[line] = now, 0
+            return more
+
+
 def request_id() -> str:
     """The id of the request that is being answered: what an error page shows, and what finds its log lines."""
     return request_id_of(request.environ)
@@ -78,10 +108,34 @@ def printable(line: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
+def moment(at: float) -> str:
+    """A time as a line begins with it: local, with its offset from UTC (ISO 8601).
+
+    :param at: Unix seconds.
+    """
+    return datetime.datetime.fromtimestamp(at).astimezone().isoformat(" ", "milliseconds")
+
+
+class _Json(JsonFormatter):
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        return moment(record.created)
+
+
+def trace_id() -> str:
+    """The id of the trace that OpenTelemetry keeps of the present request; empty if it is not running."""
+    trace = sys.modules.get("opentelemetry.trace")
+    context = trace.get_current_span().get_span_context() if trace else None
+    return f"{context.trace_id:032x}" if context and context.is_valid else ""
+
+
 class _OneLine(logging.Formatter):
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        return moment(record.created)
+
     def formatMessage(self, record: logging.LogRecord) -> str:
         # A text that a visitor wrote into a parameter must not look like a line of ours, nor command a terminal.
-        return printable(super().formatMessage(record))
+        traced = f" trace_id={found}" if (found := getattr(record, "trace_id", "")) else ""
+        return printable(super().formatMessage(record) + traced)
 
     def formatException(self, ei: Any) -> str:
         return "\n".join("  " + printable(line) for line in super().formatException(ei).split("\n"))
@@ -89,6 +143,8 @@ class _OneLine(logging.Formatter):
 
 def _add_request_id(record: logging.LogRecord) -> bool:
     record.request_id = request_id() if has_request_context() else "-"
+    if found := trace_id():
+        record.trace_id = found
     return True
 
 

@@ -6,8 +6,18 @@ import math
 import threading
 import time
 
+from flask_entra.bulkhead import Refusal
+
 LONGEST_SECONDS = 300  # an upstream that is wrong about the time keeps nobody out for longer
 KEPT_AT_MOST = 10_000
+
+
+class Paused(Refusal):
+    """An upstream wants to be left alone for a while."""
+
+    def __init__(self, upstream: str, left: int):
+        super().__init__(f"{upstream} has asked for a pause")
+        self.retry_after = left
 
 
 class Pauses:
@@ -16,15 +26,17 @@ class Pauses:
     def __init__(self) -> None:
         self._lock, self._until = threading.Lock(), dict[str, float]()
 
-    def left(self, whom: str) -> int | None:
-        """How many seconds of a pause are left, at least 1; None when there is none.
+    def check(self, upstream: str, person: str = "") -> None:
+        """Go on, unless there is to be a pause.
 
-        :param whom: any name that tells the upstream, or the upstream and the person, from others.
+        :param person: on whose behalf, by any name that tells people apart, where the upstream counts by person.
+        :raises Paused: there is.
         """
-        left = self._until.get(whom, 0) - time.monotonic()
-        return math.ceil(left) if left > 0 else None
+        left = self._until.get(f"{upstream} {person}", 0) - time.monotonic()
+        if left > 0:
+            raise Paused(upstream, math.ceil(left))
 
-    def note(self, whom: str, seconds: int) -> None:
+    def note(self, upstream: str, seconds: int, person: str = "") -> None:
         """Note that there is to be a pause.
 
         :param seconds: as `Retry-After` says.
@@ -34,4 +46,4 @@ class Pauses:
             if len(self._until) >= KEPT_AT_MOST:
                 self._until = {each: until for each, until in self._until.items() if until > now}
             if len(self._until) < KEPT_AT_MOST:
-                self._until[whom] = now + min(seconds, LONGEST_SECONDS)
+                self._until[f"{upstream} {person}"] = now + min(seconds, LONGEST_SECONDS)

@@ -60,6 +60,7 @@ SETTINGS = {
     "SESSION_MAX_HOURS": Setting("24", "duration"),
     "SECRET_KEY": Setting(kind="secret"),
     "SECRET_KEY_FALLBACKS": Setting(kind="secret"),
+    "CLIENT_CREDENTIAL_FALLBACKS": Setting(kind="secret"),
     "TRUSTED_PROXY_COUNT": Setting("0", "count"),
     "APPLICATION_ROOT": Setting("/"),
     "LOG_FORMAT": Setting("text"),

@@ -23,6 +23,8 @@ READ_ME = {"User.Read", "User.ReadWrite"}  # either lets an app read the person 
 READ_ALL = {"User.ReadBasic.All"}  # lets an app read everybody
 READ_MAIL = {"Mail.Read"}  # lets an app read the mail of the person who signed in
 GROUPS_AT_ONCE = 20  # that a request may ask about
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+KNOWN = ("me", "me/photo/$value", "me/messages", "me/checkMemberGroups", "users")  # paths of the endpoints below
 SUBJECTS = ("Quarterly figures", "Lunch on Friday?")  # of everybody's mail
 
 
@@ -64,11 +66,12 @@ class Graph:
         routes.add_url_rule("/me/checkMemberGroups", view_func=self.check_member_groups, methods=["POST"])
         routes.add_url_rule("/users", view_func=self.users)
         routes.add_url_rule("/applications(appId='<app_id>')", view_func=self.application)
-        routes.add_url_rule("/<path:anything>", view_func=self.nothing)
+        routes.add_url_rule("/<path:anything>", view_func=self.nothing, methods=METHODS)
         return routes
 
     def me(self) -> Response:
         person = self._caller(READ_ME)
+        _check_options("$select")
         chosen = request.args.get("$select")
         return _answer(
             {
@@ -86,12 +89,15 @@ class Graph:
 
     def messages(self) -> Response:
         person = self._caller(READ_MAIL)
+        _check_options("$select", "$top")
         mails = [{"id": str(number), "subject": subject} for number, subject in enumerate(SUBJECTS, 1)]
-        return _answer({"@odata.context": f"{self._context}('{person.oid}')/messages", "value": mails})
+        value = [{"id": mail["id"], **_selected(mail)} for mail in mails[: _top()]]
+        return _answer({"@odata.context": f"{self._context}('{person.oid}')/messages", "value": value})
 
     def users(self) -> Response:
         self._caller(READ_ALL)
-        everybody = [_selected(person.profile) for person in list(self._tenant.people.values())]
+        _check_options("$select", "$top")
+        everybody = [_selected(person.profile) for person in list(self._tenant.people.values())[: _top()]]
         return _answer({"@odata.context": self._context, "value": everybody})
 
     def check_member_groups(self) -> Response:
@@ -136,6 +142,8 @@ class Graph:
         return _answer({"@odata.context": context, **_selected(whole)})
 
     def nothing(self, anything: str) -> Response:
+        if anything in KNOWN:  # by another method than those that it has
+            raise GraphError(405, "Request_BadRequest", "Specified HTTP method is not allowed for the request target.")
         message = f"Resource not found for the segment '{anything.split('/')[0]}'."
         raise GraphError(400, "BadRequest", message)
 
@@ -210,6 +218,29 @@ def _selected(profile: dict[str, Any]) -> dict[str, Any]:
     """The fields that `$select` names, or all of them."""
     names = [name.strip() for name in request.args.get("$select", "").split(",") if name.strip()]
     return {name: profile.get(name) for name in names} if names else profile
+
+
+def _check_options(*known: str) -> None:
+    """Refuse a query option that the sandbox does not have, which Graph may have.
+
+    :raises GraphError: there is one.
+    """
+    for name in request.args:
+        if name.startswith("$") and name not in known:
+            raise GraphError(400, "BadRequest", f"The sandbox does not have the query option '{name}' here.")
+
+
+def _top() -> int | None:
+    """How many entries `$top` asks for.
+
+    :raises GraphError: it is not a number that there is.
+    """
+    asked = request.args.get("$top")
+    if asked is None:
+        return None
+    if not asked.isdecimal() or not 0 < int(asked) < 1000:
+        raise GraphError(400, "BadRequest", f"Invalid value '{asked}' for $top query option found.")
+    return int(asked)
 
 
 def _request_ids() -> tuple[str, str]:

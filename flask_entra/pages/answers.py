@@ -15,7 +15,7 @@ from werkzeug.exceptions import HTTPException, SecurityError
 
 from flask_entra import logs
 from flask_entra.bearer import InvalidToken, refusal
-from flask_entra.bulkhead import Busy
+from flask_entra.bulkhead import Busy, Refusal
 from flask_entra.callers import VARY, expects_a_page
 from flask_entra.config import Config
 from flask_entra.graph import GraphError
@@ -65,6 +65,7 @@ class Answers:
 
     def __init__(self, config: Config, pages: OwnPages):
         self._config, self._pages = config, pages
+        self._refusals = logs.OnceInAWhile()
 
     def register(self, app: Flask) -> None:
         """Answer the app's failures, but for those that it has handlers of its own for."""
@@ -77,7 +78,11 @@ class Answers:
         error = getattr(error, "original_exception", None) or error
         problem = explain(error)
         if not isinstance(error, HTTPException) or isinstance(error, SecurityError):
-            log.warning("%s %s: %s", problem.explanation.status, type(error).__name__, _for_the_log(error))
+            told = f"{problem.explanation.status} {type(error).__name__}: {_for_the_log(error)}"
+            is_refusal = isinstance(error, Refusal) or isinstance(error.__cause__, Refusal)
+            more = self._refusals.count(told) if is_refusal else 0
+            if more is not None:
+                log.warning("%s%s", told, f" ({more} more like this since)" if more else "")
         return self.answer(problem)
 
     def answer(self, problem: Problem) -> Response:
@@ -120,7 +125,7 @@ class Answers:
     @staticmethod
     def _user(problem: Problem) -> dict[str, Any] | None:
         # A session that could not be stored may hold a sign-in.
-        if problem.explanation is not explanations.STORE_UNAVAILABLE:
+        if problem.explanation not in (explanations.STORE_UNAVAILABLE, explanations.STORE_MISCONFIGURED):
             try:
                 return get_user()
             except StoreUnavailable:  # the page is about something else

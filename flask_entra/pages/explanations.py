@@ -129,6 +129,13 @@ STORE_UNAVAILABLE = Explanation(
     _("Try again in a moment"),
 )
 
+STORE_MISCONFIGURED = Explanation(
+    503,
+    _("This app has no place where it can keep its sessions, so nobody can sign in."),
+    _("Run %(doctor)s: it checks the session store.", doctor=DOCTOR),
+    title=SET_UP_WRONG,
+)
+
 REFUSED_BY_THE_APP = Explanation(
     403,
     _("This app does not let you in."),

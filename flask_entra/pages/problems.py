@@ -21,7 +21,7 @@ from flask_entra.pages.explanations import Explanation
 from flask_entra.pages.languages import Text
 from flask_entra.pages.languages import Text as _
 from flask_entra.scopes import comparable_scopes
-from flask_entra.sessions.store import StoreUnavailable
+from flask_entra.sessions.store import StoreMisconfigured, StoreUnavailable
 from flask_entra.signin.errors import (
     AuthorityUnavailable,
     IdTokenRefused,
@@ -251,6 +251,11 @@ def _tenant_unavailable(error: AuthorityUnavailable) -> Problem:
 @explain.register
 def _id_token_refused(error: IdTokenRefused) -> Problem:
     return Problem(explanations.ID_TOKEN_REFUSED, [(_("Reason"), str(error))])
+
+
+@explain.register
+def _store_misconfigured(error: StoreMisconfigured) -> Problem:
+    return Problem(explanations.STORE_MISCONFIGURED)
 
 
 @explain.register

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import os
 import re
 import secrets
 import stat
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from flask_entra import deadlines
 from flask_entra.sessions import locks
-from flask_entra.sessions.store import StoreUnavailable, probe, unavailable
+from flask_entra.sessions.store import StoreMisconfigured, StoreUnavailable, probe, unavailable
 
 FOLDER, MARKER = "sealed-sessions", "MADE-BY-THE-APP"
 WRITE_SECONDS = 2  # that a write waits for another write of the same session
@@ -31,32 +33,47 @@ class FileStore:
 
     Files are written whole and then renamed into place, so neither a crash nor a reader ever meets half of one. They lie in a
     folder that the store makes and marks, and nothing else is ever deleted. A folder that belongs to somebody else, or that
-    others may write to, is refused.
+    others may write to, is refused. A share that keeps no permissions (Azure Files, App Service's `/home`, WSL's `/mnt/c`) could
+    not be closed to others, who might delete sessions: then the store lies in the folder for temporary files.
 
     :param folder: where the store makes its own folder; made, for its owner only, if it is not there.
     """
 
     def __init__(self, folder: Path):
-        self._folder = folder / FOLDER
-        self._locks, self._marker = self._folder / "locks", self._folder / MARKER
-        self._sound = False  # whether the folder has been made, or looked at, and may be used
+        self._choose(folder)
         try:
+            if _keeps_no_permissions(folder):
+                private = (
+                    Path(tempfile.gettempdir()) / f"{FOLDER}-{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
+                )
+                log.warning(
+                    "SESSION_FILE_DIR %s is on a share that keeps no permissions, so others could delete sessions there. They "
+                    "are kept in %s instead, on this machine alone: set SESSION_FILE_DIR to a folder of it, or REDIS_URL.",
+                    folder,
+                    private,
+                )
+                self._choose(private)
             self._make_folder()
         except (OSError, StoreUnavailable) as error:
             reason = error if isinstance(error, StoreUnavailable) else error.strerror
             log.error("SESSION_FILE_DIR %s cannot be used (%s): nobody can sign in.", folder, reason)
 
+    def _choose(self, folder: Path) -> None:
+        self._folder = folder / FOLDER
+        self._locks, self._marker = self._folder / "locks", self._folder / MARKER
+        self._sound = False  # whether the folder has been made, or looked at, and may be used
+
     def _make_folder(self) -> None:
         self._folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _check_owner(self._folder.parent)
+        _check_owner(self._folder.parent, mounted=True)
         with contextlib.suppress(FileExistsError):
             self._folder.mkdir(mode=0o700)
         if self._folder.is_symlink():
-            raise StoreUnavailable(f"{self._folder} is a link: choose another SESSION_FILE_DIR")
+            raise StoreMisconfigured(f"{self._folder} is a link: choose another SESSION_FILE_DIR")
         _check_owner(self._folder)
         if not self._marker.exists():
             if {path.name for path in self._folder.iterdir()} - {MARKER}:  # another process may just be making it
-                raise StoreUnavailable(f"{self._folder} was not made by this app: choose another SESSION_FILE_DIR")
+                raise StoreMisconfigured(f"{self._folder} was not made by this app: choose another SESSION_FILE_DIR")
             self._marker.write_text("Sealed sessions. What has expired in this folder is deleted.\n")
         self._locks.mkdir(mode=0o700, exist_ok=True)
         self._sound = True
@@ -162,12 +179,39 @@ def _expired_before(entry: os.DirEntry[str], when: float) -> bool:
     return entry.stat(follow_symlinks=False).st_mtime < when
 
 
-def _check_owner(folder: Path) -> None:
-    """Refuse a folder in which somebody else could put, replace or remove a file."""
+def _check_owner(folder: Path, *, mounted: bool = False) -> None:
+    """Refuse a folder in which somebody else could put, replace or remove a file.
+
+    :param mounted: whether it may be a volume's mount point, which belongs to root and to a group of this process's own, as
+        Kubernetes makes it for `fsGroup`.
+    :raises StoreMisconfigured: somebody else could.
+    """
     if os.name == "nt":  # its permissions are of another kind
         return
     status = folder.stat()
+    is_volume = (
+        mounted and status.st_uid == 0 and status.st_gid in (os.getegid(), *os.getgroups()) and folder.is_mount()
+    )
+    if is_volume and not status.st_mode & stat.S_IWOTH:
+        return
     if status.st_uid != os.geteuid():
-        raise StoreUnavailable(f"{folder} belongs to another user: choose another SESSION_FILE_DIR")
+        raise StoreMisconfigured(f"{folder} belongs to another user: choose another SESSION_FILE_DIR")
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise StoreUnavailable(f"others may write to {folder}: chmod go-w, or choose another SESSION_FILE_DIR")
+        raise StoreMisconfigured(f"others may write to {folder}: chmod go-w, or choose another SESSION_FILE_DIR")
+
+
+def _keeps_no_permissions(folder: Path) -> bool:
+    """Whether a folder that is made there, for its owner alone, is open to everybody all the same."""
+    if os.name == "nt":
+        return False
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not folder.stat().st_mode & stat.S_IWOTH:
+        return False
+    probe = folder / f".{secrets.token_hex(8)}"
+    with contextlib.suppress(OSError):
+        probe.mkdir(mode=0o700)
+        try:
+            return bool(probe.stat().st_mode & stat.S_IWOTH)
+        finally:
+            probe.rmdir()
+    return False

@@ -15,10 +15,10 @@ import redis.lock
 import redis.sentinel
 
 from flask_entra import deadlines
-from flask_entra.bulkhead import Bulkhead, Busy
+from flask_entra.bulkhead import Bulkhead, Refusal
 from flask_entra.sessions.redis_address import RedisAddress, read_address
 from flask_entra.sessions.redis_client import connect, server_of, servers
-from flask_entra.sessions.store import StoreUnavailable, probe, unavailable
+from flask_entra.sessions.store import StoreMisconfigured, StoreUnavailable, probe, unavailable
 
 POLL_SECONDS = 0.02
 _ERRORS = (redis.RedisError, redis.exceptions.RedisClusterException)
@@ -58,7 +58,7 @@ class _Server:
         elif time.monotonic() < refused_until or not self._trying.acquire(blocking=False):
             with self._lock:
                 self._refused += 1
-            raise StoreUnavailable(f"{self._name} did not answer just now")
+            raise StoreUnavailable(f"{self._name} did not answer just now") from Refusal()
         else:
             try:
                 yield
@@ -117,7 +117,7 @@ class RedisStore:
     def _reaching(self, name: str) -> Iterator[redis.Redis]:
         """Reach the server that has a key."""
         if self._address is None:
-            raise StoreUnavailable("REDIS_URL cannot be read as an address")
+            raise StoreMisconfigured("REDIS_URL cannot be read as an address")
         server = self._servers[""]
         try:
             if self._client:
@@ -126,7 +126,7 @@ class RedisStore:
                 self._client = self._client or connect(self._address)
                 yield self._client
             server.note_answer()
-        except Busy as error:
+        except Refusal as error:
             raise StoreUnavailable(str(error)) from error
         except redis.sentinel.MasterNotFoundError as error:  # redis-py's own words may hold the password of Sentinel
             server.note_silence("Sentinel names no master")

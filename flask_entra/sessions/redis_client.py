@@ -15,7 +15,7 @@ import redis.sentinel
 
 from flask_entra.sessions.redis_address import SENTINEL_OPTIONS, RedisAddress
 from flask_entra.sessions.redis_pools import Pool, SentinelPool
-from flask_entra.sessions.store import StoreUnavailable
+from flask_entra.sessions.store import StoreMisconfigured
 
 ENTRA_SCOPE = "https://redis.azure.com/.default"
 CONNECT_SECONDS = 1.5  # for all hosts together: the next request begins with another host
@@ -26,7 +26,7 @@ def connect(address: RedisAddress) -> redis.Redis:
 
     :return: redis-py's client; one for a cluster has the same methods.
     :raises redis.RedisError: it cannot be reached.
-    :raises StoreUnavailable: an option is unknown, the package for signing in by Entra ID is missing, a cluster's user may not
+    :raises StoreMisconfigured: an option is unknown, the package for signing in by Entra ID is missing, a cluster's user may not
         ask where the keys are, or several hosts are no cluster.
     """
     options: dict[str, Any] = {
@@ -43,7 +43,7 @@ def connect(address: RedisAddress) -> redis.Redis:
     try:
         return _master(address, options) if address.master else _server_or_cluster(address, options)
     except (ValueError, TypeError) as error:
-        raise StoreUnavailable("REDIS_URL has an option that redis-py does not take") from error
+        raise StoreMisconfigured("REDIS_URL has an option that redis-py does not take") from error
 
 
 def servers(client: redis.Redis) -> list[redis.Redis]:
@@ -77,7 +77,7 @@ def _server_or_cluster(address: RedisAddress, options: dict[str, Any]) -> redis.
             )
             return cast("redis.Redis", cluster)
         if len(address.urls) > 1:
-            raise StoreUnavailable("REDIS_URL names several servers, but they are no cluster")
+            raise StoreMisconfigured("REDIS_URL names several servers, but they are no cluster")
         return client
     assert failure is not None  # noqa: S101  there is at least one host
     raise failure
@@ -87,7 +87,7 @@ def _is_cluster(client: redis.Redis) -> bool:
     """Whether a server is a node of a cluster, by the command that a client of a cluster needs.
 
     :raises redis.ConnectionError, redis.TimeoutError: it cannot be reached.
-    :raises StoreUnavailable: it is one, and its user may not ask where the keys are.
+    :raises StoreMisconfigured: it is one, and its user may not ask where the keys are.
     """
     try:
         client.execute_command("CLUSTER SLOTS")
@@ -97,7 +97,7 @@ def _is_cluster(client: redis.Redis) -> bool:
         except redis.exceptions.NoPermissionError:  # it may read and write keys, but not ask
             return False
         if is_cluster:
-            raise StoreUnavailable("Redis is a cluster, whose user may not run CLUSTER SLOTS") from None
+            raise StoreMisconfigured("Redis is a cluster, whose user may not run CLUSTER SLOTS") from None
         return False
     except redis.ResponseError:
         return False  # "This instance has cluster support disabled", or a proxy that does not know the command
@@ -127,5 +127,5 @@ def _entra_id() -> Any:
     try:
         from redis_entraid.cred_provider import create_from_default_azure_credential
     except ImportError:
-        raise StoreUnavailable("REDIS_URL signs in by Entra ID, which needs the package redis-entraid") from None
+        raise StoreMisconfigured("REDIS_URL signs in by Entra ID, which needs the package redis-entraid") from None
     return create_from_default_azure_credential((ENTRA_SCOPE,))

@@ -33,6 +33,10 @@ def probe(store: Store) -> None:
         raise StoreUnavailable("the session store does not keep what it is given")
 
 
+class StoreMisconfigured(StoreUnavailable):
+    """The store cannot be used as it is set up, so another try does not help."""
+
+
 class Store(Protocol):
     """A store, shared among threads. Keys are hexadecimal, values opaque, times in seconds.
 

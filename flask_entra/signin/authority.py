@@ -13,14 +13,14 @@ from urllib.parse import urlencode
 import jwt
 import requests
 
-from flask_entra.bulkhead import Busy
+from flask_entra.bulkhead import Refusal
 from flask_entra.clouds import GUID
 from flask_entra.config import Config
-from flask_entra.http_client import BoundedSession, JsonObject, json_object, retry_after
+from flask_entra.http_client import BoundedSession, JsonObject, is_untrusted, json_object, retry_after
 from flask_entra.pauses import Pauses
 from flask_entra.signin import id_token
 from flask_entra.signin.cached_document import CachedDocument
-from flask_entra.signin.errors import AnotherIssuer, AuthorityUnavailable
+from flask_entra.signin.errors import AnotherIssuer, AuthorityUnavailable, IdTokenRefused
 from flask_entra.signin.issuer import is_expected
 from flask_entra.signin.provider import Provider
 from flask_entra.urls import is_endpoint, split_url
@@ -77,7 +77,7 @@ class Authority:
         """
         known = self._provider.peek()
         url = known.metadata["token_endpoint"] if known and person else self._discovery_url
-        with _too_many(), self._http.waiting(url, person, stranger=stranger):
+        with _refused_here(), self._http.waiting(url, person, stranger=stranger):
             yield
 
     def validate(self, token: object, provider: Provider) -> dict[str, Any]:
@@ -88,10 +88,23 @@ class Authority:
         :raises IdTokenRefused: it fails a check.
         :raises AuthorityUnavailable: the keys are not known yet, and cannot be fetched.
         """
-        return self.with_keys(
-            token,
-            lambda keys: id_token.validate(token, keys, provider.algorithms, provider.issuer, self._expected),
-        )
+        try:
+            return self.with_keys(
+                token,
+                lambda keys: id_token.validate(token, keys, provider.algorithms, provider.issuer, self._expected),
+            )
+        except IdTokenRefused as error:
+            if clock := self.wrong_clock:
+                raise type(error)(f"{error}; {clock}") from error
+            raise
+
+    @property
+    def wrong_clock(self) -> str:
+        """What is wrong with this machine's clock, in words for a log; empty if nothing is."""
+        offset = self.clock_offset or 0
+        if abs(offset) <= id_token.LEEWAY_SECONDS:
+            return ""
+        return f"this machine's clock is {abs(offset):.0f} seconds {'ahead of' if offset > 0 else 'behind'} the authority's"
 
     def with_keys(self, token: object, check: Callable[[Sequence[id_token.Key]], T]) -> T:
         """Check a token with the authority's keys; when none of them fits, with the keys as they are now.
@@ -132,23 +145,30 @@ class Authority:
         :param kwargs: as `BoundedSession.fetch` takes them.
         :raises AuthorityUnavailable: there is no answer in time, or one that says to come back later.
         """
-        if left := self._pauses.left(url):
-            raise AuthorityUnavailable(f"{url} has asked for a pause", retry_after=left)
+        where = url.partition("?")[0]
         try:
-            with _too_many():
+            with _refused_here():
+                self._pauses.check(where)
                 response = self._http.fetch(method, url, **kwargs)
         except requests.Timeout as error:
-            raise AuthorityUnavailable("no answer in time", timeout=True) from error
+            raise AuthorityUnavailable(f"no answer in time from {where}", timeout=True) from error
+        except requests.exceptions.SSLError as error:
+            why = (
+                "its certificate is not trusted: REQUESTS_CA_BUNDLE names those that are"
+                if is_untrusted(error)
+                else "TLS"
+            )
+            raise AuthorityUnavailable(f"no answer from {where} (SSLError; {why})") from error
         except requests.RequestException as error:
-            raise AuthorityUnavailable(f"no answer ({type(error).__name__})") from error
+            raise AuthorityUnavailable(f"no answer from {where} ({type(error).__name__})") from error
         if response.status_code >= 500 or response.status_code == 429:
             wait = retry_after(response)
             if wait and response.status_code in (429, 503):
-                self._pauses.note(url, wait)
-            raise AuthorityUnavailable(f"{url} answered {response.status_code}", retry_after=wait)
+                self._pauses.note(where, wait)
+            raise AuthorityUnavailable(f"{where} answered {response.status_code}", retry_after=wait)
         if 300 <= response.status_code < 400:
             where = response.headers.get("Location", "nowhere")[:200]
-            raise AuthorityUnavailable(f"{url} redirects to {where}, which is not followed")
+            raise AuthorityUnavailable(f"{where} redirects to {where}, which is not followed")
         return response
 
     @staticmethod
@@ -217,8 +237,8 @@ class Authority:
 
 
 @contextlib.contextmanager
-def _too_many() -> Iterator[None]:
+def _refused_here() -> Iterator[None]:
     try:
         yield
-    except Busy as error:
+    except Refusal as error:
         raise AuthorityUnavailable(str(error), retry_after=error.retry_after) from error

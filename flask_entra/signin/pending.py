@@ -9,6 +9,7 @@ are found and given up when there are too many. On https the marker is a `__Host
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 import time
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ COOKIE_BYTES, ALL_COOKIES_BYTES = 4096, 6000
 MARKER_BYTES = 50  # of the name and the value of a marker
 GIVEN_UP_AT_MOST = 20  # sign-ins that the browser still marks as given up
 CHANGED_AT_ONCE = 15  # older sign-ins that one answer gives up: its headers have 8 KB too
+log = logging.getLogger(__name__)
 _MARK = re.compile(r"([0-9]{1,15})\.([0-9]{1,4})")
 # The members of a flow of MSAL's that every flow has, which are stored without their names.
 _MEMBERS = ("state", "code_verifier", "nonce", "scope", "next", "again")
@@ -89,6 +91,11 @@ class SignIns:
         try:
             packed, at = serializer(self._config).loads(cookie, return_timestamp=True)
         except itsdangerous.BadData:
+            if cookie:
+                log.warning(
+                    "A sign-in in progress is signed with a key that this process does not have: SECRET_KEY, or the credential "
+                    "that it is made of, has changed (SECRET_KEY_FALLBACKS, CLIENT_CREDENTIAL_FALLBACKS), or it is forged"
+                )
             return None
         flow = self._unpacked(packed)
         # Not by itsdangerous's max_age: that refuses what was signed by a machine whose clock is a second ahead.

@@ -224,7 +224,7 @@ class Routes:
         after_this_request(self.sign_ins.count_finished)
         after_this_request(self.note.remove)
         repeats.finish(flow["again"])
-        log.info("Signed in: %s", person(claims))
+        log.info("Signed in: %s from %s", person(claims), request.remote_addr)
         signed_in.send(_app(), user=claims)
         return redirect(flow["next"]) if flow["next"] else self._render("lost_address.html", here=home())
 

@@ -54,6 +54,12 @@ def _check_client(registration: Registration) -> str:
         raise missing("client_id")
     if client_id != registration.client_id:
         raise unknown_client(client_id)
+    if named_tenant().lower() == "consumers":
+        message = (
+            f"Application '{client_id}'(Sandbox app) is configured for use by Azure Active Directory users only. Please do not "
+            "use the /consumers endpoint to serve this request."
+        )
+        raise EntraError("invalid_request", 9002332, message)
     if registration.single_tenant and named_tenant().lower() in SHARED:
         raise not_multitenant(client_id)
     if not redirect_uri:

@@ -19,7 +19,7 @@ from . import claims_request
 from .addresses import SHARED, named_tenant
 from .errors import EntraError, no_consent, not_multitenant
 from .memory import Code, RefreshToken
-from .scopes import GRAPH_ID, OIDC, resources_of
+from .scopes import GRAPH_ID, OIDC, audience_of, resources_of
 from .tenant import Tenant
 
 
@@ -99,6 +99,7 @@ class CodeGrant(_PersonGrant, AuthorizationCodeGrant):
             code_challenge=data.get("code_challenge"),
             code_challenge_method=data.get("code_challenge_method"),
             issued_at=time.time(),
+            tells_auth_time="max_age" in data,
         )
 
     def query_authorization_code(self, value: str, client: Any) -> Code:
@@ -138,7 +139,10 @@ class CodeGrant(_PersonGrant, AuthorizationCodeGrant):
             scopes = asked.split()
             self.check_scopes(scopes, user)
         scopes = [*scopes, *(scope for scope in code.scopes if scope in OIDC and scope not in scopes)]
-        return self.tenant.issue(user, scopes, claims, code.value, named_tenant(), code.nonce, self.wants_client_info())
+        auth_time = int(code.issued_at) if code.tells_auth_time else None
+        return self.tenant.issue(
+            user, scopes, claims, code.value, named_tenant(), code.nonce, self.wants_client_info(), auth_time
+        )
 
 
 class EntraCodeChallenge(CodeChallenge):
@@ -258,5 +262,12 @@ class AppGrant(ClientCredentialsGrant):
                 f"{tenant.addresses.tenant_id}. See instructions here: https://go.microsoft.com/fwlink/?linkid=2225119"
             )
             raise EntraError("unauthorized_client", 7000229, message)
-        answer: dict[str, Any] = self.server.tenant.issue_to_app(named_tenant())
-        return answer
+        resource = (self.request.payload.scope or "").removesuffix("/.default")
+        audience = audience_of(resource, tenant.addresses.back_url)
+        if audience is None:
+            message = (
+                f"The resource principal named {resource} was not found in the tenant named Contoso. This can happen if the "
+                "application has not been installed by the administrator of the tenant or consented to by any user in the tenant."
+            )
+            raise EntraError("invalid_resource", 500011, message)
+        return tenant.issue_to_app(named_tenant(), audience)

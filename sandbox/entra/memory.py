@@ -24,6 +24,7 @@ class Code:
     code_challenge: str | None
     code_challenge_method: str | None
     issued_at: float
+    tells_auth_time: bool = False
     used: bool = False
 
     # The two methods that Authlib calls on a code (rfc6749 AuthorizationCodeMixin).

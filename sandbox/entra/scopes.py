@@ -35,6 +35,18 @@ def resources_of(short: Iterable[str]) -> set[str]:
     return {ORDERS_URI if name in ORDERS else GRAPH_ID for name in short if name not in OIDC}
 
 
+def audience_of(resource: str, graph_url: str) -> str | None:
+    """The audience of the access tokens of an API; None for an API that the tenant does not know.
+
+    :param resource: as it stands before `/.default` in a scope.
+    :param graph_url: the URL of the sandbox's Graph, without a path.
+    """
+    name = f"{resource.rstrip('/')}/".lower()
+    if name in {prefix.lower() for prefix in (*GRAPH_PREFIXES, f"{graph_url}/")}:
+        return GRAPH_ID
+    return ORDERS_URI if name == f"{ORDERS_URI}/" else None
+
+
 def short_names(scopes: Iterable[str], graph_url: str) -> set[str]:
     """The short names of several scopes.
 

@@ -64,7 +64,8 @@ class SignIn:
             return self._answered(grant, session)
         if prompt == "none":
             return self._silently(grant, session)
-        if session is None or prompt in ACCOUNT_PROMPTS or (hint and hint != session.person.username.lower()):
+        again = prompt in ACCOUNT_PROMPTS or "max_age" in request.args  # so that `auth_time` is now
+        if session is None or again or (hint and hint != session.person.username.lower()):
             return self._sign_in_page(hint)
         return self._after_sign_in(grant, session)
 

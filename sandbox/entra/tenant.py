@@ -89,6 +89,7 @@ class Tenant:
         tenant_name: str,
         nonce: str = "",
         client_info: bool = False,
+        auth_time: int | None = None,
     ) -> dict[str, Any]:
         """Make the token endpoint's answer for a person (OpenID Connect Core 1.0 section 3.1.3.3).
 
@@ -99,6 +100,7 @@ class Tenant:
         :param tenant_name: the tenant's name in the URL.
         :param nonce: the authorization request's nonce; empty for none.
         :param client_info: whether the client asked for `client_info`.
+        :param auth_time: when the person has signed in, if the client has asked for that (`max_age`).
         :return: the answer's JSON object.
         """
         now = int(time.time())
@@ -111,22 +113,31 @@ class Tenant:
         if "offline_access" in short:
             answer["refresh_token"] = self._refresh_token(person, scopes, claims, code)
         if "openid" in short:
-            answer["id_token"] = self._id_token(person, tenant_id, nonce, uti, now)
+            more: dict[str, Any] = {} if auth_time is None else {"auth_time": auth_time}
+            if "email" in short and person.profile.get("mail"):
+                more["email"] = person.profile["mail"]
+            answer["id_token"] = self._id_token(person, tenant_id, nonce, uti, now, more)
         if client_info:
             answer["client_info"] = self.client_info(person)
         return answer
 
-    def issue_to_app(self, tenant_name: str) -> dict[str, Any]:
+    def issue_to_app(self, tenant_name: str, audience: str) -> dict[str, Any]:
         """Make the answer to the client credentials grant (RFC 6749 section 4.4.3).
 
         :param tenant_name: the tenant's name in the URL.
+        :param audience: the API that the token is for.
         :return: the answer's JSON object.
         """
         now, client_id = int(time.time()), self.registration.client_id
         shared = tenant_name.lower() in SHARED
         tenant_id = self.addresses.tenant_id if shared else self.addresses.id_of(tenant_name)
         claims = {
-            **self._for_api(GRAPH_ID, tenant_id, now),
+            **self._for_api(audience, tenant_id, now),
+            **(
+                {"roles": ["Application.Read.All"]}
+                if audience == GRAPH_ID and self.registration.may_read_applications
+                else {}
+            ),
             "appid": client_id,
             "idtyp": "app",
             "oid": client_id,
@@ -149,10 +160,10 @@ class Tenant:
         }
 
     def _for_api(self, audience: str, tenant_id: str, now: int) -> dict[str, Any]:
-        """The claims that every access token for an API begins with."""
+        """The claims that every access token for an API begins with: of version 1.0, whose issuer has another name."""
         return {
             "aud": audience,
-            "iss": self.addresses.issuer(tenant_id),
+            "iss": f"https://sts.windows.net/{tenant_id}/",
             "iat": now,
             "nbf": now,
             "exp": int(now + self.registration.access_token_lifetime),
@@ -188,8 +199,8 @@ class Tenant:
         self.memory.refresh_tokens[value] = token
         return value
 
-    def _id_token(self, person: Person, tenant_id: str, nonce: str, uti: str, now: int) -> str:
-        """An ID token with the claims of Entra's v2.0 tokens, or the result of the registration's `forge`.
+    def _id_token(self, person: Person, tenant_id: str, nonce: str, uti: str, now: int, more: dict[str, Any]) -> str:
+        """An ID token with the claims of Entra's v2.0 tokens and some more, or the result of the registration's `forge`.
 
         https://learn.microsoft.com/entra/identity-platform/id-token-claims-reference
         """
@@ -208,6 +219,7 @@ class Tenant:
             "tid": tenant_id,
             "uti": uti,
             "ver": "2.0",
+            **more,
             **self._authorization_claims(person),
             **person.id_claims,
         }
