@@ -20,6 +20,7 @@ from flask_entra.urls import split_url
 
 PREFIX = "ENTRA_"
 FLASKS_OWN = ("SECRET_KEY", "SECRET_KEY_FALLBACKS", "APPLICATION_ROOT")
+_FROM_DOTENV = "_FLASK_ENTRA_FROM_DOTENV"  # a variable that names those that a `.env` has set
 WHERE_FROM = "ENTRA_SETTINGS"  # the key of Flask's configuration that says where the values came from
 
 
@@ -115,10 +116,14 @@ class Settings(dict[str, str]):
             # The command `flask` has read the nearest .env, seen from where it runs.
             nearest = Path(find_dotenv(usecwd=True) or dotenv.path)
             elsewhere = None if nearest == dotenv.path else Dotenv.read(nearest)
-        given = {**dotenv.values, **os.environ}
-        for name, value in dotenv.values.items():  # the HTTP client reads its proxies and certificates there
+        # A process that Flask's reloader has started anew has the file's former values in its environment.
+        former = set(os.environ.get(_FROM_DOTENV, "").split()) & dotenv.values.keys()
+        given = {**dotenv.values, **{name: value for name, value in os.environ.items() if name not in former}}
+        for name in dotenv.values:  # the HTTP client reads its proxies and certificates there
             with contextlib.suppress(ValueError):  # a character that this machine's encoding does not have
-                os.environ.setdefault(name, value)
+                os.environ[name] = given[name]
+        if "FLASK_RUN_FROM_CLI" in os.environ:
+            os.environ[_FROM_DOTENV] = " ".join(name for name, value in dotenv.values.items() if given[name] == value)
         return cls(SETTINGS, given, dotenv, elsewhere)
 
     def for_flask(self) -> dict[str, object]:

@@ -238,3 +238,4 @@ def test_a_certificate_that_nobody_vouches_for_is_a_page(serve):
     page = Visitor(app.url).get("/login")
     says_so(page)
     assert "SSLError" in page.text
+    assert "REQUESTS_CA_BUNDLE names those that are" in page.text

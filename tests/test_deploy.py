@@ -22,7 +22,7 @@ import pytest
 import requests
 import trustme
 from certificates import as_pem, as_pfx, make_certificate
-from conftest import ROOT
+from conftest import ROOT, bare_environment
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from programs import free_port, granian_command, gunicorn_command, needs, posix, until
@@ -601,3 +601,37 @@ def test_a_federated_token_needs_a_secret_key(serve, tmp_path):
     (tmp_path / "token").write_text("x")
     app = serve(CLIENT_SECRET=None, AZURE_FEDERATED_TOKEN_FILE=str(tmp_path / "token"))
     assert "SECRET_KEY" in Visitor(app.url).get("/").text
+
+
+# --- Folders and files ------------------------------------------------------------------------------------------------
+
+
+@posix
+def test_an_edit_of_dotenv_starts_the_development_server_again_with_the_new_values(serve, box, copy):
+    (copy / ".env").write_text("APP_NAME=Before\n")
+    port = free_port()
+    command = ["env", sys.executable, "-m", "flask", "run", "--debug", "--host=localhost", f"--port={port}"]
+    app = serve(command=command, port=port, cwd=copy, FLASK_SKIP_DOTENV="")
+    assert "– Before</title>" in requests.get(app.url, timeout=9).text
+    for name in ("After", "Later"):
+        (copy / ".env").write_text(f"APP_NAME={name}\n")
+        until(lambda name=name: (found := answer_of(app)) is not None and f"– {name}</title>" in found.text)
+
+
+@posix
+@pytest.mark.parametrize("writable", [["/dev/shm"], ["/tmp"], []], ids=lambda folders: " ".join(folders) or "none")
+def test_gunicorn_begins_where_one_folder_can_be_written_to_and_says_so_where_none_can(tmp_path, writable):
+    code = (
+        "import os, runpy, tempfile\n"
+        f"writable = {writable!r}\n"
+        "os.access = lambda path, mode, **_: path in writable\n"
+        "def none(): raise FileNotFoundError('No usable temporary directory')\n"
+        "tempfile.gettempdir = (lambda: '/tmp') if '/tmp' in writable else none\n"
+        f"print(runpy.run_path({str(ROOT / 'gunicorn.conf.py')!r})['worker_tmp_dir'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=bare_environment(), cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.strip() == " ".join(writable)
+    assert ("No folder can be written to: mount an empty /tmp." in done.stderr) == (not writable)
+    assert "Traceback" not in done.stderr

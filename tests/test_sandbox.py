@@ -971,3 +971,79 @@ def test_the_command_runs_the_app_and_stops_cleanly():
     assert "Traceback" not in err
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+# What Entra would refuse, or tell
+
+
+@pytest.mark.parametrize(
+    ("resource", "audience"),
+    [
+        ("https://graph.microsoft.com", "00000003-0000-0000-c000-000000000000"),
+        ("00000003-0000-0000-c000-000000000000", "00000003-0000-0000-c000-000000000000"),
+        ("api://6f2b1c84-90d3-4f0e-9c1a-7d55e3f0a2b9", "api://6f2b1c84-90d3-4f0e-9c1a-7d55e3f0a2b9"),
+        ("https://vault.azure.net", None),
+        ("api://00000000-1111-2222-3333-444444444444", None),
+        ("", None),
+    ],
+)
+def test_an_app_gets_a_token_for_the_api_it_asks_for_or_none(box, visitor, resource, audience):
+    answer = visitor.token(grant_type="client_credentials", scope=f"{resource}/.default")
+    if audience is None:
+        refused(answer, 400, "invalid_resource", 500011)
+        return
+    claims = claims_of(answer.json()["access_token"])
+    assert claims["aud"] == audience
+    assert "roles" not in claims
+    box.may_read_applications = True
+    more = claims_of(
+        visitor.token(grant_type="client_credentials", scope=f"{resource}/.default").json()["access_token"]
+    )
+    assert more.get("roles") == (["Application.Read.All"] if audience.startswith("0000") else None)
+
+
+def test_an_access_token_of_version_1_has_the_issuer_of_version_1(box, visitor):
+    claims = claims_of(visitor.tokens()["access_token"])
+    assert (claims["ver"], claims["iss"]) == ("1.0", f"https://sts.windows.net/{box.tenant_id}/")
+
+
+def test_the_scope_email_brings_the_email_of_a_person_who_has_one(visitor):
+    assert "email" not in claims_of(visitor.tokens()["id_token"])
+    assert claims_of(visitor.tokens(scope=f"{SCOPE} email")["id_token"])["email"] == "adele@contoso.onmicrosoft.com"
+
+
+def test_the_endpoint_for_personal_accounts_takes_no_work_accounts(visitor):
+    page = visitor.ask(tenant="consumers")
+    assert "AADSTS9002332" in page.text
+    assert "Location" not in page.headers
+
+
+def test_max_age_asks_again_and_tells_when_the_person_signed_in(visitor):
+    visitor.sign_in()
+    assert Page(visitor.ask(max_age="300").text).heading == "Pick an account"
+    began = int(time.time())
+    claims = claims_of(visitor.tokens(max_age="300")["id_token"])
+    assert began <= claims["auth_time"] <= time.time()
+    assert "auth_time" not in claims_of(visitor.tokens()["id_token"])
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_what_graph_does_not_have_is_an_error_of_graphs(box, visitor, method):
+    token = {"Authorization": f"Bearer {visitor.tokens()['access_token']}"}
+    for path, status in (("/me", 405), ("/me/messages", 405), ("/me/sendMail", 400), ("/nowhere", 400)):
+        answer = visitor.request(method, f"{box.back_url}/v1.0{path}", json={}, headers=token)
+        assert answer.status_code == status
+        assert answer.json()["error"]["message"]
+        assert answer.headers["request-id"]
+
+
+def test_query_options_are_obeyed_or_refused(box, visitor):
+    token = visitor.tokens(scope="openid User.Read Mail.Read User.ReadBasic.All")["access_token"]
+    assert [set(mail) for mail in visitor.me(token, "/messages?$select=subject&$top=1").json()["value"]] == [
+        {"id", "subject"}
+    ]
+    users = f"{box.back_url}/v1.0/users?$top=3&$select=mail"
+    assert len(visitor.get(users, headers={"Authorization": f"Bearer {token}"}).json()["value"]) == 3
+    for path in ("/messages?$filter=isRead eq false", "/messages?$top=x", "/messages?$top=0", "?$expand=manager"):
+        answer = visitor.me(token, path)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "BadRequest")

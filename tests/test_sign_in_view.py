@@ -1,5 +1,6 @@
 """When a sign-in begins, what it asks for, where it ends, and when it is given up: the app in this process, in milliseconds."""
 
+import datetime
 import hashlib
 import json
 import time
@@ -8,7 +9,11 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import flask
 import itsdangerous
 import pytest
-from fake_provider import asked, due, refusal
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from fake_provider import Browser, asked, due, refusal
 from visitor import REDIRECTS, cookie_name
 from werkzeug import Response
 
@@ -466,3 +471,75 @@ def test_a_role_that_userinfo_alone_tells_of_is_none(visit, provider, monkeypatc
 def test_a_script_of_a_person_whose_role_is_old_is_told_to_sign_in(approver, provider):
     provider.userinfo = {"sub": "alice"}
     assert approver.client.get("/approve", base_url="http://localhost:5000", headers=SCRIPT).status_code == 401
+
+
+# --- Another key ------------------------------------------------------------------------------------------------------
+
+OLD, NEW = "o" * 32, "n" * 32
+DAY = datetime.timedelta(days=1)
+
+
+def rotations(tmp_path):
+    """The steps of docs/operate.md, each with the settings of a process that has taken it."""
+    for name in ("old", "new"):
+        make_certificate(tmp_path / f"{name}.pem")
+    old, new = (str(tmp_path / f"{name}.pem") for name in ("old", "new"))
+    none = {"CLIENT_SECRET": None}
+    return {
+        "SECRET_KEY": [
+            {"SECRET_KEY": OLD},
+            {"SECRET_KEY": OLD, "SECRET_KEY_FALLBACKS": NEW},
+            {"SECRET_KEY": NEW, "SECRET_KEY_FALLBACKS": OLD},
+            {"SECRET_KEY": NEW},
+        ],
+        "CLIENT_SECRET": [
+            {"CLIENT_SECRET": OLD},
+            {"CLIENT_SECRET": OLD, "CLIENT_CREDENTIAL_FALLBACKS": NEW},
+            {"CLIENT_SECRET": NEW, "CLIENT_CREDENTIAL_FALLBACKS": OLD},
+            {"CLIENT_SECRET": NEW},
+        ],
+        "certificate": [
+            {**none, "CLIENT_CERTIFICATE_PATH": old},
+            {**none, "CLIENT_CERTIFICATE_PATH": old, "CLIENT_CREDENTIAL_FALLBACKS": new},
+            {**none, "CLIENT_CERTIFICATE_PATH": new, "CLIENT_CREDENTIAL_FALLBACKS": old},
+            {**none, "CLIENT_CERTIFICATE_PATH": new},
+        ],
+        "a secret by a certificate": [
+            {"CLIENT_SECRET": OLD},
+            {"CLIENT_SECRET": OLD, "CLIENT_CREDENTIAL_FALLBACKS": new},
+            {**none, "CLIENT_CERTIFICATE_PATH": new, "CLIENT_CREDENTIAL_FALLBACKS": OLD},
+            {**none, "CLIENT_CERTIFICATE_PATH": new},
+        ],
+    }
+
+
+def make_certificate(path):
+    key = rsa.generate_private_key(65537, 2048)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "app")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    certificate = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + DAY)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path.write_bytes(pem + certificate.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM))
+
+
+@pytest.mark.parametrize("what", ["SECRET_KEY", "CLIENT_SECRET", "certificate", "a secret by a certificate"])
+def test_by_the_documented_steps_a_new_key_fails_no_sign_in(visit, tmp_path, what):
+    apps = [visit(**settings).app for settings in rotations(tmp_path)[what]]
+    # While processes take a step one after the other, a sign-in may begin on one that has taken it, and end on one that has not.
+    neighbours = [*zip(apps[:2], apps[1:3], strict=True), *zip(apps[1:3], apps[:2], strict=True), (apps[2], apps[3])]
+    for begins, ends in neighbours:
+        browser = Browser(begins, None)
+        query = browser.begin()
+        browser.client.application = ends
+        assert browser.finish(query).status_code in REDIRECTS
+
+
+def test_a_key_that_is_not_known_is_told_apart_from_a_cookie_that_is_missing(visit, capsys):
+    browser = visit(SECRET_KEY=OLD)
+    query = browser.begin()
+    browser.client.application = visit(SECRET_KEY=NEW).app
+    told = "signed with a key that this process does not have"
+    assert browser.finish(query).status_code == 400
+    assert told in capsys.readouterr().err
+    assert Browser(browser.client.application, None).finish(query).status_code == 400
+    assert told not in capsys.readouterr().err

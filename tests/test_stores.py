@@ -2,17 +2,19 @@
 
 import contextlib
 import os
+import tempfile
 import threading
 import time
 from pathlib import Path
 
 import flask
 import pytest
+from programs import posix
 from visitor import cookie_name
 
 from flask_entra.sessions import files, interface, locks
 from flask_entra.sessions.files import FileStore
-from flask_entra.sessions.store import StoreUnavailable, probe
+from flask_entra.sessions.store import StoreMisconfigured, StoreUnavailable, probe
 
 KEY = "ab" * 32
 
@@ -348,3 +350,88 @@ def test_a_folder_that_is_a_link_is_refused(tmp_path):
     with pytest.raises(StoreUnavailable, match="is a link"):
         FileStore(tmp_path / "sessions").ping()
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+# --- Shares and volumes -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def share(tmp_path, monkeypatch):
+    """A folder on a file system that keeps no permissions, as Azure Files is mounted: everything in it is open to everybody."""
+    folder, mkdir = tmp_path / "share", Path.mkdir
+    folder.mkdir()
+    folder.chmod(0o777)
+
+    def open_mkdir(self, *args, **kwargs):
+        mkdir(self, *args, **kwargs)
+        if folder in self.parents:
+            self.chmod(0o777)
+
+    monkeypatch.setattr(Path, "mkdir", open_mkdir)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    return folder
+
+
+@posix
+def test_on_a_share_that_keeps_no_permissions_sessions_are_kept_elsewhere_and_the_log_says_where(
+    share, tmp_path, caplog
+):
+    stores = [FileStore(share / "flask_session") for _ in range(2)]
+    stores[0].add(KEY, b"value", 100)
+    assert stores[1].get(KEY) == b"value"  # the processes of a machine share it
+    (found,) = (tmp_path / "temporary").rglob(KEY)
+    assert found.parent.stat().st_mode & 0o777 == 0o700
+    assert not list(share.rglob(KEY))
+    assert "is on a share that keeps no permissions" in caplog.text
+    assert str(found.parent.parent) in caplog.text
+    assert FileStore(share / "another").get(KEY) is None  # of another app
+
+
+@posix
+def test_a_folder_that_could_be_closed_and_is_not_is_refused_for_good(tmp_path, caplog):
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    store = FileStore(tmp_path / "open")
+    with pytest.raises(StoreMisconfigured, match="chmod go-w"):
+        store.add(KEY, b"value", 100)
+
+
+@posix
+@pytest.mark.parametrize(
+    ("mode", "groups", "taken"), [(0o2775, [2000], True), (0o2777, [2000], False), (0o2775, [7], False)]
+)
+def test_a_volume_of_a_group_of_ours_is_used(tmp_path, monkeypatch, mode, groups, taken):
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    os.chown(volume, 0, 2000)
+    volume.chmod(mode)
+    owner, stat = 1000, Path.stat
+
+    def owned(self, **kwargs):  # what the process makes is its own; the mount point is root's
+        found = stat(self, **kwargs)
+        return found if self == volume else os.stat_result([*found[:4], owner, *found[5:]])
+
+    monkeypatch.setattr(os, "geteuid", lambda: owner)
+    monkeypatch.setattr(os, "getegid", lambda: owner)
+    monkeypatch.setattr(os, "getgroups", lambda: groups)
+    monkeypatch.setattr(Path, "stat", owned)
+    monkeypatch.setattr(Path, "is_mount", lambda self: self == volume)
+    store = FileStore(volume)
+    if taken:
+        store.add(KEY, b"value", 100)
+        assert store.get(KEY) == b"value"
+    else:
+        with pytest.raises(StoreMisconfigured):
+            store.add(KEY, b"value", 100)
+
+
+def test_a_store_that_is_set_up_wrong_never_says_try_again(visit, tmp_path):
+    (tmp_path / "sessions").mkdir()
+    (tmp_path / "sessions" / "sealed-sessions").symlink_to(tmp_path)
+    page = visit().sign_in()
+    assert page.status_code == 503
+    assert "This app has no place where it can keep its sessions" in page.text
+    assert "Retry-After" not in page.headers
+    assert "seconds" not in page.text
