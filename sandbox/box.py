@@ -69,6 +69,7 @@ class Sandbox:
     client_id = _KeptBy[str]("registration")
     client_secret = _KeptBy[str]("registration")
     client_secret_state = _KeptBy[str]("registration")
+    second_client_secret = _KeptBy["str | None"]("registration")
     redirect_uris = _KeptBy[set[str]]("registration")
     public_client = _KeptBy[bool]("registration")
     single_tenant = _KeptBy[bool]("registration")

@@ -101,9 +101,12 @@ class Cluster:
 
 
 class Watched:
-    """A master and a replica, and a Sentinel that makes the replica the master when the master is gone."""
+    """A master and a replica, and a Sentinel that makes the replica the master when the master is gone.
 
-    def __init__(self, folder):
+    :param down_after: milliseconds without an answer after which the master counts as gone.
+    """
+
+    def __init__(self, folder, down_after=500):
         folder.mkdir(exist_ok=True)
         self.master = Redis(folder / "master", "--save", "", "--repl-diskless-sync-delay", "0")
         self.replica = Redis(folder / "replica", "--save", "", "--replicaof", f"{HOST} {self.master.port}")
@@ -112,7 +115,7 @@ class Watched:
         settings = folder / "sentinel.conf"
         settings.write_text(
             f"port {self._port}\nbind {HOST}\ndir {folder}\nsentinel monitor sessions {HOST} {self.master.port} 1\n"
-            "sentinel down-after-milliseconds sessions 500\nsentinel failover-timeout sessions 3000\n"
+            f"sentinel down-after-milliseconds sessions {down_after}\nsentinel failover-timeout sessions 3000\n"
         )
         self._sentinel = subprocess.Popen(["redis-server", str(settings), "--sentinel"], stdout=subprocess.DEVNULL)
         self.url = f"redis+sentinel://{HOST}:{self._port}/sessions/0"

@@ -64,7 +64,8 @@ def _check_secret(registration: Registration, secret: str | None) -> None:
     if not secret:
         message = "The request body must contain the following parameter: 'client_assertion' or 'client_secret'."
         raise EntraError("invalid_client", 7000218, message, 401)
-    right = hmac.compare_digest(secret.encode(), registration.client_secret.encode())
+    known = filter(None, (registration.client_secret, registration.second_client_secret))
+    right = any(hmac.compare_digest(secret.encode(), each.encode()) for each in known)
     if not right or registration.client_secret_state == "revoked":
         message = (
             "Invalid client secret provided. Ensure the secret being sent in the request is the client secret "

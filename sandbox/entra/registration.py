@@ -41,6 +41,7 @@ class Registration:
     :ivar client_id: the app's GUID.
     :ivar client_secret: its secret.
     :ivar client_secret_state: "valid", "expired" or "revoked".
+    :ivar second_client_secret: another one, which is as good while one takes the place of the other; None without one.
     :ivar redirect_uris: a set.
     :ivar public_client: the app is a public client, which has no credential.
     :ivar certificates: the registered certificates as PEM text, by each of their thumbprints.
@@ -73,6 +74,7 @@ class Registration:
         self.redirect_uris.clear()
         self.redirect_uris.update(self._first_redirect_uris)
         self.client_secret_state = "valid"
+        self.second_client_secret: str | None = None
         self.public_client = False
         self.single_tenant = False
         self.service_principal = True
