@@ -75,6 +75,38 @@ def test_a_browser_may_begin_many_sign_ins_and_still_finish_the_last(person):
     assert 15 <= len([cookie for cookie in person.cookies if cookie.path == "/getAToken"]) < 20
 
 
+def test_twelve_tabs_of_a_browser_at_the_account_picker_are_answered_oldest_first(browser, app):
+    context = browser.new_context()
+    tabs = [context.new_page() for _ in range(12)]
+    for number, tab in enumerate(tabs):
+        tab.goto(f"{app.url}/call_graph?tab={number}")
+    for number, tab in enumerate(tabs):
+        tab.locator("button[value=adele]").click()
+        if tab.locator("button[value=accept]").count():
+            tab.locator("button[value=accept]").click()
+        tab.wait_for_url(f"{app.url}/call_graph?tab={number}")
+        assert "Retail Manager" in tab.content()
+    context.close()
+
+
+def test_the_first_of_more_tabs_than_cookies_carry_says_so_and_goes_on_with_a_click(browser, app):
+    context = browser.new_context()
+    tabs = [context.new_page() for _ in range(25)]
+    for tab in tabs:
+        tab.goto(f"{app.url}/call_graph")
+    tabs[0].locator("button[value=adele]").click()
+    if tabs[0].locator("button[value=accept]").count():
+        tabs[0].locator("button[value=accept]").click()
+    assert "More sign-ins have been begun in this browser" in tabs[0].content()
+    tabs[0].get_by_role("link", name="Sign in").last.click()
+    tabs[0].locator("button[value=adele]").click()
+    tabs[0].wait_for_url(f"{app.url}/")
+    tabs[1].locator("button[value=adele]").click()  # was given up too, but the person is signed in by now
+    tabs[1].wait_for_url(f"{app.url}/")
+    assert "Adèle" in tabs[1].content()
+    context.close()
+
+
 def test_a_restart_in_the_middle_of_a_sign_in_does_not_matter(serve):
     app = serve()
     person = Visitor(app.url)

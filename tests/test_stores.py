@@ -405,13 +405,13 @@ def test_a_folder_that_could_be_closed_and_is_not_is_refused_for_good(tmp_path, 
 def test_a_volume_of_a_group_of_ours_is_used(tmp_path, monkeypatch, mode, groups, taken):
     volume = tmp_path / "volume"
     volume.mkdir()
-    os.chown(volume, 0, 2000)
     volume.chmod(mode)
     owner, stat = 1000, Path.stat
 
     def owned(self, **kwargs):  # what the process makes is its own; the mount point is root's
         found = stat(self, **kwargs)
-        return found if self == volume else os.stat_result([*found[:4], owner, *found[5:]])
+        uid, gid = (0, 2000) if self == volume else (owner, owner)
+        return os.stat_result([*found[:4], uid, gid, *found[6:]])
 
     monkeypatch.setattr(os, "geteuid", lambda: owner)
     monkeypatch.setattr(os, "getegid", lambda: owner)
