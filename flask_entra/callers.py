@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from flask import request
-from werkzeug.datastructures import MIMEAccept
-from werkzeug.http import parse_accept_header
+from werkzeug import http
+from werkzeug.datastructures import Accept, MIMEAccept
 
 # What the answer depends on, for caches (RFC 9110, 12.5.5).
 VARY = ("Accept", "Sec-Fetch-Dest", "Sec-Fetch-Mode", "X-Requested-With")
 ACCEPTED_LENGTH = 1000  # of Accept; the rest of a longer one is not read
+_Accepted = TypeVar("_Accepted", bound=Accept)
 
 
 def expects_a_page() -> bool:
@@ -24,7 +27,7 @@ def expects_a_page() -> bool:
         return to_a_document and headers.get("Sec-Fetch-Mode", "navigate") == "navigate"
     if headers.get("X-Requested-With", "").lower() == "xmlhttprequest":
         return False
-    accepted = parse_accept_header(headers.get("Accept", "")[:ACCEPTED_LENGTH], MIMEAccept)
+    accepted = read_accepted(headers.get("Accept", "")[:ACCEPTED_LENGTH], MIMEAccept)
     if not accepted:
         return True
     json = max((quality for kind, quality in accepted if kind.lower().endswith(("/json", "+json"))), default=0)
@@ -32,3 +35,9 @@ def expects_a_page() -> bool:
         (quality for kind, quality in accepted if kind.lower() in ("text/html", "application/xhtml+xml")), default=0
     )
     return html >= json and accepted.quality("text/html") > 0
+
+
+def read_accepted(value: str, kind: type[_Accepted]) -> _Accepted:
+    """The values of an `Accept` header, or of `Accept-Language`, and how much each is wanted."""
+    from_header = getattr(kind, "from_header", None)  # from Werkzeug 3.2 on, which deprecates the function
+    return from_header(value) if from_header else http.parse_accept_header(value, kind)

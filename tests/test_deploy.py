@@ -314,14 +314,13 @@ def test_everybody_signs_in_while_one_of_two_processes_is_down(behind_nginx, box
     def sign_in(_number):
         return visitor(url, vouches).sign_in(path="/login").status_code
 
-    with ThreadPoolExecutor(
-        8
-    ) as pool:  # whoever asks in between, a request that is handed over reaches the other process
+    # Whoever asks in between, a request that is handed over reaches the other process.
+    with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(sign_in, range(80))) == [200] * 80
     codes = [each.form["code"] for each in box.seen("token")]
     assert len(codes) == len(set(codes)) == 80
     handed_over = (tmp_path / "entra_app.handed_over.log").read_text().splitlines()
-    assert len([line for line in handed_over if "/getAToken 302 by" in line]) > 20
+    assert len([line for line in handed_over if re.search("/getAToken 30[23] by", line)]) > 20
     assert all("code=" not in line for line in handed_over)
 
 

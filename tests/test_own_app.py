@@ -253,7 +253,7 @@ def test_two_views_with_scopes_of_their_own_each_send_the_person_to_consent(with
     [
         ("/forbidden", 403, "Not allowed", "You may not open this page."),
         ("/managers", 403, "Not allowed", "Only <managers> may see this."),
-        ("/teapot", 418, "I'm a teapot", "could not be understood"),
+        ("/teapot", 418, "I'm a", "could not be understood"),
         ("/full", 503, "Try again in a moment", "not available"),
     ],
 )

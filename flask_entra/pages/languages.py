@@ -12,9 +12,9 @@ from pathlib import Path
 
 from flask import Flask, Response, current_app, has_app_context, has_request_context, request
 from werkzeug.datastructures import LanguageAccept
-from werkzeug.http import parse_accept_header
 
 from flask_entra import cookies
+from flask_entra.callers import read_accepted
 from flask_entra.config import current, of
 from flask_entra.pages.policy import YEAR_SECONDS
 
@@ -175,4 +175,4 @@ def _load(folder: str, code: str) -> NullTranslations:
 
 @functools.lru_cache(maxsize=1024)
 def _first_of(accepted: str) -> str:
-    return parse_accept_header(accepted, LanguageAccept).best_match(LANGUAGES, "en")
+    return read_accepted(accepted, LanguageAccept).best_match(LANGUAGES, "en")
