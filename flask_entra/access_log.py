@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from flask_entra.logs import moment, printable, request_id_of, trace_id
+from flask_entra.logs import REQUEST_ID, moment, printable, trace_id
 
 _NAME = "flask_entra.access_log"
 _PORT = re.compile(r"^(\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-fA-F:]+\]):\d{1,5}$")
@@ -52,7 +52,7 @@ def write(
     told = (address, environ["REQUEST_METHOD"], path)
     asked = tuple(each if each.isprintable() else printable(each) for each in told)
     # One call writes the whole line, so that the lines of many threads and processes do not mix.
-    sys.stderr.write(line(at, request_id_of(environ), asked, int(status[:3]), length, seconds))
+    sys.stderr.write(line(at, environ[REQUEST_ID], asked, int(status[:3]), length, seconds))
 
 
 def _as_text(at: str, request_id: str, asked: tuple[str, ...], status: int, length: int, seconds: float) -> str:

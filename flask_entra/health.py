@@ -69,6 +69,5 @@ def take_any_host(environ: dict[str, Any]) -> None:
 
     :param environ: of WSGI.
     """
-    if environ.get("PATH_INFO") in PATHS:
-        environ["HTTP_HOST"] = "localhost"
-        environ.pop("HTTP_X_FORWARDED_HOST", None)
+    environ["HTTP_HOST"] = "localhost"
+    environ.pop("HTTP_X_FORWARDED_HOST", None)

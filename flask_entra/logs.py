@@ -10,7 +10,6 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from flask import has_request_context, request
@@ -18,7 +17,7 @@ from flask import has_request_context, request
 # python-json-logger: the maintained JSON formatter for the standard library's logging.
 from pythonjsonlogger.json import JsonFormatter
 
-_ENVIRON = "flask_entra.request_id"
+REQUEST_ID = "flask_entra.request_id"  # its name in the environment of WSGI
 _ID = re.compile(r"[\w.:/+=-]{1,100}", re.ASCII)
 _QUERY = re.compile(r"\?[^\x1b]+?(?= HTTP/|\x1b|$)", re.DOTALL)  # up to the version, or to where a colour ends
 _FIELDS = "%(asctime)s %(levelname)s %(process)d %(name)s %(request_id)s %(message)s"
@@ -35,7 +34,7 @@ def give_id(environ: dict[str, Any], trusted: bool) -> str:
     given = environ.get("HTTP_X_REQUEST_ID", "")
     # Nothing rests on the id being hard to guess, and the system's random numbers cost a thread its turn.
     made = given if trusted and _ID.fullmatch(given) else f"{random.getrandbits(64):016x}"
-    environ[_ENVIRON] = made
+    environ[REQUEST_ID] = made
     return made
 
 
@@ -95,12 +94,7 @@ class OnceInAWhile:
 
 def request_id() -> str:
     """The id of the request that is being answered: what an error page shows, and what finds its log lines."""
-    return request_id_of(request.environ)
-
-
-def request_id_of(environ: Mapping[str, Any]) -> str:
-    """The id of a request, by its WSGI environment."""
-    return str(environ.get(_ENVIRON, "-"))
+    return str(request.environ.get(REQUEST_ID, "-"))
 
 
 def printable(line: str) -> str:

@@ -51,7 +51,7 @@ class _Middleware:
         request_id = logs.give_id(environ, self._trusts_proxies)
         if self._root:
             _mount(environ, self._root)
-        if self._has_health:
+        if self._has_health and environ.get("PATH_INFO") in health.PATHS:
             health.take_any_host(environ)
         callback_query.take(environ, self._redirect_path)
 

@@ -164,13 +164,14 @@ class _Links:
 
     def to(self, way_on: str) -> str:
         """The address that a way on leads to."""
-        page, here = home(), requested()
+        at_home, here = home(), requested()
+        page = at_home
         if "entra_return_to" in g:  # at the redirect URI: the page that the sign-in was for
-            page = g.entra_return_to
+            page = g.entra_return_to or at_home
         elif request.endpoint and self.can_be_repeated:
             page = local_path(here)
         sign_in = here if self._is_login else self._login
-        if page != home():
+        if page != at_home:
             sign_in = f"{self._login}?{urlencode({'next': page})}"
         return {
             "sign_in": sign_in,
@@ -179,7 +180,7 @@ class _Links:
             "reset_password": f"{self._login}?user_flow=reset_password",
             "retry": page if request.endpoint and self.can_be_repeated else sign_in,
             "return": page,
-        }.get(way_on, home())
+        }.get(way_on, at_home)
 
 
 def _for_the_log(error: Exception) -> str:

@@ -13,9 +13,7 @@ from flask_entra.pages.languages import Text as _
 
 
 class Explanation(NamedTuple):
-    """What a failure means to a person.
-
-    Status 500 is for the person who runs the app. The visitor cannot correct it.
+    """What a failure means to a person. Status 500 is for the person who runs the app: the visitor cannot correct it.
 
     :ivar status: the HTTP status of the page.
     :ivar text: what happened.
@@ -295,10 +293,7 @@ HTTP_ERRORS: dict[int, Explanation] = {
     413: Explanation(413, _("The request is larger than this app accepts."), HOME, title=_("Request too large")),
     429: Explanation(429, _("You have sent too many requests."), SOON, "retry", _("Too many requests")),
     500: Explanation(
-        500,
-        _("An error occurred in the app. It has been logged."),
-        SOON,
-        title=_("Something went wrong"),
+        500, _("An error occurred in the app. It has been logged."), SOON, title=_("Something went wrong")
     ),
     503: Explanation(503, _("This page is not available at the moment."), SOON, "retry", _("Try again in a moment")),
 }

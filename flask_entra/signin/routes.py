@@ -197,7 +197,7 @@ class Routes:
         :raises IdTokenRefused: the ID token fails a check.
         :raises AuthorityUnavailable: the authority cannot be reached.
         """
-        g.entra_return_to = home()  # for the page of a failure
+        g.entra_return_to = None  # for the page of a failure: home
         if page := self._not_set_up():
             return page
         answer = callback_query.parameters()
@@ -207,7 +207,7 @@ class Routes:
         flow = self.sign_ins.recall(states)
         if flow is None:
             return self._answer_to_nothing(answer, states, known=bool(user))
-        g.entra_return_to, g.entra_user = flow["next"] or home(), user
+        g.entra_return_to, g.entra_user = flow["next"], user
         try:
             claims = self._tokens.finish(flow, answer)
         except IdTokenRefused:
@@ -279,7 +279,8 @@ class Routes:
         if not sign_out.is_wanted(self._config):
             return self._render("sign_out.html", goal=None, here=home())
         user = get_user()
-        goal = self._tokens.sign_out(self._address_after_sign_out())
+        path = url_for(self._after_sign_out) if self._after_sign_out else home()
+        goal = self._tokens.sign_out(origin(redirect_uri(self._config)) + path)
         if user:
             log.info("Signed out: %s", person(user))
             after_this_request(self.sign_ins.forget_finished)
@@ -292,10 +293,6 @@ class Routes:
         response = make_response(self._render("sign_out.html", goal=goal, here=home()))
         response.headers["Refresh"] = f"0; url={goal}"
         return response
-
-    def _address_after_sign_out(self) -> str:
-        path = url_for(self._after_sign_out) if self._after_sign_out else home()
-        return origin(redirect_uri(self._config)) + path
 
 
 def _app() -> Flask:
