@@ -180,9 +180,8 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         state = self._state
         g.entra_user = user  # for the page of a failure
         scopes = state.config.scope if needs.scopes is DEFAULT_SCOPES else needs.scopes
-        if (
-            not user and needs.claims
-        ):  # nobody is asked to consent to a page before it is known whether they may open it
+        # Nobody is asked to consent to a page before it is known whether they may open it.
+        if not user and needs.claims:
             raise SignInRequired()
         try:
             try:

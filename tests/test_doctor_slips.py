@@ -362,12 +362,8 @@ def test_a_setting_that_is_right_has_no_finding(tmp_path):
         {"AUTHORITY": "https://contoso.ciamlogin.com/contoso.onmicrosoft.com"},
         {"AUTHORITY": f"{HOST}/organizations", "ALLOWED_TENANTS": TENANT.upper()},
         {"ALLOWED_TENANTS": f"{TENANT}, {CLIENT.replace('d', 'e')}"},
-        {
-            "AUTHORITY": "",
-            "OIDC_AUTHORITY": "https://id.example",
-            "CLIENT_SECRET": "",
-            "SECRET_KEY": KEY,
-        },  # public client
+        # A public client.
+        {"AUTHORITY": "", "OIDC_AUTHORITY": "https://id.example", "CLIENT_SECRET": "", "SECRET_KEY": KEY},
         {"REDIRECT_URI": "https://bücher.example/auth/callback"},
         {"REDIRECT_URI": "https://приложение.example/वापस"},
         {"REDIRECT_URI": "http://localhost:5000/登录"},

@@ -79,9 +79,8 @@ def test_problem_pages(make):
     on, off = on_and_off(make, "ENTRA_PROBLEM_PAGES")
     assert "Page not found" in on.get("/nowhere", headers=HTML).text
     assert "The requested URL was not found on the server" in off.get("/nowhere", headers=HTML).text
-    assert (
-        off.get("/getAToken?state=x&code=y", headers=HTML).status_code == 400
-    )  # a failure of the package's own has its page
+    # A failure of the package's own has its page.
+    assert off.get("/getAToken?state=x&code=y", headers=HTML).status_code == 400
 
 
 def test_health(make):
@@ -93,9 +92,8 @@ def test_security_headers(make):
     on, off = on_and_off(make, "ENTRA_SECURITY_HEADERS")
     assert "default-src 'none'" in on.get("/").headers["Content-Security-Policy"]
     assert "Content-Security-Policy" not in off.get("/").headers
-    assert (
-        "default-src 'none'" in off.get("/nowhere", headers=HTML).headers["Content-Security-Policy"]
-    )  # the package's own page
+    of_the_packages_own_page = off.get("/nowhere", headers=HTML).headers["Content-Security-Policy"]
+    assert "default-src 'none'" in of_the_packages_own_page
 
 
 def test_access_log(make, capsys):

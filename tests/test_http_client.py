@@ -205,9 +205,8 @@ def test_an_answer_to_another_request_is_refused_and_its_connection_used_no_more
         client.fetch("POST", server.url, data="body", headers={"client-request-id": "mine"})
     with pytest.raises(requests.ConnectionError, match="to another request"):
         client.fetch("POST", server.url, data="body", headers={"client-request-id": "mine"})
-    assert (
-        client.fetch("GET", server.url, headers={"client-request-id": "mine"}).content == b"{}"
-    )  # says nothing of an id
+    nothing_of_an_id = client.fetch("GET", server.url, headers={"client-request-id": "mine"})
+    assert nothing_of_an_id.content == b"{}"
 
 
 def test_the_connection_of_an_answer_to_another_request_is_closed_although_it_stays_open(raw, client):

@@ -251,9 +251,8 @@ def test_a_key_that_is_named_by_an_address_or_sent_along_is_not_used():
 
 def test_a_published_point_that_is_not_on_its_curve_is_no_key():
     entry = json.loads(ECAlgorithm.to_jwk(PRIVATE.public_key()))
-    with pytest.raises(
-        (jwt.InvalidKeyError, ValueError)
-    ):  # older releases of PyJWT let cryptography's own error through
+    # Older releases of PyJWT let cryptography's own error through.
+    with pytest.raises((jwt.InvalidKeyError, ValueError)):
         published(y=entry["x"])
 
 

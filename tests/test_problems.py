@@ -51,12 +51,8 @@ GRAPH = {
     "503 retry": "throttled",
     "504 retry": "timeout",
 }
-OWN = {
-    "no_sign_in_begun",
-    "too_many_sign_ins",
-    "sign_in_did_not_help",
-    "session_lost",
-}  # tests/test_signin.py and others lead to these
+# tests/test_signin.py and others lead to these.
+OWN = {"no_sign_in_begun", "too_many_sign_ins", "sign_in_did_not_help", "session_lost"}
 WAYS_ON = {
     "sign_in": "/login",
     "other_account": "/login?prompt=select_account",

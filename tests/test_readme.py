@@ -285,9 +285,8 @@ def test_the_first_command_ends_with_the_app_answering_on_port_5000(tmp_path):
             printed.append(line)
             if "Sandbox ready: open http://localhost:5000" in line:
                 break
-        assert any(
-            line.startswith(("Collecting ", "Requirement already")) for line in printed
-        )  # pip says what it is doing
+        # pip says what it is doing.
+        assert any(line.startswith(("Collecting ", "Requirement already")) for line in printed)
         page = requests.get("http://localhost:5000", timeout=9)
         assert page.status_code == 200
         assert "Sandbox" in page.text
