@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast
 from flask import Flask, current_app
 from werkzeug.wrappers import Response as BaseResponse
 
-from flask_entra import doctor, health, logs, middleware, pages, sessions
+from flask_entra import cross_site, doctor, health, logs, middleware, pages, sessions
 from flask_entra.clouds import graph_of
 from flask_entra.config import KEY, Config
 from flask_entra.graph import GraphClient
@@ -110,6 +110,8 @@ def init_app(
     routes.register(app)
     answers.register(app)
     _sign_in_where_it_is_needed(app, routes, answers)
+    if "ENTRA_CROSS_SITE_PROTECTION" in config.on:
+        cross_site.init_app(app, config)
     if "ENTRA_CONFIGURATION_EVERYWHERE" in config.on:
         configuration.show_everywhere()
     if "ENTRA_HEALTH" in config.on:

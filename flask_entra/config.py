@@ -7,7 +7,6 @@ import functools
 import hashlib
 import hmac
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from flask import Flask, current_app
 from flask_entra.certificates import read_certificate
 from flask_entra.clouds import is_entra
 from flask_entra.scopes import comparable_scopes, qualified_scopes
-from flask_entra.settings import SETTINGS, Settings, duration, hosts, is_on, number
+from flask_entra.settings import SETTINGS, Settings, duration, is_on, number, words
 from flask_entra.urls import is_loopback, origin, split_url
 
 KEY = "flask_entra"  # of this package's one entry in `app.extensions`
@@ -27,6 +26,7 @@ KEY = "flask_entra"  # of this package's one entry in `app.extensions`
 SWITCHES = {
     "ENTRA_PROBLEM_PAGES": True,  # a page for HTTP errors too (404, 500), where the app has no handler of its own
     "ENTRA_HEALTH": True,  # /healthz and /readyz
+    "ENTRA_CROSS_SITE_PROTECTION": True,  # what another site sends is refused where it could change something
     "ENTRA_SECURITY_HEADERS": False,  # headers and a Content-Security-Policy on every answer
     "ENTRA_ACCESS_LOG": False,  # a line for each answer
     "ENTRA_LOGGING": False,  # the configuration of the standard library's logging
@@ -80,6 +80,7 @@ class Config:
     redirect_uri: str
     allowed_hosts: list[str]
     allowed_tenants: frozenset[str]
+    trusted_origins: list[str]
     signing_keys: list[bytes]
     https: bool
     threads: int
@@ -128,8 +129,9 @@ class Config:
             scope=qualified_scopes(scope, endpoint),
             endpoint=endpoint,
             redirect_uri=redirect_uri,
-            allowed_hosts=hosts(settings["ALLOWED_HOSTS"]),
-            allowed_tenants=frozenset(re.split(r"[\s,]+", settings["ALLOWED_TENANTS"].lower())) - {""},
+            allowed_hosts=words(settings["ALLOWED_HOSTS"]),
+            allowed_tenants=frozenset(words(settings["ALLOWED_TENANTS"].lower())),
+            trusted_origins=words(settings["TRUSTED_ORIGINS"].lower()),
             signing_keys=[*_fallbacks(settings), *([key] if key else [])],
             https=split_url(redirect_uri).scheme == "https",
             threads=number(settings["THREADS"]) or int(SETTINGS["THREADS"].default),

@@ -19,7 +19,7 @@ import identity.flask
 from flask import Flask, current_app, g
 from werkzeug.wrappers import Response as BaseResponse
 
-from flask_entra import app_state, deprecated
+from flask_entra import app_state, cross_site, deprecated
 from flask_entra.app_state import AppState
 from flask_entra.bearer import InvalidToken, merged_claims
 from flask_entra.config import KEY
@@ -142,6 +142,7 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
 
     public = staticmethod(guards.public)
     csp = staticmethod(policy.csp)
+    csrf_exempt = staticmethod(cross_site.csrf_exempt)
 
     def login_required(
         self,

@@ -55,6 +55,7 @@ SETTINGS = {
     "EDITPROFILE_USER_FLOW": Setting(),
     "RESETPASSWORD_USER_FLOW": Setting(),
     "ALLOWED_TENANTS": Setting(),
+    "TRUSTED_ORIGINS": Setting(),
     "REDIS_URL": Setting(kind="url"),
     "SESSION_FILE_DIR": Setting("flask_session", "path"),
     "SESSION_IDLE_MINUTES": Setting("720", "duration"),
@@ -141,7 +142,7 @@ class Settings(dict[str, str]):
         This machine's are asked for by a health probe, and by a person who has typed 127.0.0.1.
         """
         own = split_url(self["REDIRECT_URI"]).hostname or "localhost"
-        return [own, *hosts(self["ALLOWED_HOSTS"]), "localhost", "127.0.0.1", "[::1]"]
+        return [own, *words(self["ALLOWED_HOSTS"]), "localhost", "127.0.0.1", "[::1]"]
 
     @classmethod
     def of_app(cls, config: Mapping[str, Any], given: Mapping[str, str], folder: Path) -> Settings:
@@ -188,9 +189,9 @@ def key_of(name: str) -> str:
     return name if name in FLASKS_OWN else PREFIX + name
 
 
-def hosts(value: str) -> list[str]:
-    """The host names in a setting, between spaces or commas."""
-    return re.split(r"[\s,]+", value.strip()) if value.strip() else []
+def words(value: str) -> list[str]:
+    """The values in a setting of several, between spaces or commas."""
+    return [each for each in re.split(r"[\s,]+", value) if each]
 
 
 def number(value: str) -> int | None:

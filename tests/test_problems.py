@@ -12,6 +12,7 @@ from visitor import Visitor
 from flask_entra import Auth
 from flask_entra.pages import entra_kinds, explanations
 from flask_entra.pages.entra_errors import ENTRA_ERRORS
+from flask_entra.pages.graph_errors import GRAPH_ERRORS
 from flask_entra.pages.problems import sign_in_details
 from flask_entra.testing import sign_in
 from sandbox.faults import Answer
@@ -70,7 +71,7 @@ def each(table):
 def test_there_is_an_expectation_for_each_error():
     assert {error for error, *_ in each(ENTRA)} == set(ENTRA_ERRORS)
     assert {error for error, *_ in each(PROTOCOL)} == set(explanations.OAUTH_ERRORS) - OWN
-    assert {kind for kind, *_ in each(GRAPH)} == set(explanations.GRAPH_ERRORS)
+    assert {kind for kind, *_ in each(GRAPH)} == set(GRAPH_ERRORS)
 
 
 def come_back(person, **query):
@@ -111,7 +112,7 @@ def test_an_error_nobody_has_heard_of_is_still_a_page(person):
 
 @pytest.mark.parametrize(("kind", "status", "way_on"), each(GRAPH))
 def test_each_kind_of_graph_error_has_a_title_a_text_and_advice(kind, status, way_on):
-    explanation = explanations.GRAPH_ERRORS[kind]
+    explanation = GRAPH_ERRORS[kind]
     assert (explanation.status, explanation.way_on) == (status, way_on)
     assert all(str(text).strip() for text in (explanation.title, explanation.text, explanation.advice))
 

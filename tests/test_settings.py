@@ -188,6 +188,7 @@ ROOMS = [
         "commands",
         "config",
         "cookies",
+        "cross_site",
         "deadlines",
         "deprecated",
         "environment",
@@ -197,6 +198,7 @@ ROOMS = [
         "settings",
         "signals",
         "urls",
+        "views",
     },
 ]
 

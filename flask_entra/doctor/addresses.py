@@ -1,4 +1,4 @@
-"""The addresses: of the authority, of this app, of the API and of a proxy. (`redis_url` has that of Redis.)"""
+"""The addresses of others: of the authority, of the API and of a proxy. (`redis_url` has that of Redis.)"""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from flask_entra.doctor.findings import REQUIRED, Finding, odd, wrong
 from flask_entra.pages.languages import Text
 from flask_entra.pages.languages import Text as _
 from flask_entra.settings import Settings
-from flask_entra.urls import is_loopback, split_url
+from flask_entra.urls import split_url
 
 _PORTALS = (
     "portal.azure.com",
@@ -31,9 +31,6 @@ _PORTALS = (
 _SHARED = ("common", "organizations", "consumers")
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 _TENANT = _("Set it to %(what)s.", what=REQUIRED["AUTHORITY"])
-# Werkzeug percent-encodes these in the path of a cookie, browsers do not in the path of a request.
-_ROOT = re.compile(r"/|(/[\w\-.~]+)+/?", re.ASCII)
-_STRANGE_IN_PATHS = re.compile(r"(?=[\x00-\x7f])[^\w\-.~!$&'()*+,/:=@]")
 _ONE_ENDPOINT = {
     "AUTHORITY": (_("is the URL of one endpoint, not of the tenant"), _TENANT),
     "OIDC_AUTHORITY": (
@@ -168,65 +165,6 @@ def without_own_tenant(tenant: str) -> Finding:
     """
     found = _("does not have the tenant of AUTHORITY, so nobody can sign in")
     return wrong("ALLOWED_TENANTS", found, _("Add %(tenant)s, or remove the setting.", tenant=tenant))
-
-
-# --- This app -----------------------------------------------------------------------------------------------------------
-
-
-def check_redirect_uri(settings: Settings) -> Iterator[Finding]:
-    name, default = "REDIRECT_URI", settings.table["REDIRECT_URI"].default
-    parts = split_url(settings[name])
-    match = _("It must match Authentication › Web character for character.")
-    root = settings["APPLICATION_ROOT"].rstrip("/")
-    if parts.scheme not in ("http", "https") or not parts.hostname or set(settings[name]) & set("<>*"):
-        mend = _("Write it as it stands in the app registration, for example %(uri)s.", uri=default)
-        yield wrong(name, _("is not a URL with a path"), mend)
-    elif parts.query or parts.fragment:
-        yield wrong(name, _("has a ? or a # in it"), _("Leave out what begins there, in the registration too."))
-    elif parts.username or parts.password:
-        yield wrong(name, _("has a user name or a password in it"), _("Leave it out, in the registration too."))
-    elif parts.path in ("", "/"):
-        yield no_path_of_its_own()
-    elif "//" in parts.path:
-        yield wrong(name, _("has two slashes in a row in its path"), _("Write one, in the registration too."))
-    elif "%" in parts.path:
-        found = _("has a percent sign in its path, which servers decode, so that no request ever fits")
-        yield wrong(name, found, _("Use letters, digits and hyphens in its path, in the registration too."))
-    elif strange := _STRANGE_IN_PATHS.search(parts.path):
-        found = _("has %(sign)s in its path, which the path of a cookie cannot have", sign=strange[0])
-        yield wrong(name, found, _("Use letters, digits and hyphens in its path, in the registration too."))
-    elif parts.scheme == "http" and parts.hostname != "localhost":
-        yield Finding(
-            name,
-            "odd" if is_loopback(parts.hostname) else "wrong",
-            _("uses http on a host other than localhost"),
-            _("Entra accepts http for localhost only: write localhost, or use https, in the registration too."),
-        )
-    elif parts.scheme == "https" and is_loopback(parts.hostname):
-        mend = _(
-            "The development server has no TLS: write http://localhost, in the registration too, unless a proxy has it."
-        )
-        yield odd(name, _("uses https on this machine"), mend)
-    elif parts.path.endswith("/"):
-        yield odd(name, _("ends with a slash"), match)
-    elif _ROOT.fullmatch(root) and not parts.path.startswith(f"{root}/"):
-        mend = _("Begin its path with %(root)s/, in the registration too, or correct APPLICATION_ROOT.", root=root)
-        yield wrong(name, _("is not below APPLICATION_ROOT"), mend)
-    elif parts.path.lower() == "/getatoken" and parts.path != "/getAToken":
-        yield odd(name, _("is not /getAToken, with two capitals, as Microsoft's samples register it"), match)
-
-
-def check_root(settings: Settings) -> Iterator[Finding]:
-    root = settings["APPLICATION_ROOT"]
-    if not _ROOT.fullmatch(root):
-        mend = _("Write the path below which the app is served, such as /portal, or remove it.")
-        yield wrong("APPLICATION_ROOT", _("is not a path"), mend)
-
-
-def no_path_of_its_own() -> Finding:
-    """The redirect URI has no path, or that of another page."""
-    mend = _("Register a path such as /getAToken, and use the same here.")
-    return wrong("REDIRECT_URI", _("has no path of its own"), mend)
 
 
 # --- The API ------------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from flask_entra.doctor import addresses, credentials, dotenv_file, redis_url, scopes, spelling
+from flask_entra.doctor import addresses, credentials, dotenv_file, own_addresses, redis_url, scopes, spelling
 from flask_entra.doctor.findings import AUTHORITIES, CREDENTIALS, Finding, odd, wrong
 from flask_entra.pages.languages import Text as _
 from flask_entra.settings import Settings, duration, number
@@ -25,7 +25,7 @@ def check_settings(settings: Settings, taken: frozenset[str] = frozenset()) -> l
     """
     findings = [finding for check in _CHECKS for finding in check(settings)]
     if split_url(settings["REDIRECT_URI"]).path in taken - {"", "/"}:
-        findings.append(addresses.no_path_of_its_own())
+        findings.append(own_addresses.no_path_of_its_own())
     findings.sort(key=lambda finding: finding.level != "wrong")  # those that are wrong first
     told, blamed = [], set[str]()
     for finding in findings:
@@ -73,8 +73,10 @@ _CHECKS = (
     addresses.check_authority,
     addresses.check_b2c,
     addresses.check_tenants,
-    addresses.check_redirect_uri,
-    addresses.check_root,
+    own_addresses.check_redirect_uri,
+    own_addresses.check_hosts,
+    own_addresses.check_origins,
+    own_addresses.check_root,
     scopes.check_scope,
     addresses.check_endpoint,
     redis_url.check_redis,

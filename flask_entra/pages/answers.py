@@ -18,12 +18,14 @@ from flask_entra.bearer import InvalidToken, refusal
 from flask_entra.bulkhead import Busy, Refusal
 from flask_entra.callers import VARY, expects_a_page
 from flask_entra.config import Config
+from flask_entra.cross_site import CrossSiteRefused
 from flask_entra.graph import GraphError
 from flask_entra.pages import explanations
 from flask_entra.pages.languages import Text as _
 from flask_entra.pages.languages import language
+from flask_entra.pages.other_sites import host_asked_for
 from flask_entra.pages.own_pages import OwnPages
-from flask_entra.pages.problems import Problem, explain, host_asked_for, realm, sign_in_details
+from flask_entra.pages.problems import Problem, explain, realm, sign_in_details
 from flask_entra.sessions.store import StoreUnavailable
 from flask_entra.signin import sign_in_link
 from flask_entra.signin.current_user import get_user
@@ -51,6 +53,7 @@ FAILURES = (
     GraphError,
     InvalidToken,
     Busy,
+    CrossSiteRefused,
 )
 
 log = logging.getLogger(__name__)
@@ -93,7 +96,7 @@ class Answers:
         problem.details.append((_("Request ID"), logs.request_id()))
         if problem.retry_after:
             problem.headers["Retry-After"] = str(problem.retry_after)
-        if status == 401 or (status == 403 and not page):
+        if problem.is_about_rights and (status == 401 or not page):
             error = "insufficient_scope" if status == 403 else ""
             problem.headers.setdefault("WWW-Authenticate", refusal(realm(), error))
         body = self._page(problem) if page else self._json(problem)
@@ -142,7 +145,7 @@ class Answers:
             "detail": f"{problem.explanation.text} {problem.advice}",
             "instance": requested().partition("?")[0],
             "request_id": logs.request_id(),
-            **({"sign_in": sign_in_link.make(self._config)} if status in (401, 403) else {}),
+            **({"sign_in": sign_in_link.make(self._config)} if problem.is_about_rights else {}),
             **problem.members,
         }
         return json.dumps(body, ensure_ascii=False) + "\n"

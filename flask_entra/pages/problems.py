@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass, field
 from functools import singledispatch
 
-from flask import current_app, g, request
-from werkzeug.exceptions import HTTPException, SecurityError, default_exceptions
+from flask import g
+from werkzeug.exceptions import HTTPException, default_exceptions
 
 from flask_entra.bearer import InvalidToken, merged_claims, refusal
 from flask_entra.bulkhead import Busy
@@ -18,6 +18,7 @@ from flask_entra.pages import explanations
 from flask_entra.pages.entra_errors import ENTRA_ERRORS
 from flask_entra.pages.entra_kinds import kind_of
 from flask_entra.pages.explanations import Explanation
+from flask_entra.pages.graph_errors import GRAPH_ERRORS
 from flask_entra.pages.languages import Text
 from flask_entra.pages.languages import Text as _
 from flask_entra.scopes import comparable_scopes
@@ -76,6 +77,11 @@ class Problem:
         return self.title is explanations.SET_UP_WRONG
 
     @property
+    def is_about_rights(self) -> bool:
+        """Whether another sign-in, or another role, may help."""
+        return self.explanation.status in (401, 403) and self.title is not explanations.CROSS_SITE.title
+
+    @property
     def counts_down(self) -> bool:
         """Whether it is known when another try is worth it."""
         return self.retry_after is not None and self.explanation.way_on == "retry"
@@ -109,26 +115,6 @@ def _http_error(error: HTTPException) -> Problem:
     # Allow, Retry-After, WWW-Authenticate and the like belong to the status.
     headers = {name: value for name, value in error.get_headers() if not name.startswith("Content-")}
     return Problem(explanation, headers=headers)
-
-
-@explain.register
-def _another_host(error: SecurityError) -> Problem:
-    host, header = host_asked_for()
-    mend = _(
-        "The host %(host)s came in the header %(header)s. Add it to ALLOWED_HOSTS (in an app of your own, to TRUSTED_HOSTS too), "
-        "or correct the proxy.",
-        host=host,
-        header=header,
-    )
-    # Who comes by another name need not be told what the app's own names are, nor see their own written into a page.
-    return Problem(explanations.ANOTHER_HOST._replace(for_developers=mend if current_app.debug else None))
-
-
-def host_asked_for() -> tuple[str, str]:
-    """The host that the present request names, as it came, and the header that it was read from."""
-    original = request.environ.get("werkzeug.proxy_fix.orig", {}).get("HTTP_HOST")
-    host = request.environ.get("HTTP_HOST", "")
-    return ascii(host)[1:-1][:200], "Host" if original in (None, host) else "X-Forwarded-Host"
 
 
 @explain.register
@@ -271,12 +257,12 @@ def _graph_error(error: GraphError) -> Problem:
         (_("Graph's message"), error.message[:1000]),
         (_("Graph's request ID"), error.request_id[:100]),
     ]
-    return Problem(explanations.GRAPH_ERRORS[error.kind], [each for each in details if each[1]], error.retry_after)
+    return Problem(GRAPH_ERRORS[error.kind], [each for each in details if each[1]], error.retry_after)
 
 
 @explain.register
 def _invalid_token(error: InvalidToken) -> Problem:
-    return Problem(explanations.GRAPH_ERRORS["token"])
+    return Problem(GRAPH_ERRORS["token"])
 
 
 @explain.register

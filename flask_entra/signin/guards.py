@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from functools import update_wrapper, wraps
+from functools import wraps
 from inspect import iscoroutinefunction, unwrap
-from types import FunctionType
 from typing import Any, Literal, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -19,6 +18,7 @@ from flask import Flask, request
 
 from flask_entra.signin.authorization import Requirement
 from flask_entra.signin.errors import SignInRequired
+from flask_entra.views import copy_of
 
 _MARK = "__flask_entra_guard__"  # the attribute of a view; decorators that use functools.wraps pass it on
 
@@ -30,17 +30,9 @@ _guarded: WeakKeyDictionary[Callable[..., Any], Callable[..., Any]] = WeakKeyDic
 
 def public(view: V) -> V:
     """Mark a view that everybody may open: as it is registered here, not where the same function is registered too."""
-    marked = _copy(view)
+    marked = copy_of(view)
     setattr(marked, _MARK, "public")
     return marked
-
-
-def _copy(view: V) -> V:
-    if not isinstance(view, FunctionType):  # an object that can be called
-        return wraps(view)(lambda *args, **kwargs: view(*args, **kwargs))  # type: ignore[return-value]
-    copy = FunctionType(view.__code__, view.__globals__, view.__name__, view.__defaults__, view.__closure__)
-    copy.__kwdefaults__ = view.__kwdefaults__
-    return update_wrapper(copy, view)  # type: ignore[return-value]  # it has the view's own signature
 
 
 def mark(view: V, requirement: Requirement, function: Callable[..., Any]) -> V:

@@ -28,6 +28,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from flask_entra.bearer import InvalidToken
 from flask_entra.callers import expects_a_page
 from flask_entra.config import Config
+from flask_entra.cross_site import csrf_exempt
 from flask_entra.scopes import comparable_scopes
 from flask_entra.signals import access_denied, signed_in, signed_out
 from flask_entra.signin import callback_query, guards, repeats, sign_in_link, sign_out, user_flows
@@ -263,6 +264,7 @@ class Routes:
 
     # --- Sign-out -----------------------------------------------------------------------------------------------------
 
+    @csrf_exempt  # it asks the person whether they want it
     @guards.public
     def logout(self) -> BaseResponse | str:
         """GET or POST /logout: sign out here, then at the authority, then home.

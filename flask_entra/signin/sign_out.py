@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import Response, after_this_request, request
 
-from flask_entra import cookies
+from flask_entra import cookies, cross_site
 from flask_entra.config import Config
 from flask_entra.urls import is_ours
 
@@ -19,14 +19,13 @@ NOTE_SECONDS = 300  # to sign out at the authority, where a person may have to p
 def is_wanted(config: Config) -> bool:
     """Whether the person has asked for it: on a page of this app, or by typing the address. Another site has not.
 
-    Browsers say where a request comes from (`Sec-Fetch-Site`). Old ones that do not, say it with a form (`Origin`), or with a
-    link (`Referer`). One that says nothing at all is believed: its cookie is still kept from other sites' forms (SameSite).
+    Of a link, old browsers say only on which page it was (`Referer`). One that says nothing at all is believed: its cookie is
+    still kept from other sites' forms (SameSite).
     """
-    site = request.headers.get("Sec-Fetch-Site")
-    if site is not None:
-        return site in ("same-origin", "none")
-    source = request.headers.get("Origin", request.referrer)
-    return source is None or is_ours(source, request.host_url, config.redirect_uri)
+    if cross_site.told_by(config):
+        return False
+    told = any(name in request.headers for name in ("Sec-Fetch-Site", "Origin"))
+    return told or request.referrer is None or is_ours(request.referrer, request.host_url, config.redirect_uri)
 
 
 class Note:

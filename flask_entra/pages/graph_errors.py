@@ -1,0 +1,78 @@
+"""Graph's failures in words, as data: by the kind of a `GraphError`.
+
+https://learn.microsoft.com/graph/errors
+"""
+
+from __future__ import annotations
+
+from flask_entra.pages.explanations import AGAIN, SOON, Explanation
+from flask_entra.pages.languages import Text as _
+
+GRAPH_ERRORS: dict[str, Explanation] = {
+    "token": Explanation(
+        401,
+        _("Graph does not accept your sign-in."),
+        AGAIN,
+        "sign_in",
+        _("Access refused"),
+    ),
+    "forbidden": Explanation(
+        403,
+        _("Graph does not allow this app to read this for you."),
+        _("Ask an administrator of your organization, or the person who runs this app."),
+        title=_("Permission missing"),
+        for_developers=_(
+            "Grant the permission in the app registration under API permissions. An administrator may have to consent."
+        ),
+    ),
+    "not_found": Explanation(
+        404,
+        _("Graph has no data at this address. Your account may have no profile here."),
+        _("Use another account, or ask the person who runs this app."),
+        "other_account",
+        _("Profile not found"),
+        _("Check that ENDPOINT is right."),
+    ),
+    "no_endpoint": Explanation(
+        404,
+        _("This app has no API to call."),
+        _("Ask the person who runs this app."),
+        title=_("No API to call"),
+        for_developers=_("ENDPOINT is not set, and the sign-in's token is not for Microsoft Graph."),
+    ),
+    "refused": Explanation(
+        502,
+        _("Graph did not accept the request."),
+        _("Ask the person who runs this app."),
+        title=_("Graph refused"),
+    ),
+    "throttled": Explanation(
+        503,
+        _("Graph gets too many requests at the moment."),
+        SOON,
+        "retry",
+        _("Graph is busy"),
+    ),
+    "unavailable": Explanation(
+        502,
+        _("Graph did not answer properly."),
+        SOON,
+        "retry",
+        _("Graph cannot be reached"),
+    ),
+    "timeout": Explanation(
+        504,
+        _("Graph did not answer in time."),
+        SOON,
+        "retry",
+        _("Graph cannot be reached"),
+    ),
+    "not_understood": Explanation(
+        502,
+        _("This app got an answer that it cannot read."),
+        SOON,
+        "retry",
+        _("Unreadable answer"),
+        _("Check that ENDPOINT is the address of an API that answers with a JSON object."),
+    ),
+}
