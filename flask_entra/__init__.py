@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flask_entra.extension import Auth
-    from flask_entra.graph import GraphError
+    from flask_entra.graph_error import GraphError
     from flask_entra.signals import access_denied, signed_in, signed_out, token_refreshed
     from flask_entra.signin.errors import MembershipUnknown, NotAllowed, SignInError, SignInRefused, SignInRequired
 
@@ -29,7 +29,7 @@ __all__ = [
     "token_refreshed",
 ]
 
-_WHERE = {"Auth": "extension", "GraphError": "graph"}
+_WHERE = {"Auth": "extension", "GraphError": "graph_error"}
 _WHERE |= dict.fromkeys(("access_denied", "signed_in", "signed_out", "token_refreshed"), "signals")
 # Names of before 0.1: where each is, and what is written instead of it.
 _DEPRECATED = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging.config
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 from flask import Flask, current_app
@@ -51,6 +51,11 @@ class AppState:
     member_of: Memberships
     store: Store
     routes: Routes
+    _api_clients: dict[str, GraphClient] = field(default_factory=dict)
+
+    def api_client(self, url: str) -> GraphClient:
+        """The client of another API than Graph, which remembers the pauses that it has asked for."""
+        return self._api_clients.setdefault(url, GraphClient(self.http, url))
 
 
 class Helper(CallsApis, Protocol):
@@ -102,7 +107,7 @@ def init_app(
         on_sign_in=on_sign_in,
         after_sign_out=after_sign_out,
     )
-    graph = GraphCalls(auth.call, GraphClient(http, config.endpoint), authority)
+    graph = GraphCalls(auth.call, auth.context, GraphClient(http, config.endpoint), config.scope, authority)
     member_of = Memberships(auth, http, graph_of(config.authority, config.endpoint))
     state = AppState(config, http, authority, client, tokens, graph, member_of, store, routes)
     app.extensions[KEY] = state

@@ -20,10 +20,10 @@ from flask import Flask, current_app, g
 from werkzeug.wrappers import Response as BaseResponse
 
 from flask_entra import app_state, cross_site, deprecated
+from flask_entra.api_calls import ApiCalls
 from flask_entra.app_state import AppState
 from flask_entra.bearer import InvalidToken, merged_claims
 from flask_entra.config import KEY
-from flask_entra.graph import GraphClient
 from flask_entra.graph_calls import GraphCalls
 from flask_entra.http_client import BoundedSession
 from flask_entra.pages import policy
@@ -222,13 +222,13 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         """Microsoft Graph, or the API of `ENDPOINT`, for the person who is signed in."""
         return self._state.graph
 
-    def api(self, url: str) -> GraphCalls:
-        """Another API, for the person who is signed in: one that takes bearer tokens and answers JSON.
+    def api(self, url: str, *, scopes: list[str] | None = None) -> ApiCalls:
+        """Another API, for the person who is signed in: one that takes bearer tokens and answers JSON. It can be kept anywhere.
 
         :param url: absolute, without the paths that will be called, such as `https://orders.example/v1`.
+        :param scopes: those of its access tokens; None for those of the view that calls it.
         """
-        state = self._state
-        return GraphCalls(self.call, GraphClient(state.http, url), state.authority)
+        return ApiCalls(self.call, self.context, lambda: self._state.api_client(url), scopes)
 
     def call(self, api: Callable[[str], T], context: dict[str, Any]) -> T:
         """Call an API for the person; if it refuses their token, once more with a new one.

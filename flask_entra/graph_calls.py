@@ -2,54 +2,50 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import time
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import IO, Any, cast
 
 from flask import session
 
-from flask_entra.graph import GraphClient, GraphError
+from flask_entra import graph_batch
+from flask_entra.api_calls import ApiCalls
+from flask_entra.graph import GraphClient
+from flask_entra.graph_error import GraphError
 from flask_entra.http_client import JsonObject
 from flask_entra.signin import userinfo
 from flask_entra.signin.authority import Authority
 from flask_entra.signin.current_user import USER, USERINFO
+from flask_entra.transfers import Upload
 
 # Where the session keeps until when (Unix seconds) Graph is not asked for the photo again.
 NO_PHOTO, NO_PHOTO_SECONDS = "_no_photo_until", 600
 
-T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-class GraphCalls:
-    """Calls Graph with a view's `context`. A token that Graph refuses is renewed, and the call made once more.
+class GraphCalls(ApiCalls):
+    """Calls Graph, or the API of `ENDPOINT`.
 
     :param call: `Auth.call`.
-    :param client: for Graph, or for another API that takes the same kind of token.
+    :param context: `Auth.context`.
+    :param client: for the API.
+    :param scopes: those of the setting `SCOPE`, for a call without a context.
     :param authority: what signs the app's people in.
     """
 
     def __init__(
         self,
         call: Callable[[Callable[[str], Any], dict[str, Any]], Any],
+        context: Callable[[list[str]], dict[str, Any]],
         client: GraphClient,
+        scopes: list[str],
         authority: Authority,
     ):
-        self._call, self._client, self._authority = call, client, authority
-
-    def get(self, path: str, context: dict[str, Any]) -> JsonObject:
-        """GET a JSON object.
-
-        :param path: below the version, such as `/me/messages?$top=10`, or a whole URL of the same host.
-        :param context: the view's, with a token for Graph.
-        :return: the object that came.
-        :raises ValueError: the URL is of another host, where the token must not go.
-        :raises GraphError: no object came.
-        :raises SignInRequired: Graph wants to see the person.
-        """
-        url = self._client.url(path)
-        return cast(JsonObject, self._call(lambda token: self._client.get(url, token), context))
+        super().__init__(call, context, lambda: client, None, scopes)
+        self._authority = authority
 
     def me(self, context: dict[str, Any]) -> JsonObject:
         """GET the person's profile; where there is no API (`ENDPOINT`), as the provider of the sign-in tells it.
@@ -82,3 +78,62 @@ class GraphCalls:
         if not found:
             session[NO_PHOTO] = time.time() + NO_PHOTO_SECONDS
         return found
+
+    def batch(
+        self,
+        requests: Sequence[str | Mapping[str, Any]],
+        context: dict[str, Any] | None = None,
+        *,
+        version: str = "v1.0",
+    ) -> list[Any]:
+        """Make several requests in one; more than 20 in as many as it takes.
+
+        https://learn.microsoft.com/graph/json-batching
+
+        :param requests: each a path below the version, for GET, or a mapping with `url` and perhaps `method`, `headers`, `body`,
+            `id` and `dependsOn`, as Graph has them.
+        :param context: as for `get`.
+        :param version: of Graph: `v1.0` or `beta`.
+        :return: the answers in the order of the requests: the JSON that came, None if nothing did, or a `GraphError`, which is
+            not raised. Of one that was throttled, `retry_after` says when to try again.
+        :raises ValueError, TypeError: a request is none.
+        :raises GraphError: the whole batch has failed.
+        :raises SignInRequired: as `get` does.
+        """
+        found: list[Any] = []
+        for parts in graph_batch.parts_of(requests):
+            found += graph_batch.answers_of(parts, self.post(f"/{version}/$batch", context, json={"requests": parts}))
+        return found
+
+    def upload(
+        self,
+        path: str,
+        context: dict[str, Any] | None,
+        file: IO[bytes] | bytes,
+        *,
+        json: Mapping[str, Any] | None = None,
+        upload_url: str = "",
+    ) -> Any:
+        """Send a file of any size, in parts (an upload session). Each part is tried three times.
+
+        https://learn.microsoft.com/graph/api/driveitem-createuploadsession
+
+        :param path: where the session is made, such as `/me/drive/root:/report.pdf:/createUploadSession`.
+        :param context: as for `get`.
+        :param file: the file, which can be sought in, or its bytes; not empty.
+        :param json: what the session is made with, as Graph has it.
+        :param upload_url: of a session that was cut off (`GraphError.upload_url`): its upload is continued.
+        :return: what Graph says of the file that it has now.
+        :raises ValueError: the file is empty.
+        :raises GraphError: it could not be sent. With `upload_url`, a part of it is there.
+        :raises SignInRequired: as `get` does.
+        """
+        whole = io.BytesIO(file) if isinstance(file, bytes) else file
+        size = whole.seek(0, io.SEEK_END)
+        if not size:
+            raise ValueError("an upload session takes no empty file: put it (auth.graph.put) instead")
+        made = {"uploadUrl": upload_url} if upload_url else self.post(path, context, json=json or {})
+        upload = Upload(
+            self._client.http, made.get("uploadUrl") if isinstance(made, dict) else None, self._client.endpoint
+        )
+        return upload.send(whole, size, began=bool(upload_url))

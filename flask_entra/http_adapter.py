@@ -38,12 +38,13 @@ class _UntilDeadline(io.RawIOBase):
     def __init__(self, raw: io.RawIOBase, sock: socket.socket, seconds: float):
         super().__init__()
         self._raw, self._sock, self._deadline = raw, sock, time.monotonic() + seconds
+        self.seconds_each: float | None = None  # for each read, instead of all together
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        left = self._deadline - time.monotonic()
+        left = self.seconds_each or self._deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError("the answer did not end in time")
         self._sock.settimeout(left)
@@ -59,7 +60,8 @@ class _BoundedResponse(http.client.HTTPResponse):
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any):
         super().__init__(sock, *args, **kwargs)
-        self.fp = io.BufferedReader(_UntilDeadline(self.fp.detach(), sock, deadlines.ANSWER_SECONDS), 65536)
+        self.bounded = _UntilDeadline(self.fp.detach(), sock, deadlines.ANSWER_SECONDS)
+        self.fp = io.BufferedReader(self.bounded, 65536)
 
     def _read_status(self) -> tuple[str, int, str]:
         # http.client takes every interim answer but 100 for the final one (RFC 9110, 15.2). The final one would then wait
@@ -69,6 +71,12 @@ class _BoundedResponse(http.client.HTTPResponse):
             http.client.parse_headers(self.fp)
             version, status, reason = super()._read_status()  # type: ignore[misc]  # the standard library's, not in its stubs
         return version, status, reason
+
+
+def let_the_body_take_its_time(response: requests.Response) -> None:
+    """From here on, each read of an answer has `deadlines.ANSWER_SECONDS`, and the whole of it any time."""
+    answer: Any = response.raw._original_response
+    answer.bounded.seconds_each = deadlines.ANSWER_SECONDS
 
 
 class _HTTPConnection(urllib3.connection.HTTPConnection):

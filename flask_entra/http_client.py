@@ -12,6 +12,7 @@ import os
 import re
 import ssl
 import time
+from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -21,9 +22,10 @@ import urllib3.exceptions
 
 from flask_entra import deadlines
 from flask_entra.bulkhead import Bulkhead
-from flask_entra.http_adapter import BoundedAdapter
+from flask_entra.http_adapter import BoundedAdapter, let_the_body_take_its_time
 from flask_entra.urls import origin
 
+BODY_BYTES = 1024 * 1024  # the most that is read of an answer, unless the caller says otherwise
 RETRY_WITHIN_SECONDS = 1.0  # a connection that broke while it was idle fails within this time
 
 _NUMBERS = re.compile(r"[0-9]+(\.[0-9]+)?(\s*,\s*[0-9]+(\.[0-9]+)?)*")
@@ -80,18 +82,18 @@ class BoundedSession(requests.Session):
         method: str,
         url: str,
         *,
-        limit: int = 1024 * 1024,
+        limit: int = BODY_BYTES,
         person: str | None = None,
         repeatable: bool = False,
         **kwargs: Any,
     ) -> requests.Response:
         """Send one request and read its whole answer. Redirects are not followed: they could carry a token away.
 
-        :param method: `GET` or `POST`.
+        :param method: of HTTP, such as `GET`.
         :param url: absolute URL.
         :param limit: the most bytes that the (decompressed) body may have.
         :param person: on whose behalf, by any name that tells people apart: nobody takes all places.
-        :param repeatable: whether a POST changes nothing, so that it may be sent again as a GET may.
+        :param repeatable: whether another method than GET changes nothing, so that it may be sent again as a GET may.
         :param kwargs: `headers`, `params`, `data` and `json`, as `requests` takes them.
         :return: the response, its body read.
         :raises Busy: too many wait for this upstream already.
@@ -103,7 +105,26 @@ class BoundedSession(requests.Session):
                 method, url, limit, repeatable or method == "GET", proxies=self._proxies_for(upstream), **kwargs
             )
 
+    def open(self, method: str, url: str, *, person: str | None = None, **kwargs: Any) -> requests.Response:
+        """Send one request, and leave the body of its answer to be read bit by bit, however long that takes.
+
+        :param kwargs: as `fetch` takes them.
+        :return: the response, to be closed by the caller. The body of a failure has been read.
+        :raises Busy, requests.RequestException: as `fetch` does; so may a read.
+        """
+        upstream = origin(url)
+        with self._bulkhead.place(upstream, person):
+            response = self._begin(method, url, method == "GET", proxies=self._proxies_for(upstream), **kwargs)
+            if response.status_code >= 400:
+                return _read(response, BODY_BYTES)
+        let_the_body_take_its_time(response)
+        return response
+
     def _fetch(self, method: str, url: str, limit: int, repeatable: bool, **kwargs: Any) -> requests.Response:
+        return _read(self._begin(method, url, repeatable, **kwargs), limit)
+
+    def _begin(self, method: str, url: str, repeatable: bool, **kwargs: Any) -> requests.Response:
+        """Send one request, and have the head of its answer."""
         kwargs |= {
             "timeout": (deadlines.CONNECT_SECONDS, deadlines.ANSWER_SECONDS),
             "allow_redirects": False,
@@ -111,30 +132,14 @@ class BoundedSession(requests.Session):
         }
         began = time.monotonic()
         try:
-            response = self._send(method, url, **kwargs)
+            return self._send(method, url, **kwargs)
         except requests.ConnectionError as error:
             # RFC 9110, 9.2.2: a GET is safe to send again. That the server has closed an idle connection may show
             # only when the connection is used, so a first break says nothing about the server.
             soon = time.monotonic() - began < RETRY_WITHIN_SECONDS
             if not repeatable or not soon or not isinstance(error.args[0], urllib3.exceptions.ProtocolError):
                 raise
-            response = self._send(method, url, **kwargs)
-        with response:
-            body = io.BytesIO()
-            try:
-                for chunk in response.iter_content(65536):
-                    body.write(chunk)
-                    if body.tell() > limit:
-                        raise TooLarge(limit, response.status_code)
-            except ValueError as error:  # a chunk with a size that is no number; requests' own errors are OSErrors
-                raise requests.exceptions.ChunkedEncodingError(error) from error
-            except requests.ConnectionError as error:
-                # requests says ConnectionError when a body stalls, and Timeout when the headers do.
-                if isinstance(error.args[0], urllib3.exceptions.ReadTimeoutError):
-                    raise requests.ReadTimeout(error.args[0]) from error
-                raise
-        response._content = body.getvalue()  # where requests itself keeps a body that it has read
-        return response
+            return self._send(method, url, **kwargs)
 
     def _send(self, method: str, url: str, **kwargs: Any) -> requests.Response:
         try:
@@ -152,6 +157,33 @@ class BoundedSession(requests.Session):
             response.close()
             raise requests.ConnectionError(urllib3.exceptions.ProtocolError("the answer is to another request"))
         return response
+
+
+def _read(response: requests.Response, limit: int) -> requests.Response:
+    with response:
+        body = io.BytesIO()
+        for chunk in chunks(response):
+            body.write(chunk)
+            if body.tell() > limit:
+                raise TooLarge(limit, response.status_code)
+    response._content = body.getvalue()  # where requests itself keeps a body that it has read
+    return response
+
+
+def chunks(response: requests.Response) -> Iterator[bytes]:
+    """The body of an answer, bit by bit.
+
+    :raises requests.RequestException: it ends too early, or takes too long.
+    """
+    try:
+        yield from response.iter_content(65536)
+    except ValueError as error:  # a chunk with a size that is no number; requests' own errors are OSErrors
+        raise requests.exceptions.ChunkedEncodingError(error) from error
+    except requests.ConnectionError as error:
+        # requests says ConnectionError when a body stalls, and Timeout when the headers do.
+        if isinstance(error.args[0], urllib3.exceptions.ReadTimeoutError):
+            raise requests.ReadTimeout(error.args[0]) from error
+        raise
 
 
 class JsonObject(dict[str, Any]):
@@ -173,17 +205,33 @@ def json_object(response: requests.Response, *, replace: bool = False) -> JsonOb
     :param replace: put a question mark in the place of each lone surrogate, which JSON can spell and no page can hold.
     :raises ValueError: there is no JSON object, or one with a lone surrogate in it. The text says what there is, for a log.
     """
+    answer = json_value(response, replace=replace)
+    if not isinstance(answer, JsonObject):
+        raise _no_json(response)
+    return answer
+
+
+def json_value(response: requests.Response, *, replace: bool = False) -> Any:
+    """The JSON in the body of an answer: a `JsonObject`, or a list, a text, a number, True, False or None.
+
+    :param replace: as for `json_object`.
+    :raises ValueError: there is none, or it has a lone surrogate in it.
+    """
     try:
         answer = json.loads(response.content)  # UTF-8 (RFC 8259, 8.1), whatever the Content-Type says
         text = json.dumps(answer, ensure_ascii=False)
         if _LONE_SURROGATE.search(text):
-            answer = json.loads(text.encode("utf-8", "replace")) if replace else None
+            if not replace:
+                raise ValueError
+            answer = json.loads(text.encode("utf-8", "replace"))
     except (ValueError, RecursionError):
-        answer = None
-    if not isinstance(answer, dict):
-        content_type = response.headers.get("Content-Type", "no content type")
-        raise ValueError(f"{response.url.partition('?')[0]} answered {response.status_code} with {content_type}")
-    return JsonObject(answer, response)
+        raise _no_json(response) from None
+    return JsonObject(answer, response) if isinstance(answer, dict) else answer
+
+
+def _no_json(response: requests.Response) -> ValueError:
+    content_type = response.headers.get("Content-Type", "no content type")
+    return ValueError(f"{response.url.partition('?')[0]} answered {response.status_code} with {content_type}")
 
 
 def is_untrusted(error: BaseException | None) -> bool:
@@ -200,7 +248,12 @@ def retry_after(response: requests.Response) -> int | None:
 
     :return: None when there is none, or none that can be read.
     """
-    value = response.headers.get("Retry-After", "").strip()[:100]
+    return seconds_of(response.headers.get("Retry-After", ""))
+
+
+def seconds_of(value: str) -> int | None:
+    """How many seconds a `Retry-After` asks to wait; see `retry_after`."""
+    value = value.strip()[:100]
     try:
         if _NUMBERS.fullmatch(value):  # two that came, of which the longer counts; some services send fractions
             seconds = max(map(float, value.split(",")))

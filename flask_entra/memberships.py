@@ -14,7 +14,8 @@ from typing import Any, Protocol, TypeVar, cast
 import flask
 import msgspec
 
-from flask_entra.graph import GraphClient, GraphError
+from flask_entra.graph import GraphClient
+from flask_entra.graph_error import GraphError
 from flask_entra.http_client import BoundedSession
 from flask_entra.scopes import qualified_scopes
 from flask_entra.sessions.session import Session

@@ -273,7 +273,7 @@ def evil():
             pass
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", free_port()), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
     yield server.server_address[1], pages
     server.shutdown()
     server.server_close()

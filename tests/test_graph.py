@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from visitor import Page, Visitor
 
 from flask_entra.deadlines import ANSWER_SECONDS
-from flask_entra.graph import GraphClient, GraphError, TokenRejected
+from flask_entra.graph import GraphClient
+from flask_entra.graph_error import GraphError, TokenRejected
 from flask_entra.http_client import BoundedSession
 from pages import json_lines
 from sandbox.faults import Answer, Challenge, Close, Drip, DripHeaders, Flood, Reset, Silence, Truncated

@@ -8,7 +8,8 @@ import pytest
 import requests
 
 from flask_entra import memberships
-from flask_entra.graph import GraphClient, GraphError
+from flask_entra.graph import GraphClient
+from flask_entra.graph_error import GraphError
 from flask_entra.memberships import Memberships
 
 ENDPOINT = "https://graph.example/v1.0/me"

@@ -47,6 +47,7 @@ GRAPH = {
     "403 home": "forbidden",
     "404 home": "no_endpoint",
     "404 other_account": "not_found",
+    "409 home": "conflict",
     "502 home": "refused",
     "502 retry": "not_understood unavailable",
     "503 retry": "throttled",

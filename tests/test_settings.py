@@ -174,8 +174,11 @@ ROOMS = [
     {"doctor", "middleware"},
     {"health", "pages", "testing"},
     {"graph_calls", "memberships"},
+    {"api_calls"},
     {"signin"},
-    {"sessions", "graph"},
+    {"transfers"},
+    {"sessions", "graph", "graph_batch"},
+    {"graph_error"},
     {"http_client"},
     {"http_adapter"},
     {

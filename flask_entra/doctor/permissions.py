@@ -10,7 +10,8 @@ from flask import Flask
 from flask_entra.clouds import graph_of
 from flask_entra.doctor.findings import GROUPS, ROLES, Finding
 from flask_entra.doctor.parts import Parts
-from flask_entra.graph import GraphClient, GraphError
+from flask_entra.graph import GraphClient
+from flask_entra.graph_error import GraphError
 from flask_entra.pages.languages import Text as _
 from flask_entra.signin.authorization import Requirement
 from flask_entra.signin.errors import AuthorityUnavailable, SignInError

@@ -8,6 +8,13 @@ from __future__ import annotations
 from flask_entra.pages.explanations import AGAIN, SOON, Explanation
 from flask_entra.pages.languages import Text as _
 
+MAY_HAVE_HAPPENED = Explanation(
+    504,
+    _("Graph did not answer properly, so it is not known whether what you asked for has been done."),
+    _("Look whether it has been done before you do it again."),
+    title=_("Perhaps done, perhaps not"),
+)
+
 GRAPH_ERRORS: dict[str, Explanation] = {
     "token": Explanation(
         401,
@@ -18,7 +25,7 @@ GRAPH_ERRORS: dict[str, Explanation] = {
     ),
     "forbidden": Explanation(
         403,
-        _("Graph does not allow this app to read this for you."),
+        _("Graph does not allow this app to do this for you."),
         _("Ask an administrator of your organization, or the person who runs this app."),
         title=_("Permission missing"),
         for_developers=_(
@@ -39,6 +46,12 @@ GRAPH_ERRORS: dict[str, Explanation] = {
         _("Ask the person who runs this app."),
         title=_("No API to call"),
         for_developers=_("ENDPOINT is not set, and the sign-in's token is not for Microsoft Graph."),
+    ),
+    "conflict": Explanation(
+        409,
+        _("Somebody else has changed this in the meantime, so nothing was done."),
+        _("Open the page again, and look at how it is now."),
+        title=_("Changed in the meantime"),
     ),
     "refused": Explanation(
         502,

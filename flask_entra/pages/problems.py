@@ -13,12 +13,12 @@ from werkzeug.exceptions import HTTPException, default_exceptions
 from flask_entra.bearer import InvalidToken, merged_claims, refusal
 from flask_entra.bulkhead import Busy
 from flask_entra.config import current
-from flask_entra.graph import GraphError
+from flask_entra.graph_error import GraphError
 from flask_entra.pages import explanations
 from flask_entra.pages.entra_errors import ENTRA_ERRORS
 from flask_entra.pages.entra_kinds import kind_of
 from flask_entra.pages.explanations import Explanation
-from flask_entra.pages.graph_errors import GRAPH_ERRORS
+from flask_entra.pages.graph_errors import GRAPH_ERRORS, MAY_HAVE_HAPPENED
 from flask_entra.pages.languages import Text
 from flask_entra.pages.languages import Text as _
 from flask_entra.scopes import comparable_scopes
@@ -257,7 +257,8 @@ def _graph_error(error: GraphError) -> Problem:
         (_("Graph's message"), error.message[:1000]),
         (_("Graph's request ID"), error.request_id[:100]),
     ]
-    return Problem(GRAPH_ERRORS[error.kind], [each for each in details if each[1]], error.retry_after)
+    explanation = MAY_HAVE_HAPPENED if error.may_have_happened else GRAPH_ERRORS[error.kind]
+    return Problem(explanation, [each for each in details if each[1]], error.retry_after)
 
 
 @explain.register
