@@ -17,6 +17,7 @@ from .entra.registration import Federation, Forge, Registration
 from .entra.scopes import ORDERS
 from .entra.tenant import Tenant
 from .faults import Challenge, Surroundings
+from .graph.batch import ENTRANCE
 from .listener import LOOPBACK, Listener, make_certificate
 from .orders import PATH as ORDERS_PATH
 from .people import Person
@@ -123,7 +124,10 @@ class Sandbox:
     def _make_gate(self) -> Gate:
         """The application that both listeners serve."""
         around = Surroundings(self.closing, self.client_id, self.addresses.authorize_url, self.tenant.claims_met_by)
-        return Gate(make_application(self.tenant, self.challenges), self._faults, around)
+        application = make_application(self.tenant, self.challenges)
+        gate = Gate(application, self._faults, around)
+        application.extensions[ENTRANCE] = gate
+        return gate
 
     def __enter__(self) -> Sandbox:
         return self
@@ -176,6 +180,11 @@ class Sandbox:
         :raises ValueError: they do not have it.
         """
         self.person(key).roles.remove(role)
+
+    @property
+    def sent_mail(self) -> list[dict[str, Any]]:
+        """The messages that were sent by Graph's `/me/sendMail`: each sender's own, oldest first."""
+        return [message for person in list(self.people.values()) for message in list(person.sent)]
 
     def reset(self) -> None:
         """Go back to how the sandbox started, but with the same ports, keys, secret and ids."""

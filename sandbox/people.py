@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import secrets
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +11,55 @@ from typing import Any
 
 DOMAIN = "contoso.onmicrosoft.com"  # the tenant's domain name; URLs may call the tenant by it
 PHOTO = Path(__file__).with_name("adele.jpg")
+
+
+@dataclass
+class DriveFile:
+    """A file in somebody's OneDrive.
+
+    :ivar name: its name.
+    :ivar size: its size in bytes.
+    :ivar sha256: the SHA-256 of its content, in hexadecimal digits.
+    :ivar content: the content; None for a file that is too large to be kept in memory.
+    :ivar media_type: its media type.
+    :ivar created: when it was made, as Graph writes it; `modified` likewise.
+    :ivar id: the id of the drive item.
+    :ivar etag: the ETag, which differs after each change.
+    :ivar secret: the secret in the URL of its content, which needs no token.
+    """
+
+    name: str
+    size: int
+    sha256: str
+    content: bytes | None
+    media_type: str
+    created: str
+    modified: str
+    id: str = field(default_factory=lambda: f"01{secrets.token_hex(16).upper()}")
+    etag: str = field(default_factory=lambda: f'"{{{str(uuid.uuid4()).upper()}}},1"')
+    secret: str = field(default_factory=lambda: secrets.token_urlsafe(32))
+
+
+@dataclass
+class Upload:
+    """A file that arrives in parts.
+
+    :ivar name: the name that it will have.
+    :ivar conflict: what happens to a file of that name: "replace", "rename" or "fail".
+    :ivar expires: when the upload session ends, as Graph writes it.
+    :ivar total: the size of the whole file; None before the first part.
+    :ivar received: the bytes that have arrived.
+    :ivar content: these bytes; None once they are too many to be kept in memory.
+    :ivar digest: the SHA-256 so far.
+    """
+
+    name: str
+    conflict: str
+    expires: str
+    total: int | None = None
+    received: int = 0
+    content: bytearray | None = field(default_factory=bytearray)
+    digest: Any = field(default_factory=hashlib.sha256)
 
 
 @dataclass
@@ -27,6 +78,13 @@ class Person:
     :ivar roles: the app roles that an administrator has assigned; a list, to change at will.
     :ivar groups: the object ids of the groups that this person is in, directly or not; likewise.
     :ivar id_claims: further claims of this person's ID tokens, which replace the usual ones.
+    :ivar further: the fields of the profile that Graph answers to `$select` only, such as `aboutMe`.
+    :ivar mails: the number of sample mails at `/me/messages`, so that a test can have 10,000 of them.
+    :ivar messages: the other mails there, newest first, as Graph answers them: those that came or went by `/me/sendMail`.
+    :ivar sent: the `message` of each `/me/sendMail`, with its attachments, oldest first.
+    :ivar events: the events of the calendar by id, as Graph answers them.
+    :ivar files: the files in the root of the OneDrive, by name.
+    :ivar uploads: the uploads that are not complete, by the secret in their URL.
     """
 
     key: str
@@ -40,6 +98,13 @@ class Person:
     roles: list[str] = field(default_factory=list)
     groups: list[str] = field(default_factory=list)
     id_claims: dict[str, Any] = field(default_factory=dict)
+    further: dict[str, Any] = field(default_factory=dict)
+    mails: int = 2
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    sent: list[dict[str, Any]] = field(default_factory=list)
+    events: dict[str, dict[str, Any]] = field(default_factory=dict)
+    files: dict[str, DriveFile] = field(default_factory=dict)
+    uploads: dict[str, Upload] = field(default_factory=dict)
 
     @property
     def oid(self) -> str:

@@ -18,8 +18,11 @@ GRAPH = {
     "User.ReadBasic.All": "Read all users' basic profiles",
     "People.Read": "Read your relevant people lists",
     "Mail.Read": "Read your mail",
+    "Mail.Send": "Send mail as you",
     "Calendars.Read": "Read your calendars",
+    "Calendars.ReadWrite": "Have full access to your calendars",
     "Files.Read": "Read your files",
+    "Files.ReadWrite": "Have full access to your files",
 }
 
 # A second API, of the organization's own: its application id URI, which is the audience of its access tokens.
