@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # The addresses that may be listened on. Anybody who can reach the sandbox can sign in as anybody.
 LOOPBACK = {"127.0.0.1": "127.0.0.1", "localhost": "127.0.0.1"}
-MAX_BODY = 1024 * 1024  # bytes; a request with a larger body is refused
+MAX_BODY = 16 * 1024 * 1024  # bytes, enough for a part of an upload; a request with a larger body is refused
 
 _connections = itertools.count(1)
 

@@ -17,6 +17,7 @@ from .faults import Challenge, Fault, Surroundings
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication
 
+_VERSION = r"/(v1\.0|beta)"  # of Graph
 # The names that `misbehave` and `seen` take, each with the paths of its requests.
 ENDPOINTS = {
     "discovery": re.compile(r"/[^/]+(/v2\.0)?/\.well-known/openid-configuration"),
@@ -24,12 +25,19 @@ ENDPOINTS = {
     "token": re.compile(r"/[^/]+/oauth2/v2\.0/token"),
     "authorize": re.compile(r"/[^/]+/oauth2/v2\.0/authorize"),
     "logout": re.compile(r"/[^/]+/oauth2/v2\.0/logout"),
-    "photo": re.compile(r"/v1\.0/me/photo(s/[^/]+)?(/\$value)?"),
-    "messages": re.compile(r"/v1\.0/me/messages"),
-    "me": re.compile(r"/v1\.0/me"),
-    "groups": re.compile(r"/v1\.0/me/checkMemberGroups"),
-    "users": re.compile(r"/v1\.0/users"),
-    "applications": re.compile(r"/v1\.0/applications\(appId='[^']*'\)"),
+    "photo": re.compile(rf"{_VERSION}/me/photo(s/[^/]+)?(/\$value)?"),
+    "messages": re.compile(rf"{_VERSION}/me/messages(/[^/]+)?"),
+    "send_mail": re.compile(rf"{_VERSION}/me/sendMail"),
+    "events": re.compile(rf"{_VERSION}/me/events(/[^/]+)?"),
+    "people": re.compile(rf"{_VERSION}/me/people"),
+    "drive": re.compile(rf"{_VERSION}/me/drive/.+"),
+    "download": re.compile(r"/onedrive/download/.+"),
+    "upload": re.compile(r"/onedrive/up/.+"),
+    "batch": re.compile(rf"{_VERSION}/\$batch"),
+    "me": re.compile(rf"{_VERSION}/me"),
+    "groups": re.compile(rf"{_VERSION}/me/checkMemberGroups"),
+    "users": re.compile(rf"{_VERSION}/users"),
+    "applications": re.compile(rf"{_VERSION}/applications\(appId='[^']*'\)"),
     "orders": re.compile(r"/orders/v1/mine"),
 }
 

@@ -102,9 +102,10 @@ ENDPOINTS = [
     ("POST", "/me/drive/root:/a.txt:/createUploadSession", {"Files.ReadWrite"}, 200),
     ("GET", "/users", {"User.ReadBasic.All"}, 200),
 ]
+IDS = [f"{method} {path}" for method, path, *_ in ENDPOINTS]
 
 
-@pytest.mark.parametrize(("method", "path", "scopes", "status"), ENDPOINTS, ids=lambda each: str(each)[:40])
+@pytest.mark.parametrize(("method", "path", "scopes", "status"), ENDPOINTS, ids=IDS)
 def test_each_endpoint_needs_one_of_its_scopes(box, method, path, scopes, status):
     body = {} if method in ("POST", "PUT", "PATCH") else None
     for scope in scopes:
