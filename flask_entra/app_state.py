@@ -19,6 +19,7 @@ from flask_entra.http_client import BoundedSession
 from flask_entra.memberships import CallsApis, Memberships
 from flask_entra.sessions.store import Store
 from flask_entra.signin import guards
+from flask_entra.signin.app_tokens import AppTokens
 from flask_entra.signin.authority import Authority
 from flask_entra.signin.authorization import Requirement
 from flask_entra.signin.client import Client
@@ -36,6 +37,7 @@ class AppState:
     :ivar authority: what signs its people in.
     :ivar client: it, as a client of the authority.
     :ivar tokens: its people's.
+    :ivar app_tokens: its own.
     :ivar graph: calls Graph, or the API of `ENDPOINT`.
     :ivar member_of: asks Graph about groups that a token has no room for.
     :ivar store: its sessions.
@@ -47,6 +49,7 @@ class AppState:
     authority: Authority
     client: Client
     tokens: Tokens
+    app_tokens: AppTokens
     graph: GraphCalls
     member_of: Memberships
     store: Store
@@ -109,7 +112,8 @@ def init_app(
     )
     graph = GraphCalls(auth.call, auth.context, GraphClient(http, config.endpoint), config.scope, authority)
     member_of = Memberships(auth, http, graph_of(config.authority, config.endpoint))
-    state = AppState(config, http, authority, client, tokens, graph, member_of, store, routes)
+    app_tokens = AppTokens(authority, client, config)
+    state = AppState(config, http, authority, client, tokens, app_tokens, graph, member_of, store, routes)
     app.extensions[KEY] = state
     pages.init_app(app, config, pages.Face(config, routes.note.read))
     routes.register(app)

@@ -26,6 +26,14 @@ def attributes(config: Config, name: str, path: str | None = None, tab: str | No
     whole = path is None
     if path is None:
         path = "/" if config.https else request.script_root or "/"
-    prefix = ("__Host-" if whole else "__Secure-") if config.https else ""
-    key = f"{prefix}{name}-{config.cookie_mark}" + ("" if tab is None else f"-{tab}")
+    key = name_of(config, name, whole=whole, tab=tab)
     return {"key": key, "path": path, "secure": config.https, "httponly": True, "samesite": "Lax"}
+
+
+def name_of(config: Config, name: str, *, whole: bool = True, tab: str | None = None) -> str:
+    """The name of a cookie, as a browser has it; see `attributes`.
+
+    :param whole: whether all of the app gets it.
+    """
+    prefix = ("__Host-" if whole else "__Secure-") if config.https else ""
+    return f"{prefix}{name}-{config.cookie_mark}" + ("" if tab is None else f"-{tab}")

@@ -16,15 +16,11 @@ from collections.abc import Callable, Collection
 from typing import Any, TypeVar, cast
 
 import identity.flask
-from flask import Flask, current_app, g
+from flask import Flask, g
 from werkzeug.wrappers import Response as BaseResponse
 
 from flask_entra import app_state, cross_site, deprecated
-from flask_entra.api_calls import ApiCalls
-from flask_entra.app_state import AppState
-from flask_entra.bearer import InvalidToken, merged_claims
-from flask_entra.config import KEY
-from flask_entra.graph_calls import GraphCalls
+from flask_entra.apis import Apis
 from flask_entra.http_client import BoundedSession
 from flask_entra.pages import policy
 from flask_entra.signals import access_denied
@@ -50,7 +46,7 @@ T = TypeVar("T")
 V = TypeVar("V", bound=Callable[..., Any])
 
 
-class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
+class Auth(Apis, identity.flask.Auth):  # type: ignore[misc]  # it has no types
     """Signs people in to Flask apps. One object serves each app that a factory makes: it holds nothing of any of them.
 
     :param app: signed in to at once, as `init_app` does; None for an app that is made later.
@@ -114,10 +110,6 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
             protected=protected,
         )
 
-    @property
-    def _state(self) -> AppState:
-        return cast(AppState, current_app.extensions[KEY])
-
     # --- Who is signed in ---------------------------------------------------------------------------------------------
 
     @property
@@ -126,17 +118,6 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         return current_user.get_user()
 
     granted = staticmethod(granted)
-
-    def context(self, scopes: list[str] | None = None) -> dict[str, Any]:
-        """What `login_required` gives a view, for use in the view: for a second API, or where nothing else asks for a sign-in.
-
-        :param scopes: those of the access token, all of one API; None for no token.
-        :return: see `Tokens.context`.
-        :raises SignInRequired: nobody is signed in, or the authority wants to see the person.
-        :raises SignInError: the authority refuses for another reason.
-        :raises AuthorityUnavailable: a token is needed, and the authority cannot be reached.
-        """
-        return self._state.tokens.context(current_user.get_user(), scopes)
 
     # --- What a view asks for -----------------------------------------------------------------------------------------
 
@@ -214,55 +195,6 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
 
     def _lead_to_sign_in(self, required: SignInRequired) -> BaseResponse:
         return self._state.routes.lead_to_sign_in(required)
-
-    # --- What a view does ---------------------------------------------------------------------------------------------
-
-    @property
-    def graph(self) -> GraphCalls:
-        """Microsoft Graph, or the API of `ENDPOINT`, for the person who is signed in."""
-        return self._state.graph
-
-    def api(self, url: str, *, scopes: list[str] | None = None) -> ApiCalls:
-        """Another API, for the person who is signed in: one that takes bearer tokens and answers JSON. It can be kept anywhere.
-
-        :param url: absolute, without the paths that will be called, such as `https://orders.example/v1`.
-        :param scopes: those of its access tokens; None for those of the view that calls it.
-        """
-        return ApiCalls(self.call, self.context, lambda: self._state.api_client(url), scopes)
-
-    def call(self, api: Callable[[str], T], context: dict[str, Any]) -> T:
-        """Call an API for the person; if it refuses their token, once more with a new one.
-
-        :param api: gets an access token. It raises `bearer.InvalidToken` when the API answers 401.
-        :param context: the view's, of a view with scopes. It holds the new token afterwards.
-        :return: the API's answer.
-        :raises SignInRequired: the API refuses the new token too, or the authority wants to see the person. It asks for the
-            view's scopes, with all claims that the API and the authority have asked for.
-        """
-        try:
-            return api(context["access_token"])
-        except InvalidToken as error:
-            refused = error
-        try:
-            context.update(self._state.tokens.renew(context["scopes"], refused.claims))
-        except SignInRequired as required:
-            raise required from refused
-        try:
-            return api(context["access_token"])
-        except InvalidToken as again:
-            raise SignInRequired(merged_claims(refused.claims, again.claims), context["scopes"]) from again
-
-    def renew_token(self, claims: str | None = None, scopes: list[str] | None = None) -> str:
-        """A new access token, for an API that refuses the present one and is not called by `call`.
-
-        :param claims: the API's claims challenge (JSON), if it sent one.
-        :param scopes: None means those of the setting `SCOPE`.
-        :return: the access token.
-        :raises SignInRequired: the authority wants to see the person.
-        :raises SignInError: the authority refuses for another reason.
-        :raises AuthorityUnavailable: the authority cannot be reached.
-        """
-        return cast(str, self._state.tokens.renew(scopes, claims)["access_token"])
 
     # --- Sign-in and sign-out -----------------------------------------------------------------------------------------
 

@@ -59,8 +59,9 @@ LEFT_ALONE = {
 
 @pytest.mark.parametrize("ours", LEFT_ALONE)
 def test_a_method_that_the_base_gets_is_looked_at(ours):
-    package = ours.__base__.__module__.partition(".")[0]
+    package = next(base for base in BASES if issubclass(ours, base)).__module__.partition(".")[0]
     bases = [each for each in ours.__mro__ if each.__module__.partition(".")[0] == package]
+    own = {name for each in ours.__mro__ if each.__module__.startswith("flask_entra.") for name in vars(each)}
     methods = {name for base in bases for name, each in vars(base).items() if inspect.isfunction(each)}
-    unchanged = {name for name in methods if name not in vars(ours) and not name.startswith("__")}
+    unchanged = {name for name in methods if name not in own and not name.startswith("__")}
     assert sorted(unchanged) == LEFT_ALONE[ours].split()

@@ -170,10 +170,11 @@ def test_the_graph_that_is_asked_about_groups_is_the_clouds_own(authority, endpo
 OUTSIDE = {"app", "app_config", "pages", "sandbox", "tests", "bench"}
 ROOMS = [
     {"extension"},
+    {"apis"},
     {"app_state"},
     {"doctor", "middleware"},
     {"health", "pages", "testing"},
-    {"graph_calls", "memberships"},
+    {"background", "graph_calls", "memberships", "token_credential"},
     {"api_calls"},
     {"signin"},
     {"transfers"},

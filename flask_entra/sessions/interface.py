@@ -18,6 +18,7 @@ from flask_entra.sessions.session import Session
 from flask_entra.sessions.store import Store, StoreUnavailable
 
 PRUNE_SECONDS = 3600
+SESSION = "session"  # the cookie that has a session's id
 # A session is removed only so long after it has expired: the clock of another machine that shares the store may be a day off.
 SPARE_SECONDS = 2 * 24 * 3600
 
@@ -95,7 +96,7 @@ class SealedSessionInterface(ServerSideSessionInterface):  # type: ignore[misc] 
 
     def cookie(self) -> dict[str, Any]:
         """The name, path and flags of the cookie that has a session's id; see `cookies.attributes`."""
-        return cookies.attributes(self._config, "session")
+        return cookies.attributes(self._config, SESSION)
 
 
 def owner_of(config: Config) -> str:

@@ -1,0 +1,88 @@
+"""Access tokens for the app itself, for what it may do without a person (client credentials, RFC 6749, 4.4).
+
+https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Any
+
+import msal
+
+from flask_entra.config import Config
+from flask_entra.signin.authority import Authority
+from flask_entra.signin.client import Client
+from flask_entra.signin.errors import AuthorityUnavailable, SignInError
+from flask_entra.signin.token_cache import LAST_SECONDS, as_token
+
+EARLY_SECONDS = 300  # so long before its end, a token is renewed
+log = logging.getLogger(__name__)
+
+
+class AppTokens:
+    """The app's own access tokens, in the memory of this process. Safe to share among threads: one asks, the others wait.
+
+    :param authority: what issues them.
+    :param client: this app, as its client.
+    :param config: the app's.
+    """
+
+    def __init__(self, authority: Authority, client: Client, config: Config):
+        self._authority, self._client, self._config = authority, client, config
+        self._lock = threading.Lock()
+        self._kept: dict[tuple[str, ...], tuple[str, str, float]] = {}  # the token, its type, when it ends (monotonic)
+
+    def get(self, scopes: list[str], claims: str | None = None, *, refused: str = "") -> dict[str, Any]:
+        """A token.
+
+        :param scopes: of one API, each as `<API>/.default`: all that the app has been given there.
+        :param claims: a claims challenge to pass on (JSON).
+        :param refused: a token that the API has refused, in whose place another one is wanted.
+        :return: `access_token`, `token_type`, `expires_in` (seconds) and `scopes`.
+        :raises ValueError: a scope is a person's to grant, or the app has no credential.
+        :raises SignInError: the authority refuses.
+        :raises AuthorityUnavailable: the authority cannot be reached.
+        """
+        if not scopes or not all(each.endswith("/.default") for each in scopes):
+            raise ValueError(
+                f"{scopes!r}: an app has no scopes of its own but <API>/.default, such as https://graph.microsoft.com/.default"
+            )
+        if not self._config.client_credential:
+            raise ValueError(
+                "Only an app with a credential has tokens of its own: set CLIENT_SECRET, or another credential."
+            )
+        key = tuple(scopes)
+        if found := self._found(key, EARLY_SECONDS, refused):
+            return found
+        with self._authority.waiting("the app"), self._lock:
+            if found := self._found(key, EARLY_SECONDS, refused):  # another thread has asked meanwhile
+                return found
+            try:
+                return self._ask(scopes, claims)
+            except AuthorityUnavailable:
+                if found := self._found(key, LAST_SECONDS, refused):
+                    return found
+                raise
+
+    def _found(self, key: tuple[str, ...], at_least: float, refused: str) -> dict[str, Any] | None:
+        token, kind, until = self._kept.get(key, ("", "", 0.0))
+        left = until - time.monotonic()
+        return (
+            {**as_token(token, kind, int(left)), "scopes": list(key)} if left > at_least and token != refused else None
+        )
+
+    def _ask(self, scopes: list[str], claims: str | None) -> dict[str, Any]:
+        cache, provider = msal.SerializableTokenCache(), self._authority.provider
+        began = time.monotonic()
+        result = self._client.ask(
+            lambda app: app.acquire_token_for_client(scopes, claims_challenge=claims), cache, provider
+        )
+        if "access_token" not in result:
+            raise SignInError(result.get("error", ""), result.get("error_description", ""), scopes)
+        log.info("Token of the app's own for %s", " ".join(scopes))
+        lifetime = int(result.get("expires_in", 0))
+        self._kept[tuple(scopes)] = result["access_token"], result.get("token_type", "Bearer"), began + lifetime
+        return {**as_token(result["access_token"], result.get("token_type"), lifetime), "scopes": list(scopes)}
