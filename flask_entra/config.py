@@ -59,6 +59,7 @@ class Config:
     :ivar entra: whether people sign in with Microsoft.
     :ivar scope: the scopes of the setting `SCOPE`, qualified for the cloud of the endpoint.
     :ivar endpoint: the URL of the profile; empty if the sign-in's token is for no such API.
+    :ivar api_audiences: those that access tokens for this app may have besides the usual ones.
     :ivar signing_keys: the keys of what a browser keeps signed; the last one signs. Empty while there is none.
     :ivar https: whether people reach the app by https.
     :ivar idle_seconds: how long a session lives after its last use.
@@ -80,6 +81,7 @@ class Config:
     redirect_uri: str
     allowed_hosts: list[str]
     allowed_tenants: frozenset[str]
+    api_audiences: list[str]
     signing_keys: list[bytes]
     https: bool
     threads: int
@@ -130,6 +132,7 @@ class Config:
             redirect_uri=redirect_uri,
             allowed_hosts=hosts(settings["ALLOWED_HOSTS"]),
             allowed_tenants=frozenset(re.split(r"[\s,]+", settings["ALLOWED_TENANTS"].lower())) - {""},
+            api_audiences=settings["API_AUDIENCE"].split(),
             signing_keys=[*_fallbacks(settings), *([key] if key else [])],
             https=split_url(redirect_uri).scheme == "https",
             threads=number(settings["THREADS"]) or int(SETTINGS["THREADS"].default),

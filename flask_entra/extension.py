@@ -16,13 +16,12 @@ from collections.abc import Callable, Collection
 from typing import Any, TypeVar, cast
 
 import identity.flask
-from flask import Flask, current_app, g
+from flask import Flask, g
 from werkzeug.wrappers import Response as BaseResponse
 
 from flask_entra import app_state, deprecated
-from flask_entra.app_state import AppState
 from flask_entra.bearer import InvalidToken, merged_claims
-from flask_entra.config import KEY
+from flask_entra.bearer_views import BearerViews
 from flask_entra.graph import GraphClient
 from flask_entra.graph_calls import GraphCalls
 from flask_entra.http_client import BoundedSession
@@ -50,7 +49,7 @@ T = TypeVar("T")
 V = TypeVar("V", bound=Callable[..., Any])
 
 
-class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
+class Auth(BearerViews, identity.flask.Auth):  # type: ignore[misc]  # it has no types
     """Signs people in to Flask apps. One object serves each app that a factory makes: it holds nothing of any of them.
 
     :param app: signed in to at once, as `init_app` does; None for an app that is made later.
@@ -114,10 +113,6 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
             protected=protected,
         )
 
-    @property
-    def _state(self) -> AppState:
-        return cast(AppState, current_app.extensions[KEY])
-
     # --- Who is signed in ---------------------------------------------------------------------------------------------
 
     @property
@@ -130,13 +125,15 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
     def context(self, scopes: list[str] | None = None) -> dict[str, Any]:
         """What `login_required` gives a view, for use in the view: for a second API, or where nothing else asks for a sign-in.
 
+        In a request that came with a bearer token, the token is one on behalf of the caller; see `OnBehalfOf.context`.
+
         :param scopes: those of the access token, all of one API; None for no token.
         :return: see `Tokens.context`.
         :raises SignInRequired: nobody is signed in, or the authority wants to see the person.
         :raises SignInError: the authority refuses for another reason.
         :raises AuthorityUnavailable: a token is needed, and the authority cannot be reached.
         """
-        return self._state.tokens.context(current_user.get_user(), scopes)
+        return self._tokens.context(current_user.get_user(), scopes)
 
     # --- What a view asks for -----------------------------------------------------------------------------------------
 
@@ -206,13 +203,13 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         :raises NotAllowed, MembershipUnknown: as the view's own `login_required` does.
         """
         try:
-            g.entra_admitted = needs, self._login_required(None, current_user.get_user(), needs)
+            g.entra_admitted = needs, self._admitted(needs)
         except SignInRequired as required:
             return self._lead_to_sign_in(required)
         return None
 
     def _lead_to_sign_in(self, required: SignInRequired) -> BaseResponse:
-        return self._state.routes.lead_to_sign_in(required)
+        return self._state.lead_to_sign_in(required)
 
     # --- What a view does ---------------------------------------------------------------------------------------------
 
@@ -243,7 +240,7 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         except InvalidToken as error:
             refused = error
         try:
-            context.update(self._state.tokens.renew(context["scopes"], refused.claims))
+            context.update(self._tokens.renew(context["scopes"], refused.claims))
         except SignInRequired as required:
             raise required from refused
         try:
@@ -261,7 +258,7 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         :raises SignInError: the authority refuses for another reason.
         :raises AuthorityUnavailable: the authority cannot be reached.
         """
-        return cast(str, self._state.tokens.renew(scopes, claims)["access_token"])
+        return cast(str, self._tokens.renew(scopes, claims)["access_token"])
 
     # --- Sign-in and sign-out -----------------------------------------------------------------------------------------
 

@@ -55,6 +55,7 @@ SETTINGS = {
     "EDITPROFILE_USER_FLOW": Setting(),
     "RESETPASSWORD_USER_FLOW": Setting(),
     "ALLOWED_TENANTS": Setting(),
+    "API_AUDIENCE": Setting(),
     "REDIS_URL": Setting(kind="url"),
     "SESSION_FILE_DIR": Setting("flask_session", "path"),
     "SESSION_IDLE_MINUTES": Setting("720", "duration"),

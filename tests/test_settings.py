@@ -170,6 +170,7 @@ def test_the_graph_that_is_asked_about_groups_is_the_clouds_own(authority, endpo
 OUTSIDE = {"app", "app_config", "pages", "sandbox", "tests", "bench"}
 ROOMS = [
     {"extension"},
+    {"bearer_views"},
     {"app_state"},
     {"doctor", "middleware"},
     {"health", "pages", "testing"},
