@@ -233,7 +233,8 @@ class Auth(BearerViews, identity.flask.Auth):  # type: ignore[misc]  # it has no
         :param context: the view's, of a view with scopes. It holds the new token afterwards.
         :return: the API's answer.
         :raises SignInRequired: the API refuses the new token too, or the authority wants to see the person. It asks for the
-            view's scopes, with all claims that the API and the authority have asked for.
+            view's scopes, with all claims that the API and the authority have asked for. To a caller with a bearer token it
+            is a `CallerRefused`.
         """
         try:
             return api(context["access_token"])

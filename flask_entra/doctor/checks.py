@@ -76,6 +76,7 @@ _CHECKS = (
     addresses.check_redirect_uri,
     addresses.check_root,
     scopes.check_scope,
+    scopes.check_audience,
     addresses.check_endpoint,
     redis_url.check_redis,
     addresses.check_network,

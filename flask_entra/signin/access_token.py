@@ -11,7 +11,7 @@ from typing import Any
 
 import jwt
 
-from flask_entra.clouds import GRAPH_CLOUDS
+from flask_entra.clouds import GRAPH_AUDIENCES
 from flask_entra.signin import id_token
 from flask_entra.signin.authority import Authority
 from flask_entra.signin.errors import IdTokenRefused
@@ -25,8 +25,6 @@ _PROFILE = KINDS[1:]
 # What only an ID token has (OpenID Connect Core, 2, 3.1.3.6 and 3.3.2.11; FAPI 1.0 part 2, 5.1). It has this app's id as its
 # audience too, and tells who is signed in, not what the sender may do.
 _OF_ID_TOKENS = ("nonce", "at_hash", "c_hash", "s_hash")
-# Microsoft Graph's audiences. A token for Graph is Graph's to accept.
-_GRAPH = frozenset({"00000003-0000-0000-c000-000000000000", *(f"https://{host}" for host in GRAPH_CLOUDS)})
 
 
 def audiences(client_id: str, more: Collection[str]) -> list[str]:
@@ -36,7 +34,7 @@ def audiences(client_id: str, more: Collection[str]) -> list[str]:
     :param more: the setting `API_AUDIENCE`.
     """
     own = [client_id, f"api://{client_id}"] if client_id else []
-    return [*own, *(each for each in more if each.rstrip("/") not in _GRAPH)]
+    return [*own, *(each for each in more if each.rstrip("/") not in GRAPH_AUDIENCES)]
 
 
 def validate(token: str, authority: Authority, accepted: list[str]) -> dict[str, Any]:

@@ -187,6 +187,12 @@ class Authority:
         except ValueError as error:
             raise AuthorityUnavailable(str(error)) from error
 
+    def trust(self, metadata: dict[str, Any], key: id_token.Key) -> None:
+        """Take a key beside those that it publishes, and a discovery document if none is known: for tests without a tenant."""
+        if not self._provider.peek():
+            self._provider.put(Provider(metadata, self._entra))
+        self._keys.put([*(each for each in self._keys.peek() or () if each.kid != key.kid), key])
+
     # --- Documents --------------------------------------------------------------------------------------------------
 
     def _fetch_provider(self) -> Provider:
