@@ -49,7 +49,7 @@ T = TypeVar("T")
 V = TypeVar("V", bound=Callable[..., Any])
 
 
-class Auth(BearerViews, identity.flask.Auth):  # type: ignore[misc]  # it has no types
+class Auth(identity.flask.Auth, BearerViews):  # type: ignore[misc]  # it has no types
     """Signs people in to Flask apps. One object serves each app that a factory makes: it holds nothing of any of them.
 
     :param app: signed in to at once, as `init_app` does; None for an app that is made later.
