@@ -13,10 +13,18 @@ if TYPE_CHECKING:
     from flask_entra.extension import Auth
     from flask_entra.graph_error import GraphError
     from flask_entra.signals import access_denied, signed_in, signed_out, token_refreshed
-    from flask_entra.signin.errors import MembershipUnknown, NotAllowed, SignInError, SignInRefused, SignInRequired
+    from flask_entra.signin.errors import (
+        CallerRefused,
+        MembershipUnknown,
+        NotAllowed,
+        SignInError,
+        SignInRefused,
+        SignInRequired,
+    )
 
 __all__ = [
     "Auth",
+    "CallerRefused",
     "GraphError",
     "MembershipUnknown",
     "NotAllowed",

@@ -6,13 +6,12 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar, cast
 
-from flask import current_app, has_request_context
+from flask import has_request_context
 
 from flask_entra import app_state, background
 from flask_entra.api_calls import ApiCalls
-from flask_entra.app_state import AppState
 from flask_entra.bearer import InvalidToken, merged_claims
-from flask_entra.config import KEY
+from flask_entra.bearer_views import BearerViews
 from flask_entra.graph_calls import GraphCalls
 from flask_entra.signin import current_user
 from flask_entra.signin.errors import SignInRequired
@@ -21,17 +20,15 @@ from flask_entra.token_credential import AsyncTokenCredential, TokenCredential
 T = TypeVar("T")
 
 
-class Apis:
+class Apis(BearerViews):
     """See `Auth`."""
-
-    @property
-    def _state(self) -> AppState:
-        return cast(AppState, current_app.extensions[KEY])
 
     # --- For the person who is signed in ------------------------------------------------------------------------------
 
     def context(self, scopes: list[str] | None = None) -> dict[str, Any]:
         """What `login_required` gives a view, for use in the view: for a second API, or where nothing else asks for a sign-in.
+
+        In a request that came with a bearer token, the token is one on behalf of the caller; see `OnBehalfOf.context`.
 
         :param scopes: those of the access token, all of one API; None for no token.
         :return: see `Tokens.context`.
@@ -41,7 +38,7 @@ class Apis:
         :raises RuntimeError: there is no request, so that nobody makes it.
         """
         self._check_request()
-        return self._state.tokens.context(current_user.get_user(), scopes)
+        return self._tokens.context(current_user.get_user(), scopes)
 
     @property
     def graph(self) -> GraphCalls:
@@ -63,7 +60,8 @@ class Apis:
         :param context: the view's, of a view with scopes, or that of `app_context`. It holds the new token afterwards.
         :return: the API's answer.
         :raises SignInRequired: the API refuses the new token too, or the authority wants to see the person. It asks for the
-            view's scopes, with all claims that the API and the authority have asked for.
+            view's scopes, with all claims that the API and the authority have asked for. To a caller with a bearer token it
+            is a `CallerRefused`.
         """
         try:
             return api(context["access_token"])
@@ -75,7 +73,7 @@ class Apis:
             return api(context["access_token"])
         self._check_request()
         try:
-            context.update(self._state.tokens.renew(context["scopes"], refused.claims))
+            context.update(self._tokens.renew(context["scopes"], refused.claims))
         except SignInRequired as required:
             raise required from refused
         try:
@@ -93,7 +91,7 @@ class Apis:
         :raises SignInError: the authority refuses for another reason.
         :raises AuthorityUnavailable: the authority cannot be reached.
         """
-        return cast(str, self._state.tokens.renew(scopes, claims)["access_token"])
+        return cast(str, self._tokens.renew(scopes, claims)["access_token"])
 
     def credential(self, scopes: list[str] | None = None) -> TokenCredential:
         """The person as a `TokenCredential` of the Azure SDK.

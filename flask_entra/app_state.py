@@ -18,12 +18,14 @@ from flask_entra.graph_calls import GraphCalls
 from flask_entra.http_client import BoundedSession
 from flask_entra.memberships import CallsApis, Memberships
 from flask_entra.sessions.store import Store
-from flask_entra.signin import guards
+from flask_entra.signin import callers_tokens, guards
 from flask_entra.signin.app_tokens import AppTokens
 from flask_entra.signin.authority import Authority
 from flask_entra.signin.authorization import Requirement
+from flask_entra.signin.callers_tokens import CallersTokens
 from flask_entra.signin.client import Client
 from flask_entra.signin.errors import SignInRequired
+from flask_entra.signin.on_behalf_of import OnBehalfOf
 from flask_entra.signin.routes import Routes
 from flask_entra.signin.tokens import Tokens
 
@@ -42,6 +44,8 @@ class AppState:
     :ivar member_of: asks Graph about groups that a token has no room for.
     :ivar store: its sessions.
     :ivar routes: the pages of the sign-in.
+    :ivar callers: reads the bearer tokens of callers.
+    :ivar on_behalf_of: exchanges them for tokens for other APIs.
     """
 
     config: Config
@@ -54,11 +58,22 @@ class AppState:
     member_of: Memberships
     store: Store
     routes: Routes
+    callers: CallersTokens
+    on_behalf_of: OnBehalfOf
     _api_clients: dict[str, GraphClient] = field(default_factory=dict)
 
     def api_client(self, url: str) -> GraphClient:
         """The client of another API than Graph, which remembers the pauses that it has asked for."""
         return self._api_clients.setdefault(url, GraphClient(self.http, url))
+
+    def lead_to_sign_in(self, required: SignInRequired) -> BaseResponse:
+        """The way to the sign-in; see `Routes.lead_to_sign_in`.
+
+        :raises CallerRefused: a bearer token decides, so that nobody can be led anywhere.
+        """
+        if callers_tokens.by_token():
+            raise callers_tokens.refusal_of(required) from required
+        return self.routes.lead_to_sign_in(required)
 
 
 class Helper(CallsApis, Protocol):
@@ -113,14 +128,28 @@ def init_app(
     graph = GraphCalls(auth.call, auth.context, GraphClient(http, config.endpoint), config.scope, authority)
     member_of = Memberships(auth, http, graph_of(config.authority, config.endpoint))
     app_tokens = AppTokens(authority, client, config)
-    state = AppState(config, http, authority, client, tokens, app_tokens, graph, member_of, store, routes)
+    callers, on_behalf_of = CallersTokens(authority, config.api_audiences), OnBehalfOf(authority, client, config)
+    state = AppState(
+        config=config,
+        http=http,
+        authority=authority,
+        client=client,
+        tokens=tokens,
+        app_tokens=app_tokens,
+        graph=graph,
+        member_of=member_of,
+        store=store,
+        routes=routes,
+        callers=callers,
+        on_behalf_of=on_behalf_of,
+    )
     app.extensions[KEY] = state
     pages.init_app(app, config, pages.Face(config, routes.note.read))
     routes.register(app)
     answers.register(app)
-    _sign_in_where_it_is_needed(app, routes, answers)
+    _sign_in_where_it_is_needed(app, state, answers)
     if "ENTRA_CROSS_SITE_PROTECTION" in config.on:
-        cross_site.init_app(app, config)
+        cross_site.init_app(app, config, exempt=callers_tokens.by_token)
     if "ENTRA_CONFIGURATION_EVERYWHERE" in config.on:
         configuration.show_everywhere()
     if "ENTRA_HEALTH" in config.on:
@@ -131,11 +160,11 @@ def init_app(
         guards.protect(app, auth.admit)
 
 
-def _sign_in_where_it_is_needed(app: Flask, routes: Routes, answers: pages.Answers) -> None:
+def _sign_in_where_it_is_needed(app: Flask, state: AppState, answers: pages.Answers) -> None:
     @app.errorhandler(SignInRequired)
     def sign_in_first(required: SignInRequired) -> BaseResponse:
         # Raised where no `login_required` is, for example by `context()`. To Flask, what a handler raises is a 500.
         try:
-            return routes.lead_to_sign_in(required)
+            return state.lead_to_sign_in(required)
         except Exception as failure:
             return answers.respond(failure)

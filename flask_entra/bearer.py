@@ -62,21 +62,30 @@ def merged_claims(*challenges: str | None) -> str | None:
     return json.dumps(merged, separators=(",", ":")) if merged else None
 
 
-def refusal(realm: str, error: str = "", scopes: Iterable[str] = (), claims: str | None = None) -> str:
+def refusal(
+    realm: str,
+    error: str = "",
+    scopes: Iterable[str] = (),
+    claims: str | None = None,
+    *,
+    scheme: str = "Cookie",
+    description: str = "",
+) -> str:
     """A `WWW-Authenticate` header of this app's own.
-
-    Its scheme is not Bearer, because the app takes a session's cookie, and no bearer token.
 
     :param realm: what is protected: the app's host.
     :param error: a code of RFC 6750, 3.1, or Entra's `insufficient_claims`; empty when nobody is signed in.
     :param scopes: those that are needed.
     :param claims: a claims challenge to pass on (JSON); `claims_challenge` reads it again.
+    :param scheme: `Bearer` where a bearer token decides, and only there; `Cookie` where a session does.
+    :param description: what is wrong, for the developer of the caller.
     """
     parts = {
         "realm": realm,
         "error": "insufficient_claims" if claims else error,
+        "error_description": description,
         "scope": " ".join(scopes),
         "claims": base64.b64encode(claims.encode()).decode() if claims else "",
     }
     said = [f'{name}="{_UNQUOTABLE.sub("", value)}"' for name, value in parts.items() if value]
-    return f"Cookie {', '.join(said)}"
+    return f"{scheme} {', '.join(said)}"

@@ -16,6 +16,8 @@ GRAPH_CLOUDS = {
     "dod-graph.microsoft.us": "login.microsoftonline.us",
     "microsoftgraph.chinacloudapi.cn": "login.partner.microsoftonline.cn",
 }
+# The audiences of its tokens, which are never meant for an app.
+GRAPH_AUDIENCES = frozenset({"00000003-0000-0000-c000-000000000000", *(f"https://{host}" for host in GRAPH_CLOUDS)})
 # The names that stand for several tenants in an authority, and the hosts whose documents name each other.
 SEVERAL_TENANTS = frozenset({"common", "organizations"})
 WORLDWIDE_HOSTS = frozenset({"login.microsoftonline.com", "login.microsoft.com", "login.windows.net"})

@@ -59,6 +59,7 @@ class Config:
     :ivar entra: whether people sign in with Microsoft.
     :ivar scope: the scopes of the setting `SCOPE`, qualified for the cloud of the endpoint.
     :ivar endpoint: the URL of the profile; empty if the sign-in's token is for no such API.
+    :ivar api_audiences: those that access tokens for this app may have besides the usual ones.
     :ivar signing_keys: the keys of what a browser keeps signed; the last one signs. Empty while there is none.
     :ivar https: whether people reach the app by https.
     :ivar idle_seconds: how long a session lives after its last use.
@@ -81,6 +82,7 @@ class Config:
     allowed_hosts: list[str]
     allowed_tenants: frozenset[str]
     trusted_origins: list[str]
+    api_audiences: list[str]
     signing_keys: list[bytes]
     https: bool
     threads: int
@@ -132,6 +134,7 @@ class Config:
             allowed_hosts=words(settings["ALLOWED_HOSTS"]),
             allowed_tenants=frozenset(words(settings["ALLOWED_TENANTS"].lower())),
             trusted_origins=words(settings["TRUSTED_ORIGINS"].lower()),
+            api_audiences=settings["API_AUDIENCE"].split(),
             signing_keys=[*_fallbacks(settings), *([key] if key else [])],
             https=split_url(redirect_uri).scheme == "https",
             threads=number(settings["THREADS"]) or int(SETTINGS["THREADS"].default),

@@ -7,6 +7,7 @@ https://cheatsheetseries.owasp.org/cheatsheets/Cross-Site_Request_Forgery_Preven
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from flask import Blueprint, Flask, request
@@ -17,8 +18,6 @@ from flask_entra.views import copy_of
 
 SAFE = ("GET", "HEAD", "OPTIONS", "TRACE")  # RFC 9110, 9.2.1
 _EXEMPT = "__flask_entra_csrf_exempt__"  # the attribute of a view; decorators that use functools.wraps pass it on
-# The attribute of a view that takes bearer tokens. A browser sends a token only where the page's own script does.
-TAKES_BEARER = "__flask_entra_bearer__"
 
 V = TypeVar("V", bound=Any)
 
@@ -60,15 +59,17 @@ def told_by(config: Config) -> tuple[str, str] | None:
     return "Origin", origin
 
 
-def init_app(app: Flask, config: Config) -> None:
+def init_app(app: Flask, config: Config, *, exempt: Callable[[], bool]) -> None:
     """Refuse what another site sends to a view of the app with a method that may change something.
 
     Sites of the setting `TRUSTED_ORIGINS` may, and so may all with a view that is `csrf_exempt`.
+
+    :param exempt: whether the present request is decided by what no browser sends by itself, such as a bearer token.
     """
 
     @app.before_request
     def refuse() -> None:
-        if request.method in SAFE or not request.endpoint or _is_exempt(app, request.endpoint):
+        if request.method in SAFE or not request.endpoint or exempt() or _is_exempt(app, request.endpoint):
             return
         told = told_by(config)
         if told and not is_trusted(request.headers.get("Origin", ""), config.trusted_origins):
@@ -91,8 +92,5 @@ def is_trusted(origin: str, trusted: list[str]) -> bool:
 
 
 def _is_exempt(app: Flask, endpoint: str) -> bool:
-    view = app.view_functions[endpoint]
-    if getattr(view, TAKES_BEARER, False) and "Authorization" in request.headers:
-        return True
-    keepers = [view, *(app.blueprints[name] for name in request.blueprints)]
+    keepers = [app.view_functions[endpoint], *(app.blueprints[name] for name in request.blueprints)]
     return any(getattr(each, _EXEMPT, False) for each in keepers)

@@ -46,7 +46,7 @@ T = TypeVar("T")
 V = TypeVar("V", bound=Callable[..., Any])
 
 
-class Auth(Apis, identity.flask.Auth):  # type: ignore[misc]  # it has no types
+class Auth(identity.flask.Auth, Apis):  # type: ignore[misc]  # it has no types
     """Signs people in to Flask apps. One object serves each app that a factory makes: it holds nothing of any of them.
 
     :param app: signed in to at once, as `init_app` does; None for an app that is made later.
@@ -188,13 +188,13 @@ class Auth(Apis, identity.flask.Auth):  # type: ignore[misc]  # it has no types
         :raises NotAllowed, MembershipUnknown: as the view's own `login_required` does.
         """
         try:
-            g.entra_admitted = needs, self._login_required(None, current_user.get_user(), needs)
+            g.entra_admitted = needs, self._admitted(needs)
         except SignInRequired as required:
             return self._lead_to_sign_in(required)
         return None
 
     def _lead_to_sign_in(self, required: SignInRequired) -> BaseResponse:
-        return self._state.routes.lead_to_sign_in(required)
+        return self._state.lead_to_sign_in(required)
 
     # --- Sign-in and sign-out -----------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from flask_entra.api_calls import ApiCalls
 from flask_entra.graph import GraphClient
 from flask_entra.graph_error import GraphError
 from flask_entra.http_client import JsonObject
-from flask_entra.signin import userinfo
+from flask_entra.signin import callers_tokens, userinfo
 from flask_entra.signin.authority import Authority
 from flask_entra.signin.current_user import USER, USERINFO
 from flask_entra.transfers import Upload
@@ -68,14 +68,15 @@ class GraphCalls(ApiCalls):
 
         :param context: the view's, with a token for Graph.
         """
-        if session.get(NO_PHOTO, 0) > time.time():
+        has_session = not callers_tokens.by_token()
+        if has_session and session.get(NO_PHOTO, 0) > time.time():
             return None
         try:
             found = self._client.photo(context["access_token"])
         except GraphError as error:
             log.info("No photo: %s", error)
             found = None
-        if not found:
+        if not found and has_session:
             session[NO_PHOTO] = time.time() + NO_PHOTO_SECONDS
         return found
 

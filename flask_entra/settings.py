@@ -56,6 +56,7 @@ SETTINGS = {
     "RESETPASSWORD_USER_FLOW": Setting(),
     "ALLOWED_TENANTS": Setting(),
     "TRUSTED_ORIGINS": Setting(),
+    "API_AUDIENCE": Setting(),
     "REDIS_URL": Setting(kind="url"),
     "SESSION_FILE_DIR": Setting("flask_session", "path"),
     "SESSION_IDLE_MINUTES": Setting("720", "duration"),

@@ -3,7 +3,8 @@
 `signed_in`: somebody has signed in. `user`: the ID token's claims.
 `signed_out`: somebody has signed out. `user`: likewise.
 `token_refreshed`: a person's access token has been renewed. `user`: likewise; `scopes`: those that it is for.
-`access_denied`: a page was refused. `user`: likewise; `error`: `NotAllowed`, `MembershipUnknown` or `SignInRefused`.
+`access_denied`: a page was refused. `user`: likewise, or those of a caller's token; `error`: `NotAllowed`, `MembershipUnknown`,
+`SignInRefused` or `CallerRefused`.
 
 A signal is sent during the request, after what it tells of. What a receiver raises fails the request.
 """

@@ -6,6 +6,12 @@
         sign_in(client, roles=["Orders.Approve"])
         assert client.get("/orders").status_code == 200
 
+`bearer` makes the headers of a request with a bearer token, for views of `bearer_required`:
+
+    def test_the_api(app, client):
+        headers = bearer(app, scopes=["Orders.Read"])
+        assert client.get("/api/orders", headers=headers).status_code == 200
+
 With `pytest_plugins = ["flask_entra.testing"]` in `conftest.py`, the fixture `sign_in_as` does the same, for the fixture
 `client`.
 """
@@ -18,18 +24,23 @@ import secrets
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import Any
 
+import jwt
 import msal
+from cryptography.hazmat.primitives.asymmetric import rsa
 from flask import Flask
 from flask.testing import FlaskClient
 
-from flask_entra.config import KEY
+from flask_entra.config import KEY, Config
 from flask_entra.sessions.interface import SealedSessionInterface
 from flask_entra.signin.authorization import DEFAULT_SCOPES, Requirement
+from flask_entra.signin.callers_tokens import Caller
 from flask_entra.signin.current_user import USER, VOUCHED_UNTIL
 from flask_entra.signin.guards import guard_of
-from flask_entra.signin.token_cache import TOKEN_CACHE
+from flask_entra.signin.id_token import Key
+from flask_entra.signin.token_cache import TOKEN_CACHE, as_token
 
 SECONDS = 3600  # the lifetime of the tokens
 TENANT = "00000000-0000-4000-8000-000000000001"  # unless `claims` or the settings name another
@@ -61,18 +72,7 @@ def sign_in(
     if not isinstance(app.session_interface, SealedSessionInterface):
         raise TypeError("sign_in(client): call auth.init_app(app) for the app of this client first.")
     config, now = app.extensions[KEY].config, int(time.time())
-    tenant = next(iter(sorted(config.allowed_tenants)), TENANT)
-    usual: dict[str, Any] = {
-        "iss": f"https://login.microsoftonline.com/{tenant}/v2.0",
-        "aud": config.client_id,
-        "sub": hashlib.sha256(name.encode()).hexdigest()[:43],
-        "oid": str(uuid.uuid5(uuid.NAMESPACE_DNS, name)),
-        "tid": tenant,
-        "name": name,
-        "preferred_username": f"{name.lower().replace(' ', '.')}@example.com",
-        "iat": now,
-        "exp": now + SECONDS,
-    }
+    usual = {**_usual(config, next(iter(sorted(config.allowed_tenants)), TENANT), now), **_named(name)}
     usual |= {"roles": list(roles)} if roles else {}
     usual |= {"groups": list(groups)} if groups else {}
     user = {claim: value for claim, value in {**usual, **(claims or {})}.items() if value is not None}
@@ -85,6 +85,80 @@ def sign_in(
         cookie, domain = app.session_interface.cookie(), context.request.host.partition(":")[0]
     client.set_cookie(cookie["key"], session.sid, domain=domain, path=cookie["path"], secure=cookie["secure"])
     return user
+
+
+def bearer(
+    app: Flask,
+    *,
+    name: str = "Test Person",
+    scopes: Iterable[str] = (),
+    roles: Iterable[str] = (),
+    claims: Mapping[str, Any] | None = None,
+    on_behalf_of: Iterable[str] = (),
+    access_token: str | None = None,
+) -> dict[str, str]:
+    """Make a bearer token for an app, which passes all of its checks: it is signed with a key that the app is made to trust.
+
+    :param app: one that `Auth.init_app` was called for, with `CLIENT_ID`.
+    :param name: of the person, as for `sign_in`.
+    :param scopes: delegated permissions, by their short names. Without them, the token is an app's own if it has roles, and
+        otherwise has the scope `access_as_user`.
+    :param roles: app roles.
+    :param claims: further claims of the token, or others instead of the usual ones. None as a value leaves a claim out.
+    :param on_behalf_of: the scopes of another API that a view asks for with `auth.context`. It gets a token for them.
+    :param access_token: that token; None makes one.
+    :return: the headers of a request with the bearer token.
+    :raises ValueError: the app has no `CLIENT_ID`, so that there can be no token for it.
+    """
+    state, now = app.extensions[KEY], int(time.time())
+    config, scopes, roles = state.config, list(scopes), list(roles)
+    if not state.callers.audiences:
+        raise ValueError("bearer(app): set ENTRA_CLIENT_ID first. Without it, no token can be for this app.")
+    tenant = state.authority.expected.tenant_id or next(iter(sorted(config.allowed_tenants)), TENANT)
+    usual = {
+        **_usual(config, tenant, now),
+        "aud": state.callers.audiences[0],
+        "azp": "the-caller-of-a-test",
+        "nbf": now,
+    }
+    if not scopes and roles:
+        usual |= {"sub": "the-caller-of-a-test", "oid": str(uuid.uuid5(uuid.NAMESPACE_DNS, "caller")), "idtyp": "app"}
+    else:
+        usual |= {**_named(name), "scp" if config.entra else "scope": " ".join(scopes or ["access_as_user"])}
+    usual |= {"roles": roles} if roles else {}
+    private, key = _signing_key()
+    issuer = usual["iss"] if config.entra else config.issuer_address
+    addresses = {name: f"{issuer}/{name}" for name in ("authorization_endpoint", "token_endpoint", "jwks_uri")}
+    state.authority.trust({"issuer": issuer, **addresses}, key)
+    usual["iss"] = state.authority.provider.issuer.replace("{tenantid}", tenant)
+    given = {claim: value for claim, value in {**usual, **(claims or {})}.items() if value is not None}
+    token = jwt.encode(given, private, key.algorithm, {"kid": key.kid, "typ": "JWT" if config.entra else "at+jwt"})
+    if wanted := list(on_behalf_of):
+        access_token = access_token or f"access-token-of-a-test-{secrets.token_hex(8)}"
+        state.on_behalf_of.keep(Caller(token, given), wanted, as_token(access_token, None, SECONDS))
+    return {"Authorization": f"Bearer {token}"}
+
+
+def _usual(config: Config, tenant: str, now: int) -> dict[str, Any]:
+    """The claims of every token."""
+    issuer = f"https://login.microsoftonline.com/{tenant}/v2.0"
+    return {"iss": issuer, "aud": config.client_id, "tid": tenant, "iat": now, "exp": now + SECONDS}
+
+
+def _named(name: str) -> dict[str, Any]:
+    """The claims about a person."""
+    return {
+        "sub": hashlib.sha256(name.encode()).hexdigest()[:43],
+        "oid": str(uuid.uuid5(uuid.NAMESPACE_DNS, name)),
+        "name": name,
+        "preferred_username": f"{name.lower().replace(' ', '.')}@example.com",
+    }
+
+
+@cache
+def _signing_key() -> tuple[rsa.RSAPrivateKey, Key]:
+    private = rsa.generate_private_key(65537, 2048)
+    return private, Key(private.public_key(), "the-key-of-a-test", "RSA", "RS256")
 
 
 def _asked_for(app: Flask, usual: list[str]) -> list[list[str]]:

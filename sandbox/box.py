@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from .application import make_application
-from .entra import keys
+from .entra import keys, own_api
 from .entra.addresses import Addresses
 from .entra.registration import Federation, Forge, Registration
 from .entra.scopes import ORDERS
@@ -270,6 +270,15 @@ class Sandbox:
         :param audience: their `aud`.
         """
         self.registration.federations.append(Federation(issuer, subject, audience, public_key_pem))
+
+    def token_for_app(self, key: str | None = None, **wanted: Any) -> str:
+        """An access token for the app's own API, as another app gets it.
+
+        :param key: the person on whose behalf; None for the other app by itself.
+        :param wanted: `scopes`, `roles`, `version`, `claims` and `header`, as `entra.own_api.access_token` takes them.
+        :return: the token.
+        """
+        return own_api.access_token(self.tenant, self.person(key) if key else None, **wanted)
 
     def sign(
         self, claims: dict[str, Any], header: dict[str, Any] | None = None, key: Any = None, algorithm: str = "RS256"

@@ -105,6 +105,9 @@ VALUES = [
     ("ALLOWED_TENANTS", CLIENT.replace("d", "e"), "wrong", "does not have the tenant of AUTHORITY", TENANT),
     ("ALLOWED_TENANTS", f"{TENANT}, {CLIENT}", "wrong", "Application (client) ID", "tenant IDs"),
     ("ALLOWED_TENANTS", f"{TENANT};{TENANT}", "wrong", "semicolon", "comma"),
+    ("API_AUDIENCE", "api://orders, api://more", "wrong", "has commas", "spaces"),
+    ("API_AUDIENCE", "https://graph.microsoft.com/", "wrong", "names Microsoft Graph", "of this app"),
+    ("API_AUDIENCE", "api://orders/.default", "wrong", "names a scope", "Write api://orders."),
     ("SIGNUPSIGNIN_USER_FLOW", "B2C_1_in", "odd", "no effect", "B2C_TENANT_NAME"),
     # This app
     ("REDIRECT_URI", "localhost:5000/getAToken", "wrong", "is not a URL", "http://localhost:5000/getAToken"),

@@ -171,6 +171,7 @@ OUTSIDE = {"app", "app_config", "pages", "sandbox", "tests", "bench"}
 ROOMS = [
     {"extension"},
     {"apis"},
+    {"bearer_views"},
     {"app_state"},
     {"doctor", "middleware"},
     {"health", "pages", "testing"},

@@ -78,6 +78,7 @@ _CHECKS = (
     own_addresses.check_origins,
     own_addresses.check_root,
     scopes.check_scope,
+    scopes.check_audience,
     addresses.check_endpoint,
     redis_url.check_redis,
     addresses.check_network,

@@ -29,8 +29,9 @@ def check_app(app: Flask, config: Config) -> list[Finding]:
 
 def _check_order(app: Flask) -> Iterator[Finding]:
     if found := unguarded(app):
-        told = _("are open to everybody, although they have login_required: %(views)s", views="; ".join(found))
-        yield wrong(VIEWS, told, _("Put login_required below the route."))
+        decorators, views = ", ".join(sorted(set(found.values()))), "; ".join(found)
+        told = _("are open to everybody, although they have %(name)s: %(views)s", name=decorators, views=views)
+        yield wrong(VIEWS, told, _("Put %(name)s below the route.", name=decorators))
 
 
 def _check_keys(app: Flask) -> Iterator[Finding]:

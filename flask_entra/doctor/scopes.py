@@ -1,4 +1,4 @@
-"""The permissions to ask for."""
+"""The permissions to ask for, and the audiences of the tokens that are accepted."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterator
 
-from flask_entra.clouds import GRAPH_CLOUDS, is_entra
+from flask_entra.clouds import GRAPH_AUDIENCES, GRAPH_CLOUDS, is_entra
 from flask_entra.doctor.findings import Finding, odd, wrong
 from flask_entra.pages.languages import Text as _
 from flask_entra.scopes import resources_of
@@ -63,6 +63,17 @@ def check_scope(settings: Settings) -> Iterator[Finding]:
     elif calls_graph and (meant := _misspelled(asked)):
         mend = _("Is %(meant)s meant?", meant=meant[1])
         yield odd("SCOPE", _("asks for %(name)s, which may be misspelled", name=meant[0]), mend)
+
+
+def check_audience(settings: Settings) -> Iterator[Finding]:
+    name, mend = "API_AUDIENCE", _("Write Application ID URIs of this app, separated by spaces.")
+    if re.search(r"[,;|]", settings[name]):
+        yield wrong(name, _("has commas or semicolons between the audiences"), mend)
+    elif any(each.rstrip("/").lower() in GRAPH_AUDIENCES for each in settings[name].split()):
+        yield wrong(name, _("names Microsoft Graph, whose tokens are for Graph alone"), mend)
+    elif wrong_end := next((each for each in settings[name].split() if each.endswith("/.default")), None):
+        audience = wrong_end.removesuffix("/.default")
+        yield wrong(name, _("names a scope, not an audience"), _("Write %(meant)s.", meant=audience))
 
 
 def _misspelled(names: list[str]) -> tuple[str, str] | None:

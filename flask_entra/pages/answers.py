@@ -20,17 +20,18 @@ from flask_entra.callers import VARY, expects_a_page
 from flask_entra.config import Config
 from flask_entra.cross_site import CrossSiteRefused
 from flask_entra.graph_error import GraphError
-from flask_entra.pages import explanations
+from flask_entra.pages import bearer_problems, explanations
 from flask_entra.pages.languages import Text as _
 from flask_entra.pages.languages import language
 from flask_entra.pages.other_sites import host_asked_for
 from flask_entra.pages.own_pages import OwnPages
 from flask_entra.pages.problems import Problem, explain, realm, sign_in_details
 from flask_entra.sessions.store import StoreUnavailable
-from flask_entra.signin import sign_in_link
+from flask_entra.signin import callers_tokens, sign_in_link
 from flask_entra.signin.current_user import get_user
 from flask_entra.signin.errors import (
     AuthorityUnavailable,
+    CallerRefused,
     IdTokenRefused,
     MembershipUnknown,
     NotAllowed,
@@ -45,6 +46,7 @@ FAILURES = (
     SignInError,
     SignInElsewhere,
     SignInRefused,
+    CallerRefused,
     NotAllowed,
     MembershipUnknown,
     IdTokenRefused,
@@ -80,6 +82,8 @@ class Answers:
         """Log a failure, and answer with it. For an error that Flask does not see, call it by hand."""
         error = getattr(error, "original_exception", None) or error
         problem = explain(error)
+        if callers_tokens.by_token():
+            problem = bearer_problems.for_a_caller(error, problem)
         if not isinstance(error, HTTPException) or isinstance(error, SecurityError):
             told = f"{problem.explanation.status} {type(error).__name__}: {_for_the_log(error)}"
             is_refusal = isinstance(error, Refusal) or isinstance(error.__cause__, Refusal)
@@ -90,22 +94,25 @@ class Answers:
 
     def answer(self, problem: Problem) -> Response:
         """A page for a person, JSON for a caller that shows no page."""
-        status, page = problem.explanation.status, expects_a_page()
+        by_token = callers_tokens.by_token()
+        status, page = problem.explanation.status, expects_a_page() and not by_token
         if problem.explanation.for_developers:
             problem.details.append((_("For developers"), str(problem.explanation.for_developers)))
         problem.details.append((_("Request ID"), logs.request_id()))
         if problem.retry_after:
             problem.headers["Retry-After"] = str(problem.retry_after)
-        if problem.is_about_rights and (status == 401 or not page):
+        if problem.is_about_rights and not by_token and (status == 401 or not page):
             error = "insufficient_scope" if status == 403 else ""
             problem.headers.setdefault("WWW-Authenticate", refusal(realm(), error))
-        body = self._page(problem) if page else self._json(problem)
+        body = self._page(problem) if page else self._json(problem, by_token)
         response = current_app.make_response((body, status, problem.headers))
         if not page:
             response.mimetype = "application/problem+json"
             response.headers["Content-Language"] = language()
             response.vary.update(("Accept-Language", "Cookie"))
         response.vary.update(VARY)
+        if by_token:
+            bearer_problems.announce(response)
         return response
 
     def _page(self, problem: Problem) -> str:
@@ -136,7 +143,7 @@ class Answers:
         g.entra_no_session = True
         return None
 
-    def _json(self, problem: Problem) -> str:
+    def _json(self, problem: Problem, by_token: bool) -> str:
         status = problem.explanation.status
         body = {
             "type": "about:blank",  # the status says all that a program can act on
@@ -145,7 +152,7 @@ class Answers:
             "detail": f"{problem.explanation.text} {problem.advice}",
             "instance": requested().partition("?")[0],
             "request_id": logs.request_id(),
-            **({"sign_in": sign_in_link.make(self._config)} if problem.is_about_rights else {}),
+            **({"sign_in": sign_in_link.make(self._config)} if problem.is_about_rights and not by_token else {}),
             **problem.members,
         }
         return json.dumps(body, ensure_ascii=False) + "\n"

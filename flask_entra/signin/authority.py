@@ -26,6 +26,7 @@ from flask_entra.signin.provider import Provider
 from flask_entra.urls import is_endpoint, split_url
 
 UNKNOWN_KEY_SECONDS = 60
+_ANYBODYS = object()  # in the place of a `kid` that anybody may have made up
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ class Authority:
     :param http: the app's one HTTP client.
     :param config: the app's.
     :ivar client_id: the id that this app has there.
+    :ivar expected: what its tokens are held against.
     :ivar clock_offset: by how many seconds this machine's clock is ahead, as of the last discovery; None if unknown.
     :ivar secret_method: how the client secret has been accepted (`Provider.secret_methods`), once it has.
     """
@@ -48,14 +50,14 @@ class Authority:
         version = "" if config.oidc_authority else "/v2.0"
         self._discovery_url = f"{self._address}{version}/.well-known/openid-configuration"
         tenant_id = split_url(config.authority).path.strip("/")
-        self._expected = id_token.Expected(
+        self.expected = id_token.Expected(
             self.client_id, tenant_id if GUID.fullmatch(tenant_id) else None, config.allowed_tenants
         )
         self._provider = CachedDocument(self._fetch_provider, self.waiting)
         self._keys = CachedDocument(self._fetch_keys, self.waiting)
         self._own_keys = CachedDocument(self._fetch_own_keys, self.waiting)
         self._pauses = Pauses()
-        self._looked_again: dict[str | None, float] = {}
+        self._looked_again: dict[object, float] = {}
         self.clock_offset: float | None = None
         self.secret_method: str | None = None
 
@@ -91,7 +93,7 @@ class Authority:
         try:
             return self.with_keys(
                 token,
-                lambda keys: id_token.validate(token, keys, provider.algorithms, provider.issuer, self._expected),
+                lambda keys: id_token.validate(token, keys, provider.algorithms, provider.issuer, self.expected),
             )
         except IdTokenRefused as error:
             if clock := self.wrong_clock:
@@ -106,25 +108,28 @@ class Authority:
             return ""
         return f"this machine's clock is {abs(offset):.0f} seconds {'ahead of' if offset > 0 else 'behind'} the authority's"
 
-    def with_keys(self, token: object, check: Callable[[Sequence[id_token.Key]], T]) -> T:
+    def with_keys(self, token: object, check: Callable[[Sequence[id_token.Key]], T], *, stranger: bool = False) -> T:
         """Check a token with the authority's keys; when none of them fits, with the keys as they are now.
 
         Authorities sign with a new key before the copy here is due, some under the same `kid`. Entra signs with a key of the
         app's own where the app maps claims. The keys are fetched again once a minute for each `kid`, so that forged tokens do
         not become a flood of requests.
 
+        :param stranger: whether anybody may have sent the token, and made up its `kid`. The keys are then fetched again once
+            a minute for all such tokens together.
         :raises NoKeyFits: none of the keys has signed it.
         :raises AuthorityUnavailable: the keys cannot be fetched.
         """
         try:
             return check([*self._keys.get(), *(self._own_keys.peek() or ())])
         except id_token.NoKeyFits:
-            kid, now = id_token.key_id(token), time.monotonic()
+            kid, now = _ANYBODYS if stranger else id_token.key_id(token), time.monotonic()
         recent = {other: at for other, at in self._looked_again.items() if now - at < UNKNOWN_KEY_SECONDS}
         since = recent.setdefault(kid, now)
         self._looked_again = recent
         try:
-            checked = self._checked_anew(check, since)
+            with self.waiting("tokens of callers", stranger=True) if stranger else contextlib.nullcontext():
+                checked = self._checked_anew(check, since)
         except AuthorityUnavailable:
             self._looked_again.pop(kid, None)  # nobody has looked
             raise
@@ -181,6 +186,12 @@ class Authority:
             return json_object(response)
         except ValueError as error:
             raise AuthorityUnavailable(str(error)) from error
+
+    def trust(self, metadata: dict[str, Any], key: id_token.Key) -> None:
+        """Take a key beside those that it publishes, and a discovery document if none is known: for tests without a tenant."""
+        if not self._provider.peek():
+            self._provider.put(Provider(metadata, self._entra))
+        self._keys.put([*(each for each in self._keys.peek() or () if each.kid != key.kid), key])
 
     # --- Documents --------------------------------------------------------------------------------------------------
 

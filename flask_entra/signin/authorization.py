@@ -53,13 +53,13 @@ class Requirement:
         # where nothing is refused.
         wanted: list[str] | None = DEFAULT_SCOPES
         if scopes is not DEFAULT_SCOPES:
-            wanted = None if scopes is None else list(_texts("scopes", scopes, "User.Read"))
-        names = () if roles is None else _texts("roles", roles, "Orders.Approve")
+            wanted = None if scopes is None else list(texts("scopes", scopes, "User.Read"))
+        names = () if roles is None else texts("roles", roles, "Orders.Approve")
         if roles is not None and not names:
             raise ValueError(
                 "login_required(roles=[]) names no role: leave roles out to admit everybody who is signed in."
             )
-        ids = () if groups is None else _texts("groups", groups, "b9b3d9a4-5a0f-4c4e-8b6e-6f3d6b0f5b11")
+        ids = () if groups is None else texts("groups", groups, "b9b3d9a4-5a0f-4c4e-8b6e-6f3d6b0f5b11")
         if groups is not None and not ids:
             raise ValueError(
                 "login_required(groups=[]) names no group: leave groups out to admit everybody who is signed in."
@@ -113,12 +113,15 @@ def claimed(user: dict[str, Any], claim: str, needed: tuple[str, ...] = ()) -> l
     return value
 
 
-def _texts(name: str, value: object, example: str) -> tuple[str, ...]:
+def texts(name: str, value: object, example: str, decorator: str = "login_required") -> tuple[str, ...]:
+    """The texts that a developer has written as an argument of a decorator.
+
+    :raises TypeError: it is no list of texts.
+    :raises ValueError: one of them is empty.
+    """
     if not isinstance(value, list | tuple | set | frozenset) or not all(isinstance(each, str) for each in value):
         shown = repr(value)
-        raise TypeError(
-            f"login_required({name}={shown[:60]}): {name} is a list of texts, such as {name}=[{example!r}]."
-        )
+        raise TypeError(f"{decorator}({name}={shown[:60]}): {name} is a list of texts, such as {name}=[{example!r}].")
     if not all(each.strip() for each in value):
-        raise ValueError(f"login_required({name}=…): an entry is empty. Each is a name, such as {example!r}.")
+        raise ValueError(f"{decorator}({name}=…): an entry is empty. Each is a name, such as {example!r}.")
     return tuple(value)

@@ -56,6 +56,10 @@ class CachedDocument(Generic[T]):
         """The document as it was fetched last; None if it never was, or is stale."""
         return self._value if time.monotonic() - self._fetched_at <= STALE_SECONDS else None
 
+    def put(self, value: T) -> None:
+        """Take a document that need not be fetched."""
+        self._value, self._fetched_at = value, time.monotonic()
+
     def _fetch_now(self, asked: float) -> None:
         if asked < self._fails_until and self._failure:
             raise copy(self._failure)

@@ -7,7 +7,7 @@ import time
 from typing import Any, cast
 
 import flask
-from flask import current_app
+from flask import current_app, request
 
 from flask_entra.config import KEY
 from flask_entra.sessions.session import Session
@@ -19,6 +19,8 @@ USER = "_logged_in_user"
 # And our own: until when (Unix seconds) the authority has vouched for the person, and for what userinfo told of their roles and
 # groups since the ID token (by claim); and the userinfo endpoint, if it has one.
 VOUCHED_UNTIL, RIGHTS_UNTIL, USERINFO = "_vouched_until", "_rights_until", "_userinfo"
+# In the environment of a request: its bearer token decides, and not the session.
+BY_TOKEN = "flask_entra.by_token"  # noqa: S105  no token
 
 log = logging.getLogger(__name__)
 session = cast(Session, flask.session)
@@ -27,8 +29,11 @@ session = cast(Session, flask.session)
 def get_user() -> dict[str, Any] | None:
     """The ID token's claims of the person who is signed in, or None. Asks nobody but the session.
 
-    A person whose tenant has been taken out of `ALLOWED_TENANTS` since they signed in is signed out.
+    A person whose tenant has been taken out of `ALLOWED_TENANTS` since they signed in is signed out. Where a bearer token
+    decides, nobody is signed in, whatever the session says.
     """
+    if BY_TOKEN in request.environ:
+        return None
     user: dict[str, Any] | None = session.get(USER)
     allowed = current_app.extensions[KEY].config.allowed_tenants
     if user and allowed and str(user.get("tid")).lower() not in allowed:

@@ -101,6 +101,34 @@ class NotAllowed(Exception):
         self.claim, self.needed, self.user, self.doubt = claim, needed, user, doubt
 
 
+class CallerRefused(Exception):
+    """The bearer token of a request does not open the view, or there is none (RFC 6750, 3.1).
+
+    :ivar error: `invalid_request`, `invalid_token`, `insufficient_scope`, or Entra's `insufficient_claims`; empty when there is
+        no bearer token.
+    :ivar description: for the developer of the caller: ASCII, without a quote or a backslash, and nothing of the token.
+    :ivar scopes: those of which one is needed.
+    :ivar roles: the app roles of which one would do.
+    :ivar claims: the claims challenge to pass on (JSON), or None.
+    :ivar user: the claims of the token, if it is valid.
+    """
+
+    def __init__(
+        self,
+        error: str = "",
+        description: str = "",
+        *,
+        reason: str = "",
+        scopes: Iterable[str] = (),
+        roles: Iterable[str] = (),
+        claims: str | None = None,
+        user: dict[str, Any] | None = None,
+    ):
+        super().__init__(": ".join(filter(None, (error or "no bearer token", reason or description))))
+        self.error, self.description, self.claims, self.user = error, description, claims, user
+        self.scopes, self.roles = list(scopes), list(roles)
+
+
 class MembershipUnknown(Exception):
     """Whether the person is in one of the groups cannot be found out, so they are not let in.
 

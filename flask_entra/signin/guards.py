@@ -1,4 +1,4 @@
-"""What guards a view: a sign-in, what `login_required` asks for, or nothing, because it is marked public.
+"""What guards a view: a sign-in, what `login_required` or `bearer_required` asks for, or nothing, because it is marked public.
 
 With `auth.init_app(app, protected=True)`, each view needs a sign-in that is not marked public, and what it asks for by itself is
 asked before it runs: a decorator above `login_required` may answer in its place. Files in `static` folders are public, and so is
@@ -21,10 +21,11 @@ from flask_entra.signin.errors import SignInRequired
 from flask_entra.views import copy_of
 
 _MARK = "__flask_entra_guard__"  # the attribute of a view; decorators that use functools.wraps pass it on
+BEARER = "__flask_entra_bearer__"  # likewise, of a view that takes bearer tokens: what it asks of them
 
 V = TypeVar("V", bound=Callable[..., Any])
 
-# Each function that `login_required` was given, to what it made of it.
+# Each function that `login_required` or `bearer_required` was given, to what it made of it.
 _guarded: WeakKeyDictionary[Callable[..., Any], Callable[..., Any]] = WeakKeyDictionary()
 
 
@@ -39,7 +40,13 @@ def mark(view: V, requirement: Requirement, function: Callable[..., Any]) -> V:
     """Note what a view asks for by itself.
 
     :param function: what the developer wrote.
+    :raises TypeError: it asks for something already.
     """
+    if isinstance(getattr(function, _MARK, None), Requirement) and hasattr(view, BEARER):
+        raise TypeError(
+            "login_required and bearer_required stand above the same view. Write bearer_required(…, session=True) alone: "
+            "it takes a bearer token or a session."
+        )
     setattr(view, _MARK, requirement)
     with contextlib.suppress(TypeError):  # an object that can be called, and not be a key
         _guarded[function] = view
@@ -87,7 +94,7 @@ def led_to_sign_in(view: Callable[..., Any], begin: Callable[[SignInRequired], A
 
 
 def check_order(app: Flask) -> None:
-    """Let no request be answered while `login_required` stands above the route of a view, where it guards nothing.
+    """Let no request be answered while one of the decorators stands above the route of a view, where it guards nothing.
 
     That is known when all views are there, so the first request finds it, and each one fails by it.
     """
@@ -97,15 +104,17 @@ def check_order(app: Flask) -> None:
     def check() -> None:
         if not checked:
             if found := unguarded(app):
+                decorators = " or ".join(sorted(set(found.values())))
                 raise TypeError(
-                    f"login_required stands above the route and guards nothing: {'; '.join(found)}. Put it below the route."
+                    f"{decorators} stands above the route and guards nothing: {'; '.join(found)}. Put it below the route."
                 )
             checked.append(None)
 
 
-def unguarded(app: Flask) -> list[str]:
-    """The views that were registered before `login_required` was put on them: the name, file and line of each."""
-    found, reached = [], set[int]()
+def unguarded(app: Flask) -> dict[str, str]:
+    """The views that were registered before `login_required` or `bearer_required` was put on them: the name, file and line of
+    each, and which of the two it was."""
+    found, reached = dict[str, str](), set[int]()
     for view in app.view_functions.values():
         each: Any = view
         while each is not None:
@@ -119,7 +128,8 @@ def unguarded(app: Flask) -> list[str]:
         if guarded is not None and id(guarded) not in reached:
             code = getattr(unwrap(view), "__code__", None)
             where = f" ({code.co_filename}, line {code.co_firstlineno})" if code else ""
-            found.append(f"{getattr(view, '__name__', view)}{where}")
+            decorator = "bearer_required" if hasattr(guarded, BEARER) else "login_required"
+            found[f"{getattr(view, '__name__', view)}{where}"] = decorator
     return found
 
 
@@ -132,6 +142,9 @@ def protect(app: Flask, admit: Callable[[Requirement], Any]) -> None:
     @app.before_request
     def guard() -> Any:
         # An address without a page has no endpoint. What a view can be asked for (OPTIONS) Flask answers by itself.
-        asks_for_methods = request.method == "OPTIONS" and getattr(request.url_rule, "provide_automatic_options", False)
+        # A browser sends no token when it asks on behalf of another site whether it may send one (CORS).
+        view = app.view_functions.get(request.endpoint or "")
+        automatic = getattr(request.url_rule, "provide_automatic_options", False) or hasattr(view, BEARER)
+        asks_for_methods = request.method == "OPTIONS" and automatic
         needs = guard_of(app, request.endpoint) if request.endpoint and not asks_for_methods else "public"
         return None if isinstance(needs, str) else admit(needs or _SIGN_IN)

@@ -115,17 +115,18 @@ def validate(
     """
     required = {"require": ["iss", "aud", "exp", "iat", "sub"]}
     claims, key = verified(id_token, keys, algorithms, audience=expected.client_id, options=required)
-    _Claims(claims, key, issuer, expected).validate()
+    Claims(claims, key, issuer, expected).validate()
     return claims
 
 
 def verified(
-    token: object, keys: Sequence[Key], algorithms: Collection[str], **wanted: Any
+    token: object, keys: Sequence[Key], algorithms: Collection[str], kinds: Collection[str] = ("JWT",), **wanted: Any
 ) -> tuple[dict[str, Any], Key]:
     """The claims of a signed token, and the key that has signed it. Where several keys fit, each is tried.
 
-    The token is one of no declared kind (`typ`) but JWT, and its claims can be stored and shown.
+    The token is of one of the kinds, and its claims can be stored and shown.
 
+    :param kinds: the values of `typ` that are accepted, in capitals. A token that declares none is a JWT.
     :param wanted: what else is checked, as PyJWT takes it.
     :raises NoKeyFits: none of the keys has signed it.
     :raises IdTokenRefused: it fails another check.
@@ -140,7 +141,7 @@ def verified(
         if any(json.detect_encoding(each) != "utf-8" for each in decoded[:2]):
             raise IdTokenRefused("it is not encoded in UTF-8")
         # RFC 8725, 3.11: another kind of token from the same authority, with the same key.
-        if str(header.get("typ", "JWT")).upper() != "JWT":
+        if str(header.get("typ", "JWT")).upper() not in kinds:
             raise IdTokenRefused("it is a token of another kind (typ)")
         if header.get("alg") not in algorithms:
             raise IdTokenRefused("it is signed in a way that the authority does not announce (alg)")
@@ -177,7 +178,7 @@ def _check_text(claims: dict[str, Any]) -> None:
         raise IdTokenRefused("its claims are not text") from error
 
 
-class _Claims:
+class Claims:
     """The claims of an ID token whose signature, audience and times hold."""
 
     def __init__(self, claims: dict[str, Any], key: Key, issuer: str, expected: Expected):

@@ -48,3 +48,16 @@ def _is_entras(issuer: str, authority: str) -> bool:
         or {there.netloc, here.netloc} <= WORLDWIDE_HOSTS
         or (there.netloc == external and (str(here.hostname).endswith(".ciamlogin.com") or named == tenant))
     )
+
+
+def version_1(issuer: str, tenant_id: str) -> str | None:
+    """The name that the same issuer has in tokens of version 1.0; None for one that issues none: External ID and Azure AD B2C.
+
+    :param issuer: its name in tokens of version 2.0.
+    :param tenant_id: of the token.
+    """
+    parts = split_url(issuer)
+    host = parts.hostname or ""
+    if host.endswith((".ciamlogin.com", ".b2clogin.com")) or parts.path.lower() != f"/{tenant_id.lower()}/v2.0":
+        return None
+    return f"https://{'sts.chinacloudapi.cn' if host.endswith('.cn') else 'sts.windows.net'}/{tenant_id}/"

@@ -23,8 +23,8 @@ from .scopes import GRAPH_ID, OIDC, audience_of, resources_of
 from .tenant import Tenant
 
 
-class _PersonGrant:
-    """The common part of the two grants that are for a person."""
+class PersonGrant:
+    """The common part of the grants that are for a person."""
 
     server: Any  # the tenant's OAuth 2.0 server (oauth.Server)
     request: Any  # Authlib's request
@@ -78,7 +78,7 @@ class _PersonGrant:
         return bool(self.request.form.get("client_info") == "1")
 
 
-class CodeGrant(_PersonGrant, AuthorizationCodeGrant):
+class CodeGrant(PersonGrant, AuthorizationCodeGrant):
     """The authorization code grant (RFC 6749 section 4.1)."""
 
     TOKEN_ENDPOINT_AUTH_METHODS = ["entra"]
@@ -163,7 +163,7 @@ class EntraCodeChallenge(CodeChallenge):
             raise EntraError("invalid_grant", number, message) from error
 
 
-class RefreshGrant(_PersonGrant, RefreshTokenGrant):
+class RefreshGrant(PersonGrant, RefreshTokenGrant):
     """The refresh token grant (RFC 6749 section 6). As at Entra, the old token goes on working beside the new one."""
 
     TOKEN_ENDPOINT_AUTH_METHODS = ["entra"]

@@ -15,6 +15,7 @@ from .addresses import named_tenant
 from .credentials import authenticate
 from .errors import translate
 from .grants import AppGrant, CodeGrant, EntraCodeChallenge, RefreshGrant
+from .on_behalf_of import OnBehalfOfGrant
 from .registration import Registration
 from .tenant import Tenant
 
@@ -71,6 +72,7 @@ class Server(AuthorizationServer):
         self.register_grant(CodeGrant, [EntraCodeChallenge(required=False)])
         self.register_grant(RefreshGrant)
         self.register_grant(AppGrant)
+        self.register_grant(OnBehalfOfGrant)
 
     def query_client(self, client_id: str) -> Client | None:
         return self._client if client_id == self._client.client_id else None

@@ -184,7 +184,7 @@ class Tenant:
             "name": person.name,
             "oid": person.oid,
             "scp": " ".join(sorted(scopes - {"offline_access"})),
-            "sub": _pairwise(person, audience),
+            "sub": pairwise(person, audience),
             "tid": tenant_id,
             "upn": person.username,
             "uti": uti,
@@ -215,7 +215,7 @@ class Tenant:
             "oid": person.oid,
             "preferred_username": person.username,
             "rh": f"1.A{secrets.token_urlsafe(30)}.",
-            "sub": _pairwise(person, client_id),
+            "sub": pairwise(person, client_id),
             "tid": tenant_id,
             "uti": uti,
             "ver": "2.0",
@@ -255,6 +255,6 @@ def _granted(scopes: list[str], short: set[str]) -> str:
     return " ".join([*openid, *(scope for scope in scopes if scope not in OIDC)])
 
 
-def _pairwise(person: Person, audience: str) -> str:
+def pairwise(person: Person, audience: str) -> str:
     """A subject that differs from app to app (OpenID Connect Core 1.0 section 8.1)."""
     return b64url(hashlib.sha256(f"{person.oid} {audience}".encode()).digest())
