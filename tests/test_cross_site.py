@@ -11,7 +11,7 @@ from programs import free_port
 from visitor import Page
 
 from flask_entra import Auth
-from flask_entra.testing import sign_in
+from flask_entra.testing import bearer, sign_in
 
 HERE, ORIGIN = "https://app.example.com", "https://www.example.com"
 HTML = {"Accept": "text/html"}
@@ -169,6 +169,19 @@ def test_an_exemption_does_not_open_a_view_to_strangers(make):
     app.add_url_rule("/secret", "secret", view, methods=["POST"])
     answer = sent(app, "POST", "/secret", Sec_Fetch_Site="cross-site", Accept="application/json")
     assert answer.status_code == 401
+
+
+def test_a_request_that_a_bearer_token_decides_comes_from_no_browser_by_itself(make):
+    auth = Auth()
+    app = make(auth, redirect_uri="http://localhost/getAToken")
+    both = auth.bearer_required(lambda *, context: "done", scopes=["Orders.Write"], session=True)
+    app.add_url_rule("/both", "both", both, methods=["POST"])
+    client = app.test_client()
+    sign_in(client)
+    elsewhere = {"Sec-Fetch-Site": "cross-site", "Origin": "https://spa.example"}
+    assert client.post("/both", headers={**elsewhere, **bearer(app, scopes=["Orders.Write"])}).text == "done"
+    assert client.post("/both", headers=elsewhere).status_code == 403  # the session's cookie is no such thing
+    assert client.post("/both", headers={**elsewhere, "Authorization": "Basic eDp5"}).status_code == 401
 
 
 def test_the_protection_can_be_switched_off(make):
