@@ -125,6 +125,6 @@ def _sign_in_where_it_is_needed(app: Flask, routes: Routes, answers: pages.Answe
     def sign_in_first(required: SignInRequired) -> BaseResponse:
         # Raised where no `login_required` is, for example by `context()`. To Flask, what a handler raises is a 500.
         try:
-            return routes.lead_to_sign_in(required)
+            return routes.beginning.lead_to_sign_in(required)
         except Exception as failure:
             return answers.respond(failure)

@@ -109,8 +109,9 @@ class Answers:
         links = _Links(self._config)
         way_on = problem.explanation.way_on
         href, other_account = links.to(way_on), links.to("other_account")
-        if way_on == "pick_up":  # another account is to open this very page
-            other_account = f"{href}{'&' if '?' in href else '?'}prompt=select_account"
+        if way_on in ("pick_up", "sign_in_anew"):  # another account is to open this very page
+            sign_in = links.to("sign_in")
+            other_account = f"{sign_in}{'&' if '?' in sign_in else '?'}prompt=select_account"
         user = self._user(problem)
         return self._pages.render(
             "problem.html",
@@ -176,6 +177,7 @@ class _Links:
         return {
             "sign_in": sign_in,
             "pick_up": sign_in,
+            "sign_in_anew": f"{sign_in}{'&' if '?' in sign_in else '?'}prompt=login",
             "other_account": f"{self._login}?prompt=select_account",
             "reset_password": f"{self._login}?user_flow=reset_password",
             "retry": page if request.endpoint and self.can_be_repeated else sign_in,

@@ -18,7 +18,8 @@ class Explanation(NamedTuple):
     :ivar status: the HTTP status of the page.
     :ivar text: what happened.
     :ivar advice: what to do.
-    :ivar way_on: where the button leads: `sign_in`, `pick_up` (a sign-in that brings a new role), `other_account`, `retry`,
+    :ivar way_on: where the button leads: `sign_in`, `pick_up` (a sign-in that brings a new role), `sign_in_anew` (one
+        in which the person proves again who they are), `other_account`, `retry`,
         `return` (the page that the sign-in was for), `reset_password` or `home`.
     :ivar title: the page's title; None for the usual one of a failed sign-in.
     :ivar for_developers: what the person who runs the app can do, if that is something else; shown among the details.
@@ -60,6 +61,17 @@ OAUTH_ERRORS: dict[str, Explanation] = {
         "other_account",
         _("Access refused"),
     ),
+    "unmet_authentication_requirements": Explanation(
+        403,
+        _("This page needs a more recent or a stronger sign-in, and the sign-in service has not confirmed one."),
+        _("Sign in again. If it happens again, tell the person who runs this app."),
+        "sign_in_anew",
+        _("Access refused"),
+        _(
+            "With max_age, the ID token must have auth_time: add it under Token configuration › Add optional claim. With "
+            "auth_context, acrs must name it: see Conditional Access › Authentication contexts."
+        ),
+    ),
     "session_lost": Explanation(
         500,
         _("You signed in, but this app cannot find your session."),
@@ -70,10 +82,7 @@ OAUTH_ERRORS: dict[str, Explanation] = {
     ),
     "login_required": Explanation(401, _("You are not signed in."), AGAIN, "sign_in"),
     "interaction_required": Explanation(
-        403,
-        _("The sign-in service needs something from you, such as your password or your consent."),
-        AGAIN,
-        "sign_in",
+        403, _("The sign-in service needs something from you, such as your password or your consent."), AGAIN, "sign_in"
     ),
     "consent_required": Explanation(403, _("This app has not been given the permissions it needs."), AGAIN, "sign_in"),
     "access_denied": Explanation(403, _("The sign-in was cancelled or refused."), AGAIN, "sign_in"),
@@ -113,11 +122,7 @@ ID_TOKEN_REFUSED = Explanation(
     _("Sign-in refused"),
 )
 AUTHORITY_UNAVAILABLE = Explanation(
-    502,
-    _("The sign-in service cannot be reached at the moment."),
-    SOON,
-    "retry",
-    _("Sign-in service unavailable"),
+    502, _("The sign-in service cannot be reached at the moment."), SOON, "retry", _("Sign-in service unavailable")
 )
 STORE_UNAVAILABLE = Explanation(
     503,
@@ -195,13 +200,7 @@ MORE_DECLINED = Explanation(
 # --- Graph: by the kind of a GraphError ---------------------------------------------------------------------------------
 
 GRAPH_ERRORS: dict[str, Explanation] = {
-    "token": Explanation(
-        401,
-        _("Graph does not accept your sign-in."),
-        AGAIN,
-        "sign_in",
-        _("Access refused"),
-    ),
+    "token": Explanation(401, _("Graph does not accept your sign-in."), AGAIN, "sign_in", _("Access refused")),
     "forbidden": Explanation(
         403,
         _("Graph does not allow this app to read this for you."),
@@ -227,32 +226,11 @@ GRAPH_ERRORS: dict[str, Explanation] = {
         for_developers=_("ENDPOINT is not set, and the sign-in's token is not for Microsoft Graph."),
     ),
     "refused": Explanation(
-        502,
-        _("Graph did not accept the request."),
-        _("Ask the person who runs this app."),
-        title=_("Graph refused"),
+        502, _("Graph did not accept the request."), _("Ask the person who runs this app."), title=_("Graph refused")
     ),
-    "throttled": Explanation(
-        503,
-        _("Graph gets too many requests at the moment."),
-        SOON,
-        "retry",
-        _("Graph is busy"),
-    ),
-    "unavailable": Explanation(
-        502,
-        _("Graph did not answer properly."),
-        SOON,
-        "retry",
-        _("Graph cannot be reached"),
-    ),
-    "timeout": Explanation(
-        504,
-        _("Graph did not answer in time."),
-        SOON,
-        "retry",
-        _("Graph cannot be reached"),
-    ),
+    "throttled": Explanation(503, _("Graph gets too many requests at the moment."), SOON, "retry", _("Graph is busy")),
+    "unavailable": Explanation(502, _("Graph did not answer properly."), SOON, "retry", _("Graph cannot be reached")),
+    "timeout": Explanation(504, _("Graph did not answer in time."), SOON, "retry", _("Graph cannot be reached")),
     "not_understood": Explanation(
         502,
         _("This app got an answer that it cannot read."),

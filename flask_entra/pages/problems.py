@@ -182,6 +182,10 @@ def _sign_in_elsewhere(error: SignInElsewhere) -> Problem:
     scopes, claims = error.scopes or [], merged_claims(error.claims)
     header = refusal(realm(), "invalid_token" if error.known else "", scopes, claims)
     members: dict[str, object] = {"sign_in": error.sign_in}
+    if error.max_age is not None:  # RFC 9470, 3
+        wanted = "invalid_token" if claims else "insufficient_user_authentication"
+        header = f'{refusal(realm(), wanted, scopes, claims)}, max_age="{error.max_age}"'
+        members["max_age"] = error.max_age
     if scopes:
         members["scopes"] = scopes
     if claims:

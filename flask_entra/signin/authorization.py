@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from flask_entra.clouds import GUID
 from flask_entra.signin.errors import NotAllowed
+from flask_entra.signin.step_up import StepUp
 
 # A claim with more entries is not Entra's: a registration holds 1,200 at most, and a token 200 groups.
 CLAIMED_AT_MOST = 1200
@@ -31,11 +32,13 @@ class Requirement:
     :ivar scopes: the scopes of the access token that it needs; None for a view that calls no API.
     :ivar roles: the app roles of which the person must have one; empty admits everybody.
     :ivar groups: the object ids of the groups of which they must be in one, in lower case; empty admits everybody.
+    :ivar step_up: what it wants of the sign-in itself.
     """
 
     scopes: list[str] | None = None
     roles: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    step_up: StepUp = StepUp()
 
     @property
     def claims(self) -> tuple[str, ...]:
@@ -43,11 +46,13 @@ class Requirement:
         return (*(["roles"] if self.roles else []), *(["groups"] if self.groups else []))
 
     @classmethod
-    def of(cls, scopes: object, roles: object, groups: object) -> Requirement:
+    def of(
+        cls, scopes: object, roles: object, groups: object, max_age: object = None, auth_context: object = None
+    ) -> Requirement:
         """The requirement that a developer has written.
 
-        :raises TypeError: one of the three is no list of texts.
-        :raises ValueError: there is no role or no group, an entry is empty, or a group is not named by its id.
+        :raises TypeError: one of the first three is no list of texts, or one of the others is of another type than it must be.
+        :raises ValueError: there is no role or no group, an entry is empty, or a group is not named by its id; or as `StepUp.of`.
         """
         # A token is for one API, and so must its scopes be. Entra says so if they are not: scopes may come from the settings,
         # where nothing is refused.
@@ -70,7 +75,7 @@ class Requirement:
                     f"login_required(groups=…): {name!r} is not the id of a group. "
                     "Copy the Object ID from the group's Overview in the Entra admin center."
                 )
-        return cls(wanted, names, tuple(name.lower() for name in ids))
+        return cls(wanted, names, tuple(name.lower() for name in ids), StepUp.of(max_age, auth_context))
 
     def check(self, user: dict[str, Any], member_of: MemberOf) -> None:
         """Admit a person, or raise. What cannot be understood or found out admits nobody.

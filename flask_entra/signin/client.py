@@ -36,13 +36,16 @@ class Client:
         if self._oidc_authority and not split_url(self._oidc_authority).path:
             self._oidc_authority += "/."  # MSAL refuses an authority without a path; this one means the same
 
-    def begin(self, scopes: list[str], prompt: str | None, claims: str | None, provider: Provider) -> dict[str, Any]:
+    def begin(
+        self, scopes: list[str], prompt: str | None, claims: str | None, provider: Provider, max_age: int | None = None
+    ) -> dict[str, Any]:
         """Begin a sign-in, whose answer is to come to `REDIRECT_URI`.
 
         :param scopes: to ask consent for.
         :param prompt: OpenID Connect Core, 3.1.2.1; None lets the authority decide.
         :param claims: a claims challenge to pass on (JSON).
         :param provider: the authority's abilities.
+        :param max_age: how many seconds ago the person may have signed in at most; None for any time.
         :return: what the answer will be held against; `auth_uri` in it is where the browser goes.
         """
         with _failures_of_msal():
@@ -51,8 +54,12 @@ class Client:
                 redirect_uri=redirect_uri(self._config),
                 prompt=provider.prompt(prompt),
                 claims_challenge=merged_claims(claims),
+                max_age=max_age,
                 response_mode="form_post",
             )
+        # MSAL would hold the answer against it too, and raise the same error as for a wrong nonce. `step_up` does so instead.
+        if max_age is not None:
+            flow["longest_ago"] = flow.pop("max_age")
         flow["auth_uri"] = flow["auth_uri"].replace(_NOT_ASKED_FOR, "")
         if not provider.entra:  # MSAL asks for Entra's client_info in any case
             flow["auth_uri"] = flow["auth_uri"].replace("&client_info=1", "")

@@ -28,11 +28,12 @@ class SignInRequired(Exception):
 
     :ivar claims: the claims challenge to pass on (JSON), if an API or the authority sent one.
     :ivar scopes: the scopes that are wanted; None means those of the setting `SCOPE`.
+    :ivar max_age: how many seconds ago the person may have signed in at most; None for any time.
     """
 
-    def __init__(self, claims: str | None = None, scopes: list[str] | None = None):
+    def __init__(self, claims: str | None = None, scopes: list[str] | None = None, max_age: int | None = None):
         super().__init__("sign-in required")
-        self.claims, self.scopes = claims, scopes
+        self.claims, self.scopes, self.max_age = claims, scopes, max_age
 
 
 class AuthorityUnavailable(Exception):
@@ -71,7 +72,7 @@ class SignInElsewhere(SignInRequired):
     """
 
     def __init__(self, required: SignInRequired, sign_in: str, *, known: bool):
-        super().__init__(required.claims, required.scopes)
+        super().__init__(required.claims, required.scopes, required.max_age)
         self.sign_in, self.known, self.__cause__ = sign_in, known, required.__cause__
 
 
