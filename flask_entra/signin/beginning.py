@@ -12,10 +12,10 @@ from werkzeug.wrappers import Response as BaseResponse
 from flask_entra.bearer import InvalidToken
 from flask_entra.callers import expects_a_page
 from flask_entra.config import Config
-from flask_entra.signin import guards, repeats, sign_in_link, step_up, user_flows
+from flask_entra.signin import guards, lost_form, repeats, sign_in_link, step_up, user_flows
 from flask_entra.signin.current_user import get_user
 from flask_entra.signin.errors import SignInElsewhere, SignInError, SignInRequired
-from flask_entra.signin.paths import home, local_path, redirect_uri, requested
+from flask_entra.signin.paths import local_path, redirect_uri, requested
 from flask_entra.signin.pending import SignIns
 from flask_entra.signin.tokens import Tokens
 from flask_entra.urls import origin, split_url
@@ -31,6 +31,7 @@ class Beginning:
     :param tokens: the people's.
     :param sign_ins: where those are kept that have begun.
     :param not_set_up: the page that says which settings are missing; None when none is.
+    :param render: makes one of this package's own pages: the template's name, and its values.
     :param prompt: what a sign-in asks with where nothing else is wanted (OpenID Connect Core, 3.1.2.1).
     """
 
@@ -41,13 +42,14 @@ class Beginning:
         sign_ins: SignIns,
         *,
         not_set_up: Callable[[], Response | None],
+        render: Callable[..., str],
         prompt: str | None,
     ):
         self._config, self._tokens, self._sign_ins = config, tokens, sign_ins
-        self._not_set_up, self._prompt = not_set_up, prompt
+        self._not_set_up, self._render, self._prompt = not_set_up, render, prompt
 
     @guards.public
-    def login(self) -> BaseResponse:
+    def login(self) -> BaseResponse | str:
         """GET /login: send the browser to the authority to sign in.
 
         `?next=` is a path to return to; `?prompt=select_account` and `?user_flow=edit_profile` (Azure AD B2C) are possible too.
@@ -61,7 +63,8 @@ class Beginning:
             query = urlencode({**request.args, "moved": _BY_SOMEBODY})
             return redirect(f"{origin(redirect_uri(self._config))}{request.script_root}{request.path}?{query}")
         if request.args.get("moved") == _BY_NOBODY and get_user():  # signed in on this host all the time
-            return redirect(local_path(request.args.get("next")))
+            there = local_path(request.args.get("next"))
+            return lost_form.told(self._render, there) if required.not_sent else redirect(there)
         if url := user_flows.address(self._config, request.args.get("user_flow", "")):
             return redirect(url)
         prompt = request.args.get("prompt")
@@ -71,6 +74,7 @@ class Beginning:
             scopes=required.scopes,
             claims=required.claims,
             max_age=required.max_age,
+            not_sent=required.not_sent,
         )
 
     def begin(
@@ -82,6 +86,7 @@ class Beginning:
         claims: str | None = None,
         max_age: int | None = None,
         again: dict[str, int] | None = None,
+        not_sent: bool = False,
     ) -> BaseResponse:
         """Begin a sign-in: a redirect to the authority, and a cookie with what the answer will be held against.
 
@@ -91,11 +96,13 @@ class Beginning:
         :param claims: a claims challenge to pass on (JSON).
         :param max_age: how many seconds ago the person may have signed in at most; None for any time.
         :param again: see `repeats.noted`; None for a first sign-in.
+        :param not_sent: whether the sign-in comes in the place of a form, on whose page it is to end (`lost_form`).
         :raises AuthorityUnavailable: the authority's address is not known yet, and it does not answer.
         """
         flow = self._tokens.begin(scopes, prompt or self._prompt, claims, max_age)
         response = redirect(flow.pop("auth_uri"))
-        self._sign_ins.remember(cast(Response, response), {**flow, "next": local_path(next_link), "again": again or {}})
+        flow |= {"next": local_path(next_link), "again": again or {}, "not_sent": not_sent or None}
+        self._sign_ins.remember(cast(Response, response), flow)
         return response
 
     def lead_to_sign_in(self, required: SignInRequired) -> BaseResponse:
@@ -118,7 +125,8 @@ class Beginning:
         except SignInError as failure:
             cause = required.__cause__  # says more, if it is known
             raise cause if isinstance(cause, InvalidToken) else failure from None
-        here = requested() if request.method == "GET" else home()
+        required.not_sent = lost_form.is_sent()
+        here = lost_form.page(self._config) if required.not_sent else requested()
         if self._is_elsewhere():
             link = self._link(required, page=here)
             return redirect(f"{link}&moved={_BY_SOMEBODY if user else _BY_NOBODY}")
@@ -129,10 +137,18 @@ class Beginning:
             claims=required.claims,
             max_age=required.max_age,
             again=again,
+            not_sent=required.not_sent,
         )
 
     def _link(self, required: SignInRequired, page: str | None = None) -> str:
-        return sign_in_link.make(self._config, required.scopes, required.claims, max_age=required.max_age, page=page)
+        return sign_in_link.make(
+            self._config,
+            required.scopes,
+            required.claims,
+            max_age=required.max_age,
+            page=page,
+            not_sent=required.not_sent,
+        )
 
     @staticmethod
     def _prompt_for(required: SignInRequired) -> str | None:

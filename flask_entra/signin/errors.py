@@ -29,11 +29,13 @@ class SignInRequired(Exception):
     :ivar claims: the claims challenge to pass on (JSON), if an API or the authority sent one.
     :ivar scopes: the scopes that are wanted; None means those of the setting `SCOPE`.
     :ivar max_age: how many seconds ago the person may have signed in at most; None for any time.
+    :ivar not_sent: whether the sign-in comes in the place of a form, which has not been sent then.
     """
 
     def __init__(self, claims: str | None = None, scopes: list[str] | None = None, max_age: int | None = None):
         super().__init__("sign-in required")
         self.claims, self.scopes, self.max_age = claims, scopes, max_age
+        self.not_sent = False
 
 
 class AuthorityUnavailable(Exception):

@@ -28,7 +28,7 @@ from flask_entra.callers import expects_a_page
 from flask_entra.config import Config
 from flask_entra.scopes import comparable_scopes
 from flask_entra.signals import access_denied, signed_in, signed_out
-from flask_entra.signin import callback_query, guards, repeats, sign_out, user_flows
+from flask_entra.signin import callback_query, guards, lost_form, repeats, sign_out, user_flows
 from flask_entra.signin.beginning import Beginning
 from flask_entra.signin.current_user import get_user
 from flask_entra.signin.errors import IdTokenRefused, SignInError, SignInRefused, person
@@ -72,7 +72,7 @@ class Routes:
         self._config, self._tokens, self._not_set_up, self._render = config, tokens, not_set_up, render
         self._on_sign_in, self._after_sign_out = on_sign_in, after_sign_out
         self.sign_ins, self.note = SignIns(config), sign_out.Note(config)
-        self.beginning = Beginning(config, tokens, self.sign_ins, not_set_up=not_set_up, prompt=prompt)
+        self.beginning = Beginning(config, tokens, self.sign_ins, not_set_up=not_set_up, render=render, prompt=prompt)
         self._redirect_path = route_of(config.redirect_uri)
 
     def register(self, app: Flask) -> None:
@@ -134,6 +134,8 @@ class Routes:
         repeats.finish(flow["again"])
         log.info("Signed in: %s from %s", person(claims), request.remote_addr)
         signed_in.send(_app(), user=claims)
+        if flow.get("not_sent"):
+            return lost_form.told(self._render, flow["next"])
         return redirect(flow["next"]) if flow["next"] else self._render("lost_address.html", here=home())
 
     def _answer_to_nothing(self, answer: MultiDict[str, str], states: list[str], *, known: bool) -> BaseResponse | str:

@@ -14,9 +14,9 @@ from flask import request
 
 from flask_entra.config import Config
 from flask_entra.signin.errors import SignInRequired
-from flask_entra.signin.paths import home, local_path, redirect_uri
+from flask_entra.signin.paths import home, page_of_the_caller, redirect_uri
 from flask_entra.signin.pending import serializer
-from flask_entra.urls import is_ours, origin, split_url
+from flask_entra.urls import origin
 
 VALID_SECONDS = 3600
 _SALT = "sign-in link"
@@ -29,6 +29,7 @@ def make(
     *,
     max_age: int | None = None,
     page: str | None = None,
+    not_sent: bool = False,
 ) -> str:
     """An absolute URL of this app, which leads back to a page.
 
@@ -37,11 +38,12 @@ def make(
     :param claims: a claims challenge to pass on (JSON).
     :param max_age: how many seconds ago the person may have signed in at most; None for any time.
     :param page: its path; None for the page that the caller is on, or home.
+    :param not_sent: whether the sign-in comes in the place of a form (`lost_form`).
     """
-    query = {"next": _page_of_the_caller(config) if page is None else page}
-    wanted = [scopes, claims, *([] if max_age is None else [max_age])]
-    if any(each is not None and each != "" for each in wanted) and config.signing_keys:
-        query["for"] = serializer(config, _SALT).dumps(wanted)
+    query = {"next": (page_of_the_caller(config) or home()) if page is None else page}
+    more = [max_age, not_sent] if max_age is not None or not_sent else []  # what a process of an older version cannot read
+    if (scopes is not None or claims or more) and config.signing_keys:
+        query["for"] = serializer(config, _SALT).dumps([scopes, claims, *more])
     return f"{origin(redirect_uri(config))}{request.script_root}{config.login_path}?{urlencode(query)}"
 
 
@@ -53,11 +55,9 @@ def read(config: Config) -> SignInRequired:
         wanted, at = serializer(config, _SALT).loads(link, return_timestamp=True)
     except itsdangerous.BadData:
         return SignInRequired()
-    scopes, claims, max_age = [*wanted, None][:3]
-    return SignInRequired(claims, scopes, max_age) if time.time() - at.timestamp() < VALID_SECONDS else SignInRequired()
-
-
-def _page_of_the_caller(config: Config) -> str:
-    referer = split_url(request.referrer)
-    ours = is_ours(request.referrer, request.host_url, config.redirect_uri)
-    return local_path(f"{referer.path}{f'?{referer.query}' if referer.query else ''}") if ours else home()
+    scopes, claims, max_age, not_sent = [*wanted, None, False][:4]
+    if time.time() - at.timestamp() >= VALID_SECONDS:
+        return SignInRequired()
+    required = SignInRequired(claims, scopes, max_age)
+    required.not_sent = not_sent
+    return required
