@@ -18,7 +18,7 @@ from flask_entra.graph_calls import GraphCalls
 from flask_entra.http_client import BoundedSession
 from flask_entra.memberships import CallsApis, Memberships
 from flask_entra.sessions.store import Store
-from flask_entra.signin import guards
+from flask_entra.signin import guards, known_groups
 from flask_entra.signin.authority import Authority
 from flask_entra.signin.authorization import Requirement
 from flask_entra.signin.client import Client
@@ -116,6 +116,7 @@ def init_app(
         health.init_app(app, config, store, authority)
     doctor.add_command(app, state)
     guards.check_order(app)
+    known_groups.check_names(app, config.groups)
     if protected:  # last: a page that says what is wrong with the settings needs no sign-in
         guards.protect(app, auth.admit)
 

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from flask import Flask, current_app
 
+from flask_entra import group_names
 from flask_entra.certificates import read_certificate
 from flask_entra.clouds import is_entra
 from flask_entra.scopes import comparable_scopes, qualified_scopes
@@ -59,6 +60,7 @@ class Config:
     :ivar entra: whether people sign in with Microsoft.
     :ivar scope: the scopes of the setting `SCOPE`, qualified for the cloud of the endpoint.
     :ivar endpoint: the URL of the profile; empty if the sign-in's token is for no such API.
+    :ivar groups: the ids of the groups that have a name (the setting `GROUPS`), by name; in lower case.
     :ivar signing_keys: the keys of what a browser keeps signed; the last one signs. Empty while there is none.
     :ivar https: whether people reach the app by https.
     :ivar idle_seconds: how long a session lives after its last use.
@@ -80,6 +82,7 @@ class Config:
     redirect_uri: str
     allowed_hosts: list[str]
     allowed_tenants: frozenset[str]
+    groups: Mapping[str, str]
     signing_keys: list[bytes]
     https: bool
     threads: int
@@ -130,6 +133,7 @@ class Config:
             redirect_uri=redirect_uri,
             allowed_hosts=hosts(settings["ALLOWED_HOSTS"]),
             allowed_tenants=frozenset(re.split(r"[\s,]+", settings["ALLOWED_TENANTS"].lower())) - {""},
+            groups=group_names.read(settings["GROUPS"])[0],
             signing_keys=[*_fallbacks(settings), *([key] if key else [])],
             https=split_url(redirect_uri).scheme == "https",
             threads=number(settings["THREADS"]) or int(SETTINGS["THREADS"].default),

@@ -161,8 +161,8 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
         :param scopes: those of the access token that the view needs, all of one API; see `Tokens.context`. `default_scopes`
             stands for those of the setting `SCOPE`.
         :param roles: app roles (`roles` in the ID token), any of which will do. Letter case counts.
-        :param groups: object ids of groups (`groups` in the ID token, or asked of Graph when they are too many for it), any of
-            which will do. With `roles` too, both are needed.
+        :param groups: object ids of groups, or names of the setting `GROUPS` (`groups` in the ID token, or asked of Graph when
+            they are too many for it), any of which will do. With `roles` too, both are needed.
         :param max_age: how many seconds ago the person may have signed in at most; else they are asked to sign in again.
         :param auth_context: one of Entra's authentication contexts, such as `c1`, that the sign-in must have met.
         :raises TypeError, ValueError: at once, when one of them is written wrong.
@@ -195,12 +195,12 @@ class Auth(identity.flask.Auth):  # type: ignore[misc]  # it has no types
                 context = state.tokens.context(user, scopes)
             except SignInRequired:
                 if user and current_user.is_current(user):
-                    needs.check(user, state.member_of)
+                    needs.check(user, state.member_of, state.config.groups)
                 raise
             g.entra_user = context["user"]
             if not all(current_user.is_told_now(context["user"], claim) for claim in needs.claims):
                 raise SignInRequired(scopes=scopes)
-            needs.check(context["user"], state.member_of)  # after a refresh, which may have given or taken a role
+            needs.check(context["user"], state.member_of, state.config.groups)  # after a refresh, which may change them
             needs.step_up.check(context["user"], scopes)
         except (NotAllowed, MembershipUnknown) as error:
             access_denied.send(app_state.present(), user=g.entra_user, error=error)

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from dotenv import find_dotenv
 
+from flask_entra import group_names
 from flask_entra.environment import Dotenv, Source, is_skipped
 from flask_entra.urls import split_url
 
@@ -55,6 +56,7 @@ SETTINGS = {
     "EDITPROFILE_USER_FLOW": Setting(),
     "RESETPASSWORD_USER_FLOW": Setting(),
     "ALLOWED_TENANTS": Setting(),
+    "GROUPS": Setting(),
     "REDIS_URL": Setting(kind="url"),
     "SESSION_FILE_DIR": Setting("flask_session", "path"),
     "SESSION_IDLE_MINUTES": Setting("720", "duration"),
@@ -205,7 +207,9 @@ def duration(value: str) -> float | None:
 
 
 def _text(value: object) -> str:
-    """A value of Flask's configuration as a text: `from_prefixed_env` makes numbers of some, and lists are lists there."""
+    """A value of Flask's configuration as a text: `from_prefixed_env` makes numbers of some, lists and dictionaries are there."""
+    if isinstance(value, Mapping):
+        return group_names.written(value)
     if isinstance(value, list | tuple | set | frozenset):
         return " ".join(map(str, value))
     return str(value)

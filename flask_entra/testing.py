@@ -50,7 +50,7 @@ def sign_in(
     :param client: of an app that `Auth.init_app` was called for. Its settings need not be complete.
     :param name: of the person. The same name is the same person: `oid` and `sub` follow from it.
     :param roles: app roles.
-    :param groups: object ids of groups.
+    :param groups: object ids of groups, or names of the setting `GROUPS`.
     :param scopes: those that the person has granted; None grants whatever a view asks for, except more than one API at once.
     :param claims: further claims of the ID token, or others instead of the usual ones. None as a value leaves a claim out.
     :param access_token: what views get as the access token, and send to APIs; None makes one.
@@ -74,7 +74,7 @@ def sign_in(
         "exp": now + SECONDS,
     }
     usual |= {"roles": list(roles)} if roles else {}
-    usual |= {"groups": list(groups)} if groups else {}
+    usual |= {"groups": [config.groups.get(each, each) for each in groups]} if groups else {}
     user = {claim: value for claim, value in {**usual, **(claims or {})}.items() if value is not None}
     access_token = access_token or f"access-token-of-a-test-{secrets.token_hex(8)}"
     granted = [list(scopes)] if scopes is not None else _asked_for(app, config.scope)

@@ -6,6 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from flask_entra.config import current
+from flask_entra.group_names import shown
 from flask_entra.pages.languages import Moment
 from flask_entra.signin.authorization import claimed, is_overage
 from flask_entra.signin.errors import NotAllowed
@@ -20,15 +22,17 @@ def show(user: dict[str, Any], granted: Sequence[tuple[list[str], int]]) -> dict
 
     :param user: the claims of the ID token.
     :param granted: as `Auth.granted` gives it.
-    :return: `claims` (name and text or time of each), `roles` and `groups` (None for a claim that is not believed), `overage`
+    :return: `claims` (name and text or time of each), `roles` and `groups` (with
+        their names in the setting `GROUPS`; None for a claim that is not believed), `overage`
         (whether there are too many groups for the token), `tokens` (scopes and end of each access token), `issued` and `ends`
         (times of the ID token).
     """
+    groups = _believed(user, "groups")
     claims = [(name, _moment(value) if name in TIMES else _text(value)) for name, value in sorted(user.items())[:MANY]]
     return {
         "claims": claims,
         "roles": _believed(user, "roles"),
-        "groups": _believed(user, "groups"),
+        "groups": None if groups is None else [shown(current().groups, each) for each in groups],
         "overage": is_overage(user),
         "tokens": [(" ".join(sorted(scopes)), _moment(at)) for scopes, at in granted],
         "issued": _moment(user["iat"]),

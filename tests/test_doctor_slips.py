@@ -175,6 +175,12 @@ VALUES = [
     ("SESSION_MAX_HOURS", "-8", "wrong", "not a number above 0", "Correct"),
     ("SESSION_MAX_HOURS", "1e3", "wrong", "not a number above 0", "Correct"),
     ("THREADS", "100000", "odd", "more than one process can use", "64"),
+    ("GROUPS", "managers", "wrong", "no group, or names one twice: managers", "name=id"),
+    ("GROUPS", f"managers={TENANT} staff={TENANT}", "wrong", "no group", "a comma between"),
+    ("GROUPS", f"managers={TENANT}, staff={TENANT[:-1]}", "wrong", "staff=", "Object ID"),
+    ("GROUPS", f"managers={TENANT}, managers={CLIENT}", "wrong", "twice: managers", "name=id"),
+    ("GROUPS", f"={TENANT}", "wrong", "no group", "name=id"),
+    ("GROUPS", f"{CLIENT}={TENANT}", "wrong", "no group", "name=id"),
     ("LOG_FORMAT", "JSON", "wrong", "neither text nor json", "one of the two"),
 ]
 
@@ -368,6 +374,7 @@ def test_a_setting_that_is_right_has_no_finding(tmp_path):
         {"REDIRECT_URI": "https://приложение.example/वापस"},
         {"REDIRECT_URI": "http://localhost:5000/登录"},
         {"THREADS": "500"},
+        {"GROUPS": f"Sales (EMEA) = {TENANT.upper()},staff={CLIENT}, staff={CLIENT},"},
         {"SESSION_IDLE_MINUTES": "0.5", "SESSION_MAX_HOURS": "8.25"},
         {"REDIS_URL": "rediss://default:p%2Fw@redis.example:6380/2", "SECRET_KEY": KEY},
         {"REDIS_URL": "unix:///run/redis.sock?db=1", "SECRET_KEY": KEY},

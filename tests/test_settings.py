@@ -191,6 +191,7 @@ ROOMS = [
         "deadlines",
         "deprecated",
         "environment",
+        "group_names",
         "logs",
         "pauses",
         "scopes",

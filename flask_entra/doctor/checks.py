@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from flask_entra import group_names
 from flask_entra.doctor import addresses, credentials, dotenv_file, redis_url, scopes, spelling
 from flask_entra.doctor.findings import AUTHORITIES, CREDENTIALS, Finding, odd, wrong
 from flask_entra.pages.languages import Text as _
@@ -56,6 +57,9 @@ def _check_rest(settings: Settings) -> Iterator[Finding]:
     for name in ("SESSION_IDLE_MINUTES", "SESSION_MAX_HOURS"):
         if not duration(settings[name]):
             yield wrong(name, _("is not a number above 0"), _("Correct it, or remove it."))
+    if malformed := group_names.read(settings["GROUPS"])[1]:
+        found = _("has an entry that is no group, or names one twice: %(entry)s", entry=malformed[0][:100])
+        yield wrong("GROUPS", found, _("Write name=id, with the group's Object ID, and a comma between two groups."))
     if settings["LOG_FORMAT"] not in ("text", "json"):
         yield wrong("LOG_FORMAT", _("is neither text nor json"), _("Use one of the two, or remove it."))
 

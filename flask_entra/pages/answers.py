@@ -19,7 +19,7 @@ from flask_entra.bulkhead import Busy, Refusal
 from flask_entra.callers import VARY, expects_a_page
 from flask_entra.config import Config
 from flask_entra.graph import GraphError
-from flask_entra.pages import explanations
+from flask_entra.pages import explanations, refusals  # noqa: F401  `refusals` teaches `explain` more exceptions
 from flask_entra.pages.languages import Text as _
 from flask_entra.pages.languages import language
 from flask_entra.pages.own_pages import OwnPages

@@ -41,7 +41,9 @@ def make(
     :param not_sent: whether the sign-in comes in the place of a form (`lost_form`).
     """
     query = {"next": (page_of_the_caller(config) or home()) if page is None else page}
-    more = [max_age, not_sent] if max_age is not None or not_sent else []  # what a process of an older version cannot read
+    more = (
+        [max_age, not_sent] if max_age is not None or not_sent else []
+    )  # what a process of an older version cannot read
     if (scopes is not None or claims or more) and config.signing_keys:
         query["for"] = serializer(config, _SALT).dumps([scopes, claims, *more])
     return f"{origin(redirect_uri(config))}{request.script_root}{config.login_path}?{urlencode(query)}"
