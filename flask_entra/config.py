@@ -18,6 +18,7 @@ from flask import Flask, current_app
 from flask_entra import group_names
 from flask_entra.certificates import read_certificate
 from flask_entra.clouds import is_entra
+from flask_entra.hints import is_domain_hint
 from flask_entra.scopes import comparable_scopes, qualified_scopes
 from flask_entra.settings import SETTINGS, Settings, duration, hosts, is_on, number
 from flask_entra.urls import is_loopback, origin, split_url
@@ -61,6 +62,8 @@ class Config:
     :ivar scope: the scopes of the setting `SCOPE`, qualified for the cloud of the endpoint.
     :ivar endpoint: the URL of the profile; empty if the sign-in's token is for no such API.
     :ivar groups: the ids of the groups that have a name (the setting `GROUPS`), by name; in lower case.
+    :ivar domain_hint: the organization at which people usually sign in; empty for none.
+    :ivar remember_account: whether a browser remembers the account that signed in last.
     :ivar signing_keys: the keys of what a browser keeps signed; the last one signs. Empty while there is none.
     :ivar https: whether people reach the app by https.
     :ivar idle_seconds: how long a session lives after its last use.
@@ -83,6 +86,8 @@ class Config:
     allowed_hosts: list[str]
     allowed_tenants: frozenset[str]
     groups: Mapping[str, str]
+    domain_hint: str
+    remember_account: bool
     signing_keys: list[bytes]
     https: bool
     threads: int
@@ -134,6 +139,8 @@ class Config:
             allowed_hosts=hosts(settings["ALLOWED_HOSTS"]),
             allowed_tenants=frozenset(re.split(r"[\s,]+", settings["ALLOWED_TENANTS"].lower())) - {""},
             groups=group_names.read(settings["GROUPS"])[0],
+            domain_hint=settings["DOMAIN_HINT"] if is_domain_hint(settings["DOMAIN_HINT"]) else "",
+            remember_account=is_on(settings["REMEMBER_ACCOUNT"]),
             signing_keys=[*_fallbacks(settings), *([key] if key else [])],
             https=split_url(redirect_uri).scheme == "https",
             threads=number(settings["THREADS"]) or int(SETTINGS["THREADS"].default),

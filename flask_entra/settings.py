@@ -57,6 +57,8 @@ SETTINGS = {
     "RESETPASSWORD_USER_FLOW": Setting(),
     "ALLOWED_TENANTS": Setting(),
     "GROUPS": Setting(),
+    "DOMAIN_HINT": Setting(),
+    "REMEMBER_ACCOUNT": Setting("off"),
     "REDIS_URL": Setting(kind="url"),
     "SESSION_FILE_DIR": Setting("flask_session", "path"),
     "SESSION_IDLE_MINUTES": Setting("720", "duration"),

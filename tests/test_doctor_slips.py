@@ -181,6 +181,10 @@ VALUES = [
     ("GROUPS", f"managers={TENANT}, managers={CLIENT}", "wrong", "twice: managers", "name=id"),
     ("GROUPS", f"={TENANT}", "wrong", "no group", "name=id"),
     ("GROUPS", f"{CLIENT}={TENANT}", "wrong", "no group", "name=id"),
+    ("DOMAIN_HINT", "contoso", "odd", "is no domain", "such as contoso.com"),
+    ("DOMAIN_HINT", "https://contoso.com", "odd", "is no domain", "such as contoso.com"),
+    ("DOMAIN_HINT", "adele@contoso.com", "odd", "is no domain", "such as contoso.com"),
+    ("REMEMBER_ACCOUNT", "always", "wrong", "neither on nor off", "one of the two"),
     ("LOG_FORMAT", "JSON", "wrong", "neither text nor json", "one of the two"),
 ]
 
@@ -374,6 +378,8 @@ def test_a_setting_that_is_right_has_no_finding(tmp_path):
         {"REDIRECT_URI": "https://приложение.example/वापस"},
         {"REDIRECT_URI": "http://localhost:5000/登录"},
         {"THREADS": "500"},
+        {"DOMAIN_HINT": "contoso.onmicrosoft.com", "REMEMBER_ACCOUNT": "True"},
+        {"DOMAIN_HINT": "consumers", "REMEMBER_ACCOUNT": "no"},
         {"GROUPS": f"Sales (EMEA) = {TENANT.upper()},staff={CLIENT}, staff={CLIENT},"},
         {"SESSION_IDLE_MINUTES": "0.5", "SESSION_MAX_HOURS": "8.25"},
         {"REDIS_URL": "rediss://default:p%2Fw@redis.example:6380/2", "SECRET_KEY": KEY},

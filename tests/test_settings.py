@@ -192,6 +192,7 @@ ROOMS = [
         "deprecated",
         "environment",
         "group_names",
+        "hints",
         "logs",
         "pauses",
         "scopes",

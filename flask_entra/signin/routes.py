@@ -29,7 +29,7 @@ from flask_entra.config import Config
 from flask_entra.scopes import comparable_scopes
 from flask_entra.signals import access_denied, signed_in, signed_out
 from flask_entra.signin import callback_query, guards, lost_form, repeats, sign_out, user_flows
-from flask_entra.signin.beginning import Beginning
+from flask_entra.signin.beginning import NEEDS_A_PAGE, Beginning
 from flask_entra.signin.current_user import get_user
 from flask_entra.signin.errors import IdTokenRefused, SignInError, SignInRefused, person
 from flask_entra.signin.paths import home, redirect_uri, route_of
@@ -120,9 +120,14 @@ class Routes:
             claims = self._tokens.finish(flow, answer)
         except IdTokenRefused:
             self._forget(flow)
+            after_this_request(self.beginning.remembered.forget)
             raise
         except SignInError as error:
             self._forget(flow)
+            if flow.get("silent") and error.error in NEEDS_A_PAGE:
+                return self.beginning.begin_with_a_page(flow)
+            if not user:  # the account that could not sign in must keep nobody else out
+                after_this_request(self.beginning.remembered.forget)
             # A person who is signed in and refuses to consent to more still has the rest of the app.
             if user:
                 error.more_scopes = [scope for scope in flow["scope"] if comparable_scopes([scope])]
@@ -131,6 +136,7 @@ class Routes:
         self._let_in(claims)
         after_this_request(self.sign_ins.count_finished)
         after_this_request(self.note.remove)
+        after_this_request(lambda response: self.beginning.remembered.keep(response, claims))
         repeats.finish(flow["again"])
         log.info("Signed in: %s from %s", person(claims), request.remote_addr)
         signed_in.send(_app(), user=claims)
@@ -166,6 +172,7 @@ class Routes:
             if isinstance(error, SignInRefused):
                 log.warning("Sign-in refused by the app: %s", person(claims))
                 access_denied.send(_app(), user=claims, error=error)
+                after_this_request(self.beginning.remembered.forget)
             raise
 
     def _forget(self, flow: dict[str, Any]) -> None:
@@ -190,6 +197,7 @@ class Routes:
             return self._render("sign_out.html", goal=None, here=home())
         user = get_user()
         path = url_for(self._after_sign_out) if self._after_sign_out else home()
+        after_this_request(self.beginning.remembered.forget)
         goal = self._tokens.sign_out(origin(redirect_uri(self._config)) + path)
         if user:
             log.info("Signed out: %s", person(user))

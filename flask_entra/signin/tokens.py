@@ -60,15 +60,13 @@ class Tokens:
 
     # --- Sign-in ------------------------------------------------------------------------------------------------------
 
-    def begin(
-        self, scopes: list[str] | None, prompt: str | None, claims: str | None, max_age: int | None = None
-    ) -> dict[str, Any]:
+    def begin(self, scopes: list[str] | None, prompt: str | None, claims: str | None, **more: Any) -> dict[str, Any]:
         """Begin a sign-in; see `Client.begin`. No scopes means those of `SCOPE`.
 
         :raises AuthorityUnavailable: the authority's address is not known yet, and it does not answer.
         """
         wanted = self._config.scope if scopes is None else scopes
-        return self._client.begin(wanted, prompt, claims, self._authority.provider, max_age)
+        return self._client.begin(wanted, prompt, claims, self._authority.provider, **more)
 
     def finish(self, flow: dict[str, Any], answer: MultiDict[str, str]) -> dict[str, Any]:
         """Redeem the code. The session is then a new one, with the ID token's claims and the tokens.
