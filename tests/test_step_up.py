@@ -22,16 +22,16 @@ from flask import request
 from app import app, auth
 
 
-@app.get("/recent")
+@app.get("/transfer")
 @auth.login_required(max_age=300)
-def recent(*, context):
-    return f"recent {context['user']['name']}"
+def transfer(*, context):
+    return f"A transfer of {context['user']['name']}."
 
 
-@app.get("/strong")
+@app.get("/payroll")
 @auth.login_required(auth_context="c1")
-def strong(*, context):
-    return "strong"
+def payroll(*, context):
+    return "The payroll."
 
 
 @app.get("/both")
@@ -99,70 +99,70 @@ def change(app, person, **claims):
 
 
 def test_a_view_for_a_recent_sign_in_asks_for_one_and_opens_for_as_long(person, app, box):
-    page = person.go_on(person.get("/recent"))
-    assert page.text == "recent Adèle Vance"
+    page = person.go_on(person.get("/transfer"))
+    assert page.text == "A transfer of Adèle Vance."
     assert asked(box)["max_age"] == "300"
     assert "prompt" not in asked(box)
     count = len(box.seen("authorize"))
-    assert person.get("/recent").status_code == 200
+    assert person.get("/transfer").status_code == 200
     change(app, person, auth_time=int(time.time()) - 400)  # within the leeway
-    assert person.get("/recent").status_code == 200
+    assert person.get("/transfer").status_code == 200
     change(app, person, auth_time=int(time.time()) - 500)
     box.let_time_pass(500)
-    page = person.get("/recent")
+    page = person.get("/transfer")
     assert "Pick an account" in page.text
-    assert person.go_on(page).text == "recent Adèle Vance"
+    assert person.go_on(page).text == "A transfer of Adèle Vance."
     assert len(box.seen("authorize")) > count
 
 
 def test_somebody_whose_sign_in_does_not_say_when_it_was_signs_in_anew(person, box):
     person.sign_in()
-    page = person.get("/recent")
+    page = person.get("/transfer")
     assert "Pick an account" in page.text
     assert (asked(box)["max_age"], asked(box)["prompt"]) == ("300", "login")
-    assert person.go_on(page).text == "recent Adèle Vance"
+    assert person.go_on(page).text == "A transfer of Adèle Vance."
 
 
 def test_where_each_id_token_says_when_it_was_the_first_sign_in_is_enough(person, box):
     box.auth_time_claim = True
     person.sign_in()
-    assert person.get("/recent", follow=False).text == "recent Adèle Vance"
+    assert person.get("/transfer", follow=False).text == "A transfer of Adèle Vance."
 
 
 def test_somebody_who_signed_in_recently_elsewhere_need_not_again(person, app):
     person.sign_in()
     change(app, person, auth_time=int(time.time()) - 500)  # and at the tenant just now
-    assert person.get("/recent").text == "recent Adèle Vance"
+    assert person.get("/transfer").text == "A transfer of Adèle Vance."
 
 
 @pytest.mark.parametrize("claim", [None, "now", True, [], -1, 2**40, 1e300])
 def test_a_time_that_is_none_is_not_recent(person, app, claim):
     person.sign_in()
     change(app, person, auth_time=claim)
-    assert person.get("/recent", follow=False).status_code in REDIRECTS
+    assert person.get("/transfer", follow=False).status_code in REDIRECTS
 
 
 @pytest.mark.parametrize("told", [False, True])
 def test_a_refresh_does_not_change_when_the_person_signed_in(person, app, box, told):
-    person.go_on(person.get("/recent"))
+    person.go_on(person.get("/transfer"))
     before = int(time.time()) - 200
     change(app, person, auth_time=before)
     if told:  # a tenant that says when it has refreshed
         box.person("adele").id_claims["auth_time"] = int(time.time())
     let_the_id_token_expire(app, person)
-    assert person.get("/recent", follow=False).status_code == 200
+    assert person.get("/transfer", follow=False).status_code == 200
     assert [each.form["grant_type"] for each in box.seen("token")][-1] == "refresh_token"
     change(app, person, auth_time=before - 300)
     let_the_id_token_expire(app, person)
-    assert person.get("/recent", follow=False).status_code in REDIRECTS
+    assert person.get("/transfer", follow=False).status_code in REDIRECTS
 
 
 def test_another_sign_in_of_the_same_person_does_not_forget_it_and_one_of_somebody_else_does(person, box):
-    person.go_on(person.get("/recent"))
+    person.go_on(person.get("/transfer"))
     person.sign_in()
-    assert person.get("/recent", follow=False).status_code == 200
+    assert person.get("/transfer", follow=False).status_code == 200
     person.go_on(person.get("/login?prompt=select_account"), "alex")
-    assert begun(person.get("/recent", follow=False))["max_age"] == "300"
+    assert begun(person.get("/transfer", follow=False))["max_age"] == "300"
 
 
 @pytest.mark.parametrize("said", ["nothing", "too long ago", "not a number", "in the future"])
@@ -174,12 +174,12 @@ def test_a_tenant_that_does_not_do_it_has_a_page_and_is_not_asked_for_ever(perso
         given.update({} if claims[said] is None else {"auth_time": claims[said]})
 
     box.forge = forge
-    page = person.go_on(person.get("/recent"))
+    page = person.go_on(person.get("/transfer"))
     assert page.status_code == 403
     assert "has not confirmed" in page.text
     assert "auth_time" in Page(page.text).text
     assert len(box.seen("token")) == 1
-    assert "/login?next=%2Frecent&amp;prompt=login" in page.text
+    assert "/login?next=%2Ftransfer&amp;prompt=login" in page.text
     assert person.get("/plain", follow=False).status_code in REDIRECTS  # nobody was signed in
     assert "unmet_authentication_requirements" in app.log()
 
@@ -187,7 +187,7 @@ def test_a_tenant_that_does_not_do_it_has_a_page_and_is_not_asked_for_ever(perso
 def test_a_step_up_that_fails_leaves_the_present_sign_in_as_it_was(person, box):
     person.sign_in()
     box.forge = lambda claims, header: claims.pop("auth_time", None) and None
-    assert person.go_on(person.get("/recent")).status_code == 403
+    assert person.go_on(person.get("/transfer")).status_code == 403
     assert person.get("/plain").text == "plain"
 
 
@@ -196,10 +196,10 @@ def test_a_step_up_that_fails_leaves_the_present_sign_in_as_it_was(person, box):
 
 def test_a_view_for_an_authentication_context_makes_its_claims_challenge_and_checks_it(person, box):
     person.sign_in()
-    assert person.get("/strong").text == "strong"
+    assert person.get("/payroll").text == "The payroll."
     assert json.loads(asked(box)["claims"])["id_token"] == {"acrs": {"essential": True, "value": "c1"}}
     count = len(box.seen("authorize"))
-    assert person.get("/strong").text == "strong"
+    assert person.get("/payroll").text == "The payroll."
     assert len(box.seen("authorize")) == count
 
 
@@ -207,29 +207,29 @@ def test_a_view_for_an_authentication_context_makes_its_claims_challenge_and_che
 def test_the_claim_may_be_a_list_or_a_text(person, app, acrs):
     person.sign_in()
     change(app, person, acrs=acrs)
-    assert person.get("/strong", follow=False).text == "strong"
+    assert person.get("/payroll", follow=False).text == "The payroll."
 
 
 @pytest.mark.parametrize("acrs", ["c10", ["c11", 1], {"c1": True}, True, [["c1"]], "C1", None])
 def test_any_other_context_is_none(person, app, acrs):
     person.sign_in()
     change(app, person, acrs=acrs)
-    assert person.get("/strong", follow=False).status_code in REDIRECTS
+    assert person.get("/payroll", follow=False).status_code in REDIRECTS
 
 
 @pytest.mark.parametrize("acrs", [[], "c2", ["c11"], {"c1": 1}])
 def test_an_answer_without_the_context_is_a_page(person, box, acrs):
     box.person("adele").id_claims["acrs"] = acrs
-    page = person.go_on(person.get("/strong"))
+    page = person.go_on(person.get("/payroll"))
     assert page.status_code == 403
     assert "no c1 in acrs" in page.text
     assert len(box.seen("token")) == 1
 
 
 def test_a_context_holds_until_an_id_token_comes_without_it(person, app):
-    person.go_on(person.get("/strong"))
+    person.go_on(person.get("/payroll"))
     let_the_id_token_expire(app, person)
-    assert begun(person.get("/strong", follow=False))["claims"]
+    assert begun(person.get("/payroll", follow=False))["claims"]
 
 
 def test_the_scopes_the_age_and_the_context_take_one_sign_in(person, box):
@@ -265,7 +265,7 @@ def test_a_script_is_told_what_is_wanted_and_where_and_the_link_asks_for_it(pers
 
 def test_the_header_says_it_as_rfc_9470_has_it(person):
     person.sign_in()
-    header = person.get("/recent", headers=FETCH).headers["WWW-Authenticate"]
+    header = person.get("/transfer", headers=FETCH).headers["WWW-Authenticate"]
     assert 'error="insufficient_user_authentication"' in header
     assert 'max_age="300"' in header
 

@@ -139,6 +139,13 @@ STORE_MISCONFIGURED = Explanation(
     title=SET_UP_WRONG,
 )
 
+TENANT_NOT_ALLOWED = Explanation(
+    403,
+    _("This app is not open to people of your organization."),
+    _("Use an account of another organization, or ask the person who runs this app to add yours."),
+    "other_account",
+    _("Sign-in refused"),
+)
 REFUSED_BY_THE_APP = Explanation(
     403,
     _("This app does not let you in."),

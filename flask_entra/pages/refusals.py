@@ -11,7 +11,7 @@ from flask_entra.pages.explanations import Explanation
 from flask_entra.pages.languages import Text
 from flask_entra.pages.languages import Text as _
 from flask_entra.pages.problems import Problem, explain
-from flask_entra.signin.errors import MembershipUnknown, NotAllowed, SignInRefused
+from flask_entra.signin.errors import MembershipUnknown, NotAllowed, SignInRefused, TenantNotAllowed
 
 SHOWN_AT_MOST = 20  # of a person's roles, or groups
 
@@ -77,6 +77,16 @@ def _membership_unknown(error: MembershipUnknown) -> Problem:
     explanation = explanations.NOBODY_TO_ASK if error.lasting else explanations.MEMBERSHIP_UNKNOWN
     details = [(_("Group needed"), _groups(error.needed)), (_("Reason"), error.reason[:1000])]
     return Problem(explanation, details, error.retry_after, members={"groups": list(error.needed)})
+
+
+@explain.register
+def _tenant_not_allowed(error: TenantNotAllowed) -> Problem:
+    tenant = str(error.user.get("tid") or _("none"))
+    mend = _("If its people may sign in, add the tenant ID %(tenant)s to ALLOWED_TENANTS.", tenant=tenant)
+    details = [(_("Tenant ID"), tenant)]
+    if account := error.user.get("preferred_username"):
+        details.append((_("Account"), str(account)[:200]))
+    return Problem(explanations.TENANT_NOT_ALLOWED._replace(for_developers=mend), details)
 
 
 @explain.register

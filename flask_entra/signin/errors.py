@@ -66,6 +66,17 @@ class IdTokenRefused(Exception):
     """An ID token that must not sign anybody in. The text names the check that it fails."""
 
 
+class TenantNotAllowed(IdTokenRefused):
+    """An ID token that is valid, of a person whose tenant is not one of `ALLOWED_TENANTS`.
+
+    :ivar user: its claims.
+    """
+
+    def __init__(self, user: dict[str, Any]):
+        super().__init__(f"its tenant (tid) is not one of ALLOWED_TENANTS: {user.get('tid')}")
+        self.user = user
+
+
 class SignInElsewhere(SignInRequired):
     """A caller that shows no page needs a sign-in: it is told so, and where, instead of being sent there.
 
