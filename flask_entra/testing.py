@@ -52,7 +52,8 @@ def sign_in(
     :param roles: app roles.
     :param groups: object ids of groups, or names of the setting `GROUPS`.
     :param scopes: those that the person has granted; None grants whatever a view asks for, except more than one API at once.
-    :param claims: further claims of the ID token, or others instead of the usual ones. None as a value leaves a claim out.
+    :param claims: further claims of the ID token, or others instead of the usual ones, such as `{"acrs": ["c1"]}` for a view with
+        an authentication context. None as a value leaves a claim out.
     :param access_token: what views get as the access token, and send to APIs; None makes one.
     :return: the claims of the ID token, as `auth.user` gives them.
     :raises TypeError: the app has no sealed sessions, because `Auth.init_app` was not called for it.
@@ -70,6 +71,7 @@ def sign_in(
         "tid": tenant,
         "name": name,
         "preferred_username": f"{name.lower().replace(' ', '.')}@example.com",
+        "auth_time": now,
         "iat": now,
         "exp": now + SECONDS,
     }

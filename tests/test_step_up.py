@@ -15,6 +15,7 @@ from flask_entra.sessions.interface import owner_of
 from flask_entra.sessions.session import Session
 from flask_entra.signin.current_user import USER
 from flask_entra.signin.step_up import StepUp
+from flask_entra.testing import sign_in
 
 FETCH = {"Accept": "application/json"}
 VIEWS = """
@@ -344,3 +345,17 @@ def test_what_is_written_wrong_is_said_at_once(wrong, error, words):
 def test_a_step_up_for_nothing_is_none():
     assert not StepUp()
     assert StepUp.of(1, None) and StepUp.of(None, "c99")
+
+
+def test_somebody_signed_in_for_a_test_has_signed_in_recently_and_meets_a_context_on_demand(visit):
+    browser, auth = visit(), Auth()
+
+    def view(*, context):
+        return "in"
+
+    browser.app.add_url_rule("/recent", "recent", auth.login_required(view, max_age=60))
+    browser.app.add_url_rule("/strong", "strong", auth.login_required(view, auth_context="c1"))
+    sign_in(browser.client)
+    assert [browser.get("/recent").status_code, browser.get("/strong").status_code in REDIRECTS] == [200, True]
+    sign_in(browser.client, claims={"acrs": ["c1"], "auth_time": None})
+    assert [browser.get("/recent").status_code in REDIRECTS, browser.get("/strong").status_code] == [True, 200]

@@ -27,7 +27,7 @@ CLAIMS = ("login_hint", "preferred_username", "email")
 
 
 class Remembered:
-    """The account that the browser remembers, which makes the present request.
+    """The account that is remembered in the browser that makes the present request.
 
     :param config: the app's. Without a key to encrypt with, or without the setting, nothing is remembered.
     """

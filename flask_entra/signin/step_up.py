@@ -69,7 +69,7 @@ class StepUp:
         """
         if not is_recent(user, self.max_age):
             raise SignInRequired(scopes=scopes)
-        # What a refresh without an ID token leaves as it was is believed no longer than an ID token lives.
+        # A refresh without an ID token leaves the claim as it was. It is believed no longer than an ID token lives.
         if self.auth_context and not (self.auth_context in _contexts(user) and is_told_now(user, "acrs")):
             raise SignInRequired(scopes=scopes)
 
