@@ -18,7 +18,7 @@ from flask_entra.graph_calls import GraphCalls
 from flask_entra.http_client import BoundedSession
 from flask_entra.memberships import CallsApis, Memberships
 from flask_entra.sessions.store import Store
-from flask_entra.signin import callers_tokens, guards
+from flask_entra.signin import callers_tokens, guards, known_groups
 from flask_entra.signin.app_tokens import AppTokens
 from flask_entra.signin.authority import Authority
 from flask_entra.signin.authorization import Requirement
@@ -67,13 +67,13 @@ class AppState:
         return self._api_clients.setdefault(url, GraphClient(self.http, url))
 
     def lead_to_sign_in(self, required: SignInRequired) -> BaseResponse:
-        """The way to the sign-in; see `Routes.lead_to_sign_in`.
+        """The way to the sign-in; see `Beginning.lead_to_sign_in`.
 
         :raises CallerRefused: a bearer token decides, so that nobody can be led anywhere.
         """
         if callers_tokens.by_token():
             raise callers_tokens.refusal_of(required) from required
-        return self.routes.lead_to_sign_in(required)
+        return self.routes.beginning.lead_to_sign_in(required)
 
 
 class Helper(CallsApis, Protocol):
@@ -156,6 +156,7 @@ def init_app(
         health.init_app(app, config, store, authority)
     doctor.add_command(app, state)
     guards.check_order(app)
+    known_groups.check_names(app, config.groups)
     if protected:  # last: a page that says what is wrong with the settings needs no sign-in
         guards.protect(app, auth.admit)
 

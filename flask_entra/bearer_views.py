@@ -9,6 +9,7 @@ CallerRefused                 the answers of RFC 6750      pages.bearer_problems
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
 from typing import Any, cast
 
 from flask import current_app
@@ -62,7 +63,7 @@ class BearerViews:
         if function is None:
             return lambda view: self.bearer_required(view, scopes=scopes, roles=roles, session=session)
         view = callers_tokens.given_context(function, lambda: self._admitted(needs))
-        view = guards.led_to_sign_in(view, self._lead_to_sign_in)
+        view = guards.led_to_sign_in(view, partial(self._lead_to_sign_in, needs))
         setattr(view, guards.BEARER, needs)
         return guards.mark(view, needs, function)
 

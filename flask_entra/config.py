@@ -14,8 +14,10 @@ from typing import Any, cast
 
 from flask import Flask, current_app
 
+from flask_entra import group_names
 from flask_entra.certificates import read_certificate
 from flask_entra.clouds import is_entra
+from flask_entra.hints import is_domain_hint
 from flask_entra.scopes import comparable_scopes, qualified_scopes
 from flask_entra.settings import SETTINGS, Settings, duration, is_on, number, words
 from flask_entra.urls import is_loopback, origin, split_url
@@ -60,6 +62,9 @@ class Config:
     :ivar scope: the scopes of the setting `SCOPE`, qualified for the cloud of the endpoint.
     :ivar endpoint: the URL of the profile; empty if the sign-in's token is for no such API.
     :ivar api_audiences: those that access tokens for this app may have besides the usual ones.
+    :ivar groups: the ids of the groups that have a name (the setting `GROUPS`), by name; in lower case.
+    :ivar domain_hint: the organization at which people usually sign in; empty for none.
+    :ivar remember_account: whether a browser remembers the account that signed in last.
     :ivar signing_keys: the keys of what a browser keeps signed; the last one signs. Empty while there is none.
     :ivar https: whether people reach the app by https.
     :ivar idle_seconds: how long a session lives after its last use.
@@ -83,6 +88,9 @@ class Config:
     allowed_tenants: frozenset[str]
     trusted_origins: list[str]
     api_audiences: list[str]
+    groups: Mapping[str, str]
+    domain_hint: str
+    remember_account: bool
     signing_keys: list[bytes]
     https: bool
     threads: int
@@ -135,6 +143,9 @@ class Config:
             allowed_tenants=frozenset(words(settings["ALLOWED_TENANTS"].lower())),
             trusted_origins=words(settings["TRUSTED_ORIGINS"].lower()),
             api_audiences=settings["API_AUDIENCE"].split(),
+            groups=group_names.read(settings["GROUPS"])[0],
+            domain_hint=settings["DOMAIN_HINT"] if is_domain_hint(settings["DOMAIN_HINT"]) else "",
+            remember_account=is_on(settings["REMEMBER_ACCOUNT"]),
             signing_keys=[*_fallbacks(settings), *([key] if key else [])],
             https=split_url(redirect_uri).scheme == "https",
             threads=number(settings["THREADS"]) or int(SETTINGS["THREADS"].default),

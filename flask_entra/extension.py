@@ -5,14 +5,16 @@ The way of a request to a protected view:
     login_required (identity's)   who is signed in?              current_user.get_user, from the session
                                   a token for the view's scopes? Tokens.context: from the session, or by a refresh
                                   one of the roles, the groups?  Requirement.check: from the ID token, or NotAllowed
+                                  signed in recently, strongly?  StepUp.check: from the ID token
     Auth.call, Auth.graph         the API refuses the token?     Tokens.renew, then the call once more
-    SignInRequired                only the person can help       Routes.lead_to_sign_in → the authority; 401 to a script
+    SignInRequired                only the person can help       Beginning.lead_to_sign_in → the authority; 401 to a script
     the redirect URI              the authority's answer         Tokens.finish → a new session → the view
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import identity.flask
@@ -133,22 +135,27 @@ class Auth(identity.flask.Auth, Apis):  # type: ignore[misc]  # it has no types
         scopes: Collection[str] | None = None,
         roles: Collection[str] | None = None,
         groups: Collection[str] | None = None,
+        max_age: int | None = None,
+        auth_context: str | None = None,
     ) -> Any:
         """Let a view be opened only by a person who is signed in, and has what it asks for. It gets `context`.
 
         :param scopes: those of the access token that the view needs, all of one API; see `Tokens.context`. `default_scopes`
             stands for those of the setting `SCOPE`.
         :param roles: app roles (`roles` in the ID token), any of which will do. Letter case counts.
-        :param groups: object ids of groups (`groups` in the ID token, or asked of Graph when they are too many for it), any of
-            which will do. With `roles` too, both are needed.
-        :raises TypeError, ValueError: at once, when one of the three is written wrong.
+        :param groups: object ids of groups, or names of the setting `GROUPS` (`groups` in the ID token, or asked of Graph when
+            they are too many for it), any of which will do. With `roles` too, both are needed.
+        :param max_age: how many seconds ago the person may have signed in at most; else they are asked to sign in again.
+        :param auth_context: one of Entra's authentication contexts, such as `c1`, that the sign-in must have met.
+        :raises TypeError, ValueError: at once, when one of them is written wrong.
         """
-        needs = Requirement.of(scopes, roles, groups)
-        if function is None:
-            return lambda view: self.login_required(view, scopes=scopes, roles=roles, groups=groups)
+        needs = Requirement.of(scopes, roles, groups, max_age, auth_context)
+        return partial(self._guarded, needs) if function is None else self._guarded(needs, function)
+
+    def _guarded(self, needs: Requirement, function: Callable[..., Any]) -> Callable[..., Any]:
         # identity hands its `scopes` to `_login_required` unread.
-        view = guards.led_to_sign_in(super().login_required(function, scopes=needs), self._lead_to_sign_in)
-        return guards.mark(view, needs, function)
+        view = super().login_required(function, scopes=needs)
+        return guards.mark(guards.led_to_sign_in(view, partial(self._lead_to_sign_in, needs)), needs, function)
 
     def _login_required(self, auth: Any, user: dict[str, Any] | None, needs: Requirement) -> dict[str, Any]:
         """What identity's `login_required` gives a view as `context`; see `Tokens.context`.
@@ -170,12 +177,13 @@ class Auth(identity.flask.Auth, Apis):  # type: ignore[misc]  # it has no types
                 context = state.tokens.context(user, scopes)
             except SignInRequired:
                 if user and current_user.is_current(user):
-                    needs.check(user, state.member_of)
+                    needs.check(user, state.member_of, state.config.groups)
                 raise
             g.entra_user = context["user"]
             if not all(current_user.is_told_now(context["user"], claim) for claim in needs.claims):
                 raise SignInRequired(scopes=scopes)
-            needs.check(context["user"], state.member_of)  # after a refresh, which may have given or taken a role
+            needs.check(context["user"], state.member_of, state.config.groups)  # after a refresh, which may change them
+            needs.step_up.check(context["user"], scopes)
         except (NotAllowed, MembershipUnknown) as error:
             access_denied.send(app_state.present(), user=g.entra_user, error=error)
             raise
@@ -190,11 +198,11 @@ class Auth(identity.flask.Auth, Apis):  # type: ignore[misc]  # it has no types
         try:
             g.entra_admitted = needs, self._admitted(needs)
         except SignInRequired as required:
-            return self._lead_to_sign_in(required)
+            return self._lead_to_sign_in(needs, required)
         return None
 
-    def _lead_to_sign_in(self, required: SignInRequired) -> BaseResponse:
-        return self._state.lead_to_sign_in(required)
+    def _lead_to_sign_in(self, needs: Requirement, required: SignInRequired) -> BaseResponse:
+        return self._state.lead_to_sign_in(needs.step_up.added_to(required))
 
     # --- Sign-in and sign-out -----------------------------------------------------------------------------------------
 
@@ -208,8 +216,8 @@ class Auth(identity.flask.Auth, Apis):  # type: ignore[misc]  # it has no types
         return function
 
     def login(self, *, next_link: str | None = None, scopes: list[str] | None = None) -> BaseResponse:
-        """Begin a sign-in; see `Routes.begin`."""
-        return self._state.routes.begin(next_link=next_link, scopes=scopes)
+        """Begin a sign-in; see `Beginning.begin`."""
+        return self._state.routes.beginning.begin(next_link=next_link, scopes=scopes)
 
     def auth_response(self) -> BaseResponse | str:
         """The redirect URI; see `Routes.answer`."""

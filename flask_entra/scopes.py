@@ -23,9 +23,14 @@ def qualified_scopes(scope: str, endpoint: str) -> list[str]:
     """
     host = split_url(endpoint).hostname
     prefix = f"https://{host}/" if host in GRAPH_CLOUDS and host != "graph.microsoft.com" else ""
-    names = [name for name in scope.split() if name not in _ALWAYS_ASKED]
+    names = without_usual(scope.split())
     # A name with a slash says already which API it is of: api://…/Orders.Read, or the API's id before the slash.
     return [name if "/" in name or name == "email" else prefix + name for name in names]
+
+
+def without_usual(scopes: Iterable[str]) -> list[str]:
+    """Scopes without those that MSAL adds by itself, and refuses from the caller."""
+    return [scope for scope in scopes if scope not in _ALWAYS_ASKED]
 
 
 def missing_scopes(wanted: Iterable[str], granted: Iterable[str]) -> set[str]:

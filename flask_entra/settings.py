@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from dotenv import find_dotenv
 
+from flask_entra import group_names
 from flask_entra.environment import Dotenv, Source, is_skipped
 from flask_entra.urls import split_url
 
@@ -57,6 +58,9 @@ SETTINGS = {
     "ALLOWED_TENANTS": Setting(),
     "TRUSTED_ORIGINS": Setting(),
     "API_AUDIENCE": Setting(),
+    "GROUPS": Setting(),
+    "DOMAIN_HINT": Setting(),
+    "REMEMBER_ACCOUNT": Setting("off"),
     "REDIS_URL": Setting(kind="url"),
     "SESSION_FILE_DIR": Setting("flask_session", "path"),
     "SESSION_IDLE_MINUTES": Setting("720", "duration"),
@@ -207,7 +211,9 @@ def duration(value: str) -> float | None:
 
 
 def _text(value: object) -> str:
-    """A value of Flask's configuration as a text: `from_prefixed_env` makes numbers of some, and lists are lists there."""
+    """A value of Flask's configuration as a text: `from_prefixed_env` makes numbers of some, lists and dictionaries are there."""
+    if isinstance(value, Mapping):
+        return group_names.written(value)
     if isinstance(value, list | tuple | set | frozenset):
         return " ".join(map(str, value))
     return str(value)

@@ -61,9 +61,10 @@ def sign_in(
     :param client: of an app that `Auth.init_app` was called for. Its settings need not be complete.
     :param name: of the person. The same name is the same person: `oid` and `sub` follow from it.
     :param roles: app roles.
-    :param groups: object ids of groups.
+    :param groups: object ids of groups, or names of the setting `GROUPS`.
     :param scopes: those that the person has granted; None grants whatever a view asks for, except more than one API at once.
-    :param claims: further claims of the ID token, or others instead of the usual ones. None as a value leaves a claim out.
+    :param claims: further claims of the ID token, or others instead of the usual ones, such as `{"acrs": ["c1"]}` for a view with
+        an authentication context. None as a value leaves a claim out.
     :param access_token: what views get as the access token, and send to APIs; None makes one.
     :return: the claims of the ID token, as `auth.user` gives them.
     :raises TypeError: the app has no sealed sessions, because `Auth.init_app` was not called for it.
@@ -72,9 +73,13 @@ def sign_in(
     if not isinstance(app.session_interface, SealedSessionInterface):
         raise TypeError("sign_in(client): call auth.init_app(app) for the app of this client first.")
     config, now = app.extensions[KEY].config, int(time.time())
-    usual = {**_usual(config, next(iter(sorted(config.allowed_tenants)), TENANT), now), **_named(name)}
+    usual = {
+        **_usual(config, next(iter(sorted(config.allowed_tenants)), TENANT), now),
+        **_named(name),
+        "auth_time": now,
+    }
     usual |= {"roles": list(roles)} if roles else {}
-    usual |= {"groups": list(groups)} if groups else {}
+    usual |= {"groups": [config.groups.get(each, each) for each in groups]} if groups else {}
     user = {claim: value for claim, value in {**usual, **(claims or {})}.items() if value is not None}
     access_token = access_token or f"access-token-of-a-test-{secrets.token_hex(8)}"
     granted = [list(scopes)] if scopes is not None else _asked_for(app, config.scope)

@@ -6,6 +6,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from flask_entra.clouds import GUID
+from flask_entra.config import current
+from flask_entra.group_names import shown
 from flask_entra.pages.languages import Moment
 from flask_entra.signin.authorization import claimed, is_overage
 from flask_entra.signin.errors import NotAllowed
@@ -20,19 +23,46 @@ def show(user: dict[str, Any], granted: Sequence[tuple[list[str], int]]) -> dict
 
     :param user: the claims of the ID token.
     :param granted: as `Auth.granted` gives it.
-    :return: `claims` (name and text or time of each), `roles` and `groups` (None for a claim that is not believed), `overage`
+    :return: `claims` (name and text or time of each), `roles` and `groups` (with
+        their names in the setting `GROUPS`; None for a claim that is not believed), `overage`
         (whether there are too many groups for the token), `tokens` (scopes and end of each access token), `issued` and `ends`
-        (times of the ID token).
+        (times of the ID token), `home` (of a guest, what is known of their own organization; see `home_of`).
     """
+    groups = _believed(user, "groups")
     claims = [(name, _moment(value) if name in TIMES else _text(value)) for name, value in sorted(user.items())[:MANY]]
     return {
         "claims": claims,
         "roles": _believed(user, "roles"),
-        "groups": _believed(user, "groups"),
+        "groups": None if groups is None else [shown(current().groups, each) for each in groups],
         "overage": is_overage(user),
         "tokens": [(" ".join(sorted(scopes)), _moment(at)) for scopes, at in granted],
         "issued": _moment(user["iat"]),
         "ends": _moment(user["exp"]),
+        "home": home_of(user),
+    }
+
+
+def home_of(user: dict[str, Any]) -> dict[str, str] | None:
+    """The organization that a guest comes from, as far as the ID token tells.
+
+    https://learn.microsoft.com/entra/identity-platform/optional-claims-reference (`acct`), and `idp` of the usual claims
+
+    :param user: the claims of the ID token.
+    :return: `domain`, `tenant` (its ID) and `provider` (who has checked the password, if that is no tenant), each of them empty
+        where it is not known; None for a person who is no guest.
+    """
+    idp, name = (str(user.get(claim) or "") for claim in ("idp", "preferred_username"))
+    tenant = found[0].lower() if (found := GUID.search(idp)) else ""
+    invited, is_external, _domain = name.partition("#EXT#")
+    is_at_home = not idp or idp == user.get("iss") or tenant == str(user.get("tid")).lower()
+    if user.get("acct") not in (1, "1") and is_at_home and not is_external:
+        return None
+    # A guest's name is made of the address, with a _ for the @: noor_fabrikam.example#EXT#@contoso.onmicrosoft.com
+    address = str(user.get("email") or ("@".join(invited.rsplit("_", 1)) if is_external else name))
+    return {
+        "domain": _text(address.rpartition("@")[2] if "@" in address else ""),
+        "tenant": "" if is_at_home else tenant,
+        "provider": "" if is_at_home or tenant else _text(idp),
     }
 
 

@@ -83,6 +83,8 @@ class Sandbox:
     single_use_refresh_tokens = _KeptBy[bool]("registration")
     app_roles = _KeptBy[set[str]]("registration")
     group_claims = _KeptBy[bool]("registration")
+    auth_time_claim = _KeptBy[bool]("registration")
+    login_hint_claim = _KeptBy[bool]("registration")
     may_read_applications = _KeptBy[bool]("registration")
     own_signing_key = _KeptBy[keys.SigningKey | None]("registration")
     forge = _KeptBy[Forge | None]("registration")
@@ -234,6 +236,11 @@ class Sandbox:
         :param keep_old: go on publishing the earlier keys, as Entra does for some days.
         """
         self.tenant.keys.rotate(keep_old)
+
+    def let_time_pass(self, seconds: float) -> None:
+        """Let everybody have signed in so many seconds earlier than they did."""
+        signed_in_at = self.tenant.memory.signed_in_at
+        signed_in_at.update({value: at - seconds for value, at in signed_in_at.items()})
 
     def revoke(self, key: str) -> None:
         """Revoke a person's refresh tokens and end the single sign-on, as a changed password does."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 DOMAIN = "contoso.onmicrosoft.com"  # the tenant's domain name; URLs may call the tenant by it
+FABRIKAM = str(uuid.uuid5(uuid.NAMESPACE_DNS, "fabrikam.example"))  # the tenant that the guest is at home in
 PHOTO = Path(__file__).with_name("adele.jpg")
 
 
@@ -236,6 +237,8 @@ def sample_people() -> dict[str, Person]:
                 preferredLanguage="ar-SA",
                 userPrincipalName=f"noor_fabrikam.example#EXT#@{DOMAIN}",
             ),
+            # https://learn.microsoft.com/entra/identity-platform/id-token-claims-reference (`idp`)
+            id_claims={"idp": f"https://sts.windows.net/{FABRIKAM}/"},
         ),
     ]
     return {person.key: person for person in people}

@@ -38,6 +38,7 @@ PROTOCOL = {
     "400 sign_in": "invalid_grant",
     "401 sign_in": "login_required",
     "403 sign_in": "access_denied consent_required interaction_required invalid_scope",
+    "403 sign_in_anew": "unmet_authentication_requirements",
     "500 home": "invalid_client unauthorized_client",
     "502 sign_in": "server_error",
     "503 sign_in": "temporarily_unavailable",
@@ -57,6 +58,7 @@ GRAPH = {
 OWN = {"no_sign_in_begun", "too_many_sign_ins", "sign_in_did_not_help", "session_lost"}
 WAYS_ON = {
     "sign_in": "/login",
+    "sign_in_anew": "/login?prompt=login",
     "other_account": "/login?prompt=select_account",
     "reset_password": "/login?user_flow=reset_password",
     "home": "/",

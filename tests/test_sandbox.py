@@ -1018,13 +1018,35 @@ def test_the_endpoint_for_personal_accounts_takes_no_work_accounts(visitor):
     assert "Location" not in page.headers
 
 
-def test_max_age_asks_again_and_tells_when_the_person_signed_in(visitor):
+def test_max_age_asks_again_where_the_sign_in_is_older_and_tells_when_it_was(box, visitor):
     visitor.sign_in()
-    assert Page(visitor.ask(max_age="300").text).heading == "Pick an account"
     began = int(time.time())
+    assert "code" in answer_of(visitor.ask(max_age="300"))
+    box.let_time_pass(301)
+    assert Page(visitor.ask(max_age="300").text).heading == "Pick an account"
+    assert answer_of(visitor.ask(max_age="300", prompt="none"))["error"] == "login_required"
     claims = claims_of(visitor.tokens(max_age="300")["id_token"])
     assert began <= claims["auth_time"] <= time.time()
     assert "auth_time" not in claims_of(visitor.tokens()["id_token"])
+    box.auth_time_claim = True
+    assert "auth_time" in claims_of(visitor.tokens()["id_token"])
+    assert answer_of(visitor.ask(max_age="x"))["error"] == "invalid_request"
+
+
+def test_acrs_comes_where_it_is_asked_for(visitor):
+    asked = json.dumps({"id_token": {"acrs": {"essential": True, "value": "c1"}}})
+    assert claims_of(visitor.tokens(claims=asked)["id_token"])["acrs"] == ["c1"]
+    assert "acrs" not in claims_of(visitor.tokens()["id_token"])
+
+
+def test_a_silent_sign_in_is_of_the_person_who_is_hinted_at(box, visitor):
+    visitor.sign_in()
+    box.login_hint_claim = True
+    hint = claims_of(visitor.tokens()["id_token"])["login_hint"]
+    for each in (hint, "adele@contoso.onmicrosoft.com", "ADELE@contoso.onmicrosoft.com"):
+        assert "code" in answer_of(visitor.ask(login_hint=each, prompt="none"))
+    for each in ("alex@contoso.onmicrosoft.com", hint.lower(), "x"):
+        assert answer_of(visitor.ask(login_hint=each, prompt="none"))["error"] == "login_required"
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])

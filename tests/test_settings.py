@@ -197,6 +197,8 @@ ROOMS = [
         "deadlines",
         "deprecated",
         "environment",
+        "group_names",
+        "hints",
         "logs",
         "pauses",
         "scopes",

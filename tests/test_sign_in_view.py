@@ -118,11 +118,14 @@ def test_a_sign_in_never_leads_to_the_sign_out(browser, path):
 # --- Where it ends ------------------------------------------------------------------------------------------------------
 
 
-def test_after_a_form_that_needed_a_sign_in_comes_the_home_page(browser):
+def test_after_a_form_that_needed_a_sign_in_comes_a_page_that_says_so(browser):
     browser.sign_out()
     answer = browser.client.post("/order", base_url="http://localhost:5000")
-    begun = asked(answer)
-    assert browser.finish(begun).headers["Location"] == "/"
+    page = browser.finish(asked(answer))
+    assert page.status_code == 200
+    assert "Your form was not sent" in page.text
+    assert 'href="/order"' not in page.text  # that address has no page
+    assert browser.signed_in
 
 
 def test_a_sign_in_that_the_authority_refuses_is_over(browser):

@@ -369,7 +369,8 @@ def test_anybodys_tenant_may_sign_in_by_common_unless_tenants_are_named(serve, b
     person.sign_in()
     assert person.signed_in
     stricter = serve(AUTHORITY=box.authority(authority), ALLOWED_TENANTS=OTHER_GUID)
-    assert "ALLOWED_TENANTS" in Visitor(stricter.url).sign_in().text
+    page = Visitor(stricter.url).sign_in()
+    assert (page.status_code, "ALLOWED_TENANTS" in page.text) == (403, True)
 
 
 @pytest.mark.parametrize("name", ["another audience", "expired", "another tenant"])

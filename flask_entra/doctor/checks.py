@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from flask_entra import group_names
 from flask_entra.doctor import addresses, credentials, dotenv_file, own_addresses, redis_url, scopes, spelling
 from flask_entra.doctor.findings import AUTHORITIES, CREDENTIALS, Finding, odd, wrong
+from flask_entra.hints import is_domain_hint
 from flask_entra.pages.languages import Text as _
 from flask_entra.settings import Settings, duration, number
 from flask_entra.urls import split_url
 
+_SWITCHED = ("on", "off", "true", "false", "yes", "no", "1", "0")
 _ENOUGH_THREADS = 500  # in one process they take turns, and each takes memory
 
 
@@ -56,6 +59,14 @@ def _check_rest(settings: Settings) -> Iterator[Finding]:
     for name in ("SESSION_IDLE_MINUTES", "SESSION_MAX_HOURS"):
         if not duration(settings[name]):
             yield wrong(name, _("is not a number above 0"), _("Correct it, or remove it."))
+    if malformed := group_names.read(settings["GROUPS"])[1]:
+        found = _("has an entry that is no group, or names one twice: %(entry)s", entry=malformed[0][:100])
+        yield wrong("GROUPS", found, _("Write name=id, with the group's Object ID, and a comma between two groups."))
+    if settings["DOMAIN_HINT"] and not is_domain_hint(settings["DOMAIN_HINT"]):
+        found = _("is no domain, so no sign-in is given it as a hint")
+        yield odd("DOMAIN_HINT", found, _("Write your organization's domain, such as contoso.com, or remove it."))
+    if settings["REMEMBER_ACCOUNT"].lower() not in _SWITCHED:
+        yield wrong("REMEMBER_ACCOUNT", _("is neither on nor off"), _("Use one of the two, or remove it."))
     if settings["LOG_FORMAT"] not in ("text", "json"):
         yield wrong("LOG_FORMAT", _("is neither text nor json"), _("Use one of the two, or remove it."))
 

@@ -15,6 +15,7 @@ from flask_entra.health import PATHS
 from flask_entra.pages.languages import Text as _
 from flask_entra.settings import PREFIX, SETTINGS, WHERE_FROM, key_of
 from flask_entra.signin.guards import unguarded
+from flask_entra.signin.known_groups import unknown_groups
 
 _KEYS = {*SWITCHES, *OPTIONS, *map(key_of, SETTINGS), WHERE_FROM}
 
@@ -24,7 +25,13 @@ def check_app(app: Flask, config: Config) -> list[Finding]:
 
     :param app: with all of its pages.
     """
-    return [*_check_keys(app), *_check_pages(app, config), *_check_layout(app, config), *_check_order(app)]
+    return [
+        *_check_keys(app),
+        *_check_pages(app, config),
+        *_check_layout(app, config),
+        *_check_order(app),
+        *_check_groups(app, config),
+    ]
 
 
 def _check_order(app: Flask) -> Iterator[Finding]:
@@ -32,6 +39,12 @@ def _check_order(app: Flask) -> Iterator[Finding]:
         decorators, views = ", ".join(sorted(set(found.values()))), "; ".join(found)
         told = _("are open to everybody, although they have %(name)s: %(views)s", name=decorators, views=views)
         yield wrong(VIEWS, told, _("Put %(name)s below the route.", name=decorators))
+
+
+def _check_groups(app: Flask, config: Config) -> Iterator[Finding]:
+    if found := unknown_groups(app, config.groups):
+        told = _("name a group that the setting GROUPS does not have: %(views)s", views=", ".join(found))
+        yield wrong(VIEWS, told, _("Add the name to GROUPS, as name=id, or write the group's Object ID."))
 
 
 def _check_keys(app: Flask) -> Iterator[Finding]:

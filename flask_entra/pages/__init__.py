@@ -2,8 +2,8 @@
 
 `languages` chooses and translates, `compiled` does it once for constant texts and `links`; `assets` versions the static files;
 `policy` has the security headers; `own_pages` renders this package's templates; `face` is what the app's templates see of it.
-`problems` tells what an exception is to a person, with the words of `explanations` and `entra_errors`; `answers` answers with
-that. Nothing here asks anybody anything: what a page shows, the caller brings.
+`problems` and `refusals` tell what an exception is to a person, with the words of `explanations` and `entra_errors`; `answers`
+answers with that. Nothing here asks anybody anything: what a page shows, the caller brings.
 """
 
 from __future__ import annotations

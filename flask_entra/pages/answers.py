@@ -20,7 +20,7 @@ from flask_entra.callers import VARY, expects_a_page
 from flask_entra.config import Config
 from flask_entra.cross_site import CrossSiteRefused
 from flask_entra.graph_error import GraphError
-from flask_entra.pages import bearer_problems, explanations
+from flask_entra.pages import bearer_problems, explanations, refusals  # noqa: F401  `refusals` teaches `explain` more exceptions
 from flask_entra.pages.languages import Text as _
 from flask_entra.pages.languages import language
 from flask_entra.pages.other_sites import host_asked_for
@@ -119,8 +119,9 @@ class Answers:
         links = _Links(self._config)
         way_on = problem.explanation.way_on
         href, other_account = links.to(way_on), links.to("other_account")
-        if way_on == "pick_up":  # another account is to open this very page
-            other_account = f"{href}{'&' if '?' in href else '?'}prompt=select_account"
+        if way_on in ("pick_up", "sign_in_anew"):  # another account is to open this very page
+            sign_in = links.to("sign_in")
+            other_account = f"{sign_in}{'&' if '?' in sign_in else '?'}prompt=select_account"
         user = self._user(problem)
         return self._pages.render(
             "problem.html",
@@ -186,6 +187,7 @@ class _Links:
         return {
             "sign_in": sign_in,
             "pick_up": sign_in,
+            "sign_in_anew": f"{sign_in}{'&' if '?' in sign_in else '?'}prompt=login",
             "other_account": f"{self._login}?prompt=select_account",
             "reset_password": f"{self._login}?user_flow=reset_password",
             "retry": page if request.endpoint and self.can_be_repeated else sign_in,

@@ -18,7 +18,8 @@ class Explanation(NamedTuple):
     :ivar status: the HTTP status of the page.
     :ivar text: what happened.
     :ivar advice: what to do.
-    :ivar way_on: where the button leads: `sign_in`, `pick_up` (a sign-in that brings a new role), `other_account`, `retry`,
+    :ivar way_on: where the button leads: `sign_in`, `pick_up` (a sign-in that brings a new role), `sign_in_anew` (one
+        in which the person proves again who they are), `other_account`, `retry`,
         `return` (the page that the sign-in was for), `reset_password` or `home`.
     :ivar title: the page's title; None for the usual one of a failed sign-in.
     :ivar for_developers: what the person who runs the app can do, if that is something else; shown among the details.
@@ -60,6 +61,17 @@ OAUTH_ERRORS: dict[str, Explanation] = {
         "other_account",
         _("Access refused"),
     ),
+    "unmet_authentication_requirements": Explanation(
+        403,
+        _("This page needs a more recent or a stronger sign-in, and the sign-in service has not confirmed one."),
+        _("Sign in again. If it happens again, tell the person who runs this app."),
+        "sign_in_anew",
+        _("Access refused"),
+        _(
+            "With max_age, the ID token must have auth_time: add it under Token configuration › Add optional claim. With "
+            "auth_context, acrs must name it: see Conditional Access › Authentication contexts."
+        ),
+    ),
     "session_lost": Explanation(
         500,
         _("You signed in, but this app cannot find your session."),
@@ -70,10 +82,7 @@ OAUTH_ERRORS: dict[str, Explanation] = {
     ),
     "login_required": Explanation(401, _("You are not signed in."), AGAIN, "sign_in"),
     "interaction_required": Explanation(
-        403,
-        _("The sign-in service needs something from you, such as your password or your consent."),
-        AGAIN,
-        "sign_in",
+        403, _("The sign-in service needs something from you, such as your password or your consent."), AGAIN, "sign_in"
     ),
     "consent_required": Explanation(403, _("This app has not been given the permissions it needs."), AGAIN, "sign_in"),
     "access_denied": Explanation(403, _("The sign-in was cancelled or refused."), AGAIN, "sign_in"),
@@ -113,11 +122,7 @@ ID_TOKEN_REFUSED = Explanation(
     _("Sign-in refused"),
 )
 AUTHORITY_UNAVAILABLE = Explanation(
-    502,
-    _("The sign-in service cannot be reached at the moment."),
-    SOON,
-    "retry",
-    _("Sign-in service unavailable"),
+    502, _("The sign-in service cannot be reached at the moment."), SOON, "retry", _("Sign-in service unavailable")
 )
 STORE_UNAVAILABLE = Explanation(
     503,
@@ -134,6 +139,13 @@ STORE_MISCONFIGURED = Explanation(
     title=SET_UP_WRONG,
 )
 
+TENANT_NOT_ALLOWED = Explanation(
+    403,
+    _("This app is not open to people of your organization."),
+    _("Use an account of another organization, or ask the person who runs this app to add yours."),
+    "other_account",
+    _("Sign-in refused"),
+)
 REFUSED_BY_THE_APP = Explanation(
     403,
     _("This app does not let you in."),

@@ -1,4 +1,7 @@
-"""What an exception is to a person: a `Problem`, with the words of `explanations` and the details that support asks for."""
+"""What an exception is to a person: a `Problem`, with the words of `explanations` and the details that support asks for.
+
+`refusals` has those that say that a person may not.
+"""
 
 from __future__ import annotations
 
@@ -23,20 +26,11 @@ from flask_entra.pages.languages import Text
 from flask_entra.pages.languages import Text as _
 from flask_entra.scopes import comparable_scopes
 from flask_entra.sessions.store import StoreMisconfigured, StoreUnavailable
-from flask_entra.signin.errors import (
-    AuthorityUnavailable,
-    IdTokenRefused,
-    MembershipUnknown,
-    NotAllowed,
-    SignInElsewhere,
-    SignInError,
-    SignInRefused,
-)
+from flask_entra.signin.errors import AuthorityUnavailable, IdTokenRefused, SignInElsewhere, SignInError
 from flask_entra.urls import split_url
 
 STORE_RETRY_SECONDS = 5
 REFUSED = ("access_denied", "consent_required", "invalid_scope")  # what an authority says when consent is not given
-SHOWN_AT_MOST = 20  # of a person's roles
 # Entra's codes for a scope that is wrong.
 SCOPE_CODES = {f"AADSTS{code}" for code in (28002, 28003, 70011, 500011, 650053, 650057, 700023)}
 
@@ -168,59 +162,15 @@ def _sign_in_elsewhere(error: SignInElsewhere) -> Problem:
     scopes, claims = error.scopes or [], merged_claims(error.claims)
     header = refusal(realm(), "invalid_token" if error.known else "", scopes, claims)
     members: dict[str, object] = {"sign_in": error.sign_in}
+    if error.max_age is not None:  # RFC 9470, 3
+        wanted = "invalid_token" if claims else "insufficient_user_authentication"
+        header = f'{refusal(realm(), wanted, scopes, claims)}, max_age="{error.max_age}"'
+        members["max_age"] = error.max_age
     if scopes:
         members["scopes"] = scopes
     if claims:
         members["claims"] = json.loads(claims)
     return Problem(explanation._replace(status=401), headers={"WWW-Authenticate": header}, members=members)
-
-
-@explain.register
-def _not_allowed(error: NotAllowed) -> Problem:
-    names = ", ".join(error.needed)
-    explanation = explanations.GROUP_MISSING
-    if error.claim == "roles":
-        text = _("This page is for people with one of these roles: %(roles)s.", roles=names)
-        if len(error.needed) == 1:
-            text = _("This page is for people with the role %(role)s.", role=names)
-        explanation = explanations.ROLE_MISSING._replace(text=text)
-    has = error.user.get(error.claim)
-    labels = {"roles": (_("Role needed"), _("Your roles")), "groups": (_("Group needed"), _("Your groups"))}[
-        error.claim
-    ]
-    details = [(labels[0], names), (labels[1], _listed(has))]
-    if account := error.user.get("preferred_username"):
-        details.append((_("Account"), str(account)[:200]))
-    if error.doubt:
-        details.append((_("Reason"), error.doubt))
-    elif not has:
-        hint = _(
-            "The ID token has no roles. Define the role under App roles of the app registration, and assign people to it."
-        )
-        if error.claim == "groups":
-            hint = _("The ID token has no groups. Add them under Token configuration › Add groups claim.")
-        explanation = explanation._replace(for_developers=hint)
-    return Problem(explanation, details, members={error.claim: list(error.needed)})
-
-
-def _listed(value: object) -> str:
-    if not value or not isinstance(value, list):
-        return str(value or _("none"))[:200]
-    more = " …" if len(value) > SHOWN_AT_MOST else ""
-    return ", ".join(str(each)[:100] for each in value[:SHOWN_AT_MOST]) + more
-
-
-@explain.register
-def _sign_in_refused(error: SignInRefused) -> Problem:
-    explanation = explanations.REFUSED_BY_THE_APP
-    return Problem(explanation._replace(text=Text(error.reason)) if error.reason else explanation)
-
-
-@explain.register
-def _membership_unknown(error: MembershipUnknown) -> Problem:
-    explanation = explanations.NOBODY_TO_ASK if error.lasting else explanations.MEMBERSHIP_UNKNOWN
-    details = [(_("Group needed"), ", ".join(error.needed)), (_("Reason"), error.reason[:1000])]
-    return Problem(explanation, details, error.retry_after, members={"groups": list(error.needed)})
 
 
 @explain.register

@@ -5,15 +5,20 @@ https://learn.microsoft.com/entra/identity-platform/id-token-claims-reference (`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import re
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from flask_entra.clouds import GUID
 from flask_entra.signin.errors import NotAllowed
+from flask_entra.signin.step_up import StepUp
 
 # A claim with more entries is not Entra's: a registration holds 1,200 at most, and a token 200 groups.
 CLAIMED_AT_MOST = 1200
+
+_NEARLY_AN_ID = re.compile("[0-9a-f-]{24,}", re.IGNORECASE)  # no name of a group looks like this
 
 # Gets the claims of a person and ids of groups; returns those of which they are a member.
 # It raises MembershipUnknown when that cannot be found out.
@@ -30,12 +35,15 @@ class Requirement:
 
     :ivar scopes: the scopes of the access token that it needs; None for a view that calls no API.
     :ivar roles: the app roles of which the person must have one; empty admits everybody.
-    :ivar groups: the object ids of the groups of which they must be in one, in lower case; empty admits everybody.
+    :ivar groups: the groups of which they must be in one: object ids in lower case, or names of the setting `GROUPS`; empty
+        admits everybody.
+    :ivar step_up: what it wants of the sign-in itself.
     """
 
     scopes: list[str] | None = None
     roles: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    step_up: StepUp = StepUp()
 
     @property
     def claims(self) -> tuple[str, ...]:
@@ -43,11 +51,13 @@ class Requirement:
         return (*(["roles"] if self.roles else []), *(["groups"] if self.groups else []))
 
     @classmethod
-    def of(cls, scopes: object, roles: object, groups: object) -> Requirement:
+    def of(
+        cls, scopes: object, roles: object, groups: object, max_age: object = None, auth_context: object = None
+    ) -> Requirement:
         """The requirement that a developer has written.
 
-        :raises TypeError: one of the three is no list of texts.
-        :raises ValueError: there is no role or no group, an entry is empty, or a group is not named by its id.
+        :raises TypeError: one of the first three is no list of texts, or one of the others is of another type than it must be.
+        :raises ValueError: there is no role or no group, an entry is empty, or a group's id is malformed; or as `StepUp.of`.
         """
         # A token is for one API, and so must its scopes be. Entra says so if they are not: scopes may come from the settings,
         # where nothing is refused.
@@ -65,27 +75,40 @@ class Requirement:
                 "login_required(groups=[]) names no group: leave groups out to admit everybody who is signed in."
             )
         for name in ids:
-            if not GUID.fullmatch(name):
+            if _NEARLY_AN_ID.fullmatch(name) and not GUID.fullmatch(name):
                 raise ValueError(
                     f"login_required(groups=…): {name!r} is not the id of a group. "
                     "Copy the Object ID from the group's Overview in the Entra admin center."
                 )
-        return cls(wanted, names, tuple(name.lower() for name in ids))
+        groups = tuple(each.lower() if GUID.fullmatch(each) else each for each in ids)
+        return cls(wanted, names, groups, StepUp.of(max_age, auth_context))
 
-    def check(self, user: dict[str, Any], member_of: MemberOf) -> None:
+    def unknown_groups(self, names: Mapping[str, str]) -> list[str]:
+        """The names of groups that the setting `GROUPS` does not have.
+
+        :param names: the ids that it has, by name.
+        """
+        return [each for each in self.groups if each not in names and not GUID.fullmatch(each)]
+
+    def check(self, user: dict[str, Any], member_of: MemberOf, names: Mapping[str, str] = MappingProxyType({})) -> None:
         """Admit a person, or raise. What cannot be understood or found out admits nobody.
 
         :param user: the claims of their validated ID token.
         :param member_of: asked when the token says that the person is in too many groups to name them.
+        :param names: the ids of the groups in the setting `GROUPS`, by name.
         :raises NotAllowed: they have none of the roles, or are in none of the groups.
         :raises MembershipUnknown: whether they are in one of the groups cannot be found out at present.
+        :raises ValueError: a group is named that the setting does not have.
         """
+        if unknown := self.unknown_groups(names):
+            raise ValueError(f"The setting GROUPS has no {unknown[0]!r}, which login_required names.")
         if self.roles and not set(self.roles) & set(claimed(user, "roles", self.roles)):
             raise NotAllowed("roles", self.roles, user)
         if self.groups:
-            groups = {each.lower() for each in claimed(user, "groups", self.groups)}
-            if not groups & set(self.groups) and not (is_overage(user) and member_of(user, self.groups)):
-                raise NotAllowed("groups", self.groups, user)
+            needed = tuple(names.get(each, each) for each in self.groups)
+            groups = {each.lower() for each in claimed(user, "groups", needed)}
+            if not groups & set(needed) and not (is_overage(user) and member_of(user, needed)):
+                raise NotAllowed("groups", needed, user)
 
 
 def is_overage(user: dict[str, Any]) -> bool:

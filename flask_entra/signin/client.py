@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
+from urllib.parse import urlencode
 
 import msal
 
@@ -36,24 +38,42 @@ class Client:
         if self._oidc_authority and not split_url(self._oidc_authority).path:
             self._oidc_authority += "/."  # MSAL refuses an authority without a path; this one means the same
 
-    def begin(self, scopes: list[str], prompt: str | None, claims: str | None, provider: Provider) -> dict[str, Any]:
+    def begin(
+        self,
+        scopes: list[str],
+        prompt: str | None,
+        claims: str | None,
+        provider: Provider,
+        max_age: int | None = None,
+        hints: Mapping[str, str] = MappingProxyType({}),
+    ) -> dict[str, Any]:
         """Begin a sign-in, whose answer is to come to `REDIRECT_URI`.
 
         :param scopes: to ask consent for.
         :param prompt: OpenID Connect Core, 3.1.2.1; None lets the authority decide.
         :param claims: a claims challenge to pass on (JSON).
         :param provider: the authority's abilities.
+        :param max_age: how many seconds ago the person may have signed in at most; None for any time.
+        :param hints: further parameters of the request: `login_hint`, `domain_hint`, `acr_values`.
         :return: what the answer will be held against; `auth_uri` in it is where the browser goes.
         """
+        # MSAL tells Entra's front door who will sign in too (X-AnchorMailbox), which means nothing to another provider.
+        by_msal = {name: hints[name] for name in ("login_hint", "domain_hint") if provider.entra and name in hints}
         with _failures_of_msal():
             flow: dict[str, Any] = self._msal(provider).initiate_auth_code_flow(
                 scopes,
                 redirect_uri=redirect_uri(self._config),
                 prompt=provider.prompt(prompt),
                 claims_challenge=merged_claims(claims),
+                max_age=max_age,
                 response_mode="form_post",
+                **by_msal,
             )
-        flow["auth_uri"] = flow["auth_uri"].replace(_NOT_ASKED_FOR, "")
+        # MSAL would hold the answer against it too, and raise the same error as for a wrong nonce. `step_up` does so instead.
+        if max_age is not None:
+            flow["longest_ago"] = flow.pop("max_age")
+        more = {name: value for name, value in hints.items() if name not in by_msal}
+        flow["auth_uri"] = flow["auth_uri"].replace(_NOT_ASKED_FOR, "") + (f"&{urlencode(more)}" if more else "")
         if not provider.entra:  # MSAL asks for Entra's client_info in any case
             flow["auth_uri"] = flow["auth_uri"].replace("&client_info=1", "")
         return flow

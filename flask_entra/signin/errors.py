@@ -28,11 +28,14 @@ class SignInRequired(Exception):
 
     :ivar claims: the claims challenge to pass on (JSON), if an API or the authority sent one.
     :ivar scopes: the scopes that are wanted; None means those of the setting `SCOPE`.
+    :ivar max_age: how many seconds ago the person may have signed in at most; None for any time.
+    :ivar not_sent: whether the sign-in comes in the place of a form, which has not been sent then.
     """
 
-    def __init__(self, claims: str | None = None, scopes: list[str] | None = None):
+    def __init__(self, claims: str | None = None, scopes: list[str] | None = None, max_age: int | None = None):
         super().__init__("sign-in required")
-        self.claims, self.scopes = claims, scopes
+        self.claims, self.scopes, self.max_age = claims, scopes, max_age
+        self.not_sent = False
 
 
 class AuthorityUnavailable(Exception):
@@ -63,6 +66,17 @@ class IdTokenRefused(Exception):
     """An ID token that must not sign anybody in. The text names the check that it fails."""
 
 
+class TenantNotAllowed(IdTokenRefused):
+    """An ID token that is valid, of a person whose tenant is not one of `ALLOWED_TENANTS`.
+
+    :ivar user: its claims.
+    """
+
+    def __init__(self, user: dict[str, Any]):
+        super().__init__(f"its tenant (tid) is not one of ALLOWED_TENANTS: {user.get('tid')}")
+        self.user = user
+
+
 class SignInElsewhere(SignInRequired):
     """A caller that shows no page needs a sign-in: it is told so, and where, instead of being sent there.
 
@@ -71,7 +85,7 @@ class SignInElsewhere(SignInRequired):
     """
 
     def __init__(self, required: SignInRequired, sign_in: str, *, known: bool):
-        super().__init__(required.claims, required.scopes)
+        super().__init__(required.claims, required.scopes, required.max_age)
         self.sign_in, self.known, self.__cause__ = sign_in, known, required.__cause__
 
 

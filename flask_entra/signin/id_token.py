@@ -17,7 +17,7 @@ import msgspec
 from jwt.utils import base64url_decode, base64url_encode
 
 from flask_entra.clouds import GUID
-from flask_entra.signin.errors import IdTokenRefused
+from flask_entra.signin.errors import IdTokenRefused, TenantNotAllowed
 
 LEEWAY_SECONDS = 120
 SHORTEST_KEY_BITS = 2048
@@ -111,6 +111,7 @@ def validate(
     :param expected: what the claims are held against.
     :return: the claims.
     :raises NoKeyFits: none of the keys has signed it.
+    :raises TenantNotAllowed: it passes all checks but for the tenants that may sign in.
     :raises IdTokenRefused: it fails another check.
     """
     required = {"require": ["iss", "aud", "exp", "iat", "sub"]}
@@ -191,6 +192,7 @@ class Claims:
         self.validate_azp()
         self.validate_tid()
         self.validate_iss()
+        self.validate_allowed()
 
     def validate_times(self) -> None:
         """The times are numbers (RFC 7519, 2) and times that there are. PyJWT's own check also takes them from a text."""
@@ -212,15 +214,19 @@ class Claims:
             raise IdTokenRefused("it was issued to another app (azp)")
 
     def validate_tid(self) -> None:
-        """The tenant, if there is one, is a GUID, and one that may sign in."""
+        """The tenant, if there is one, is a GUID, and the authority's own."""
         tid = self._tid
         if tid is not None and not (isinstance(tid, str) and GUID.fullmatch(tid)):
             raise IdTokenRefused("its tenant (tid) is not a GUID")
         tenant = (tid or "").lower()
         if self._expected.tenant_id and tenant != self._expected.tenant_id.lower():
             raise IdTokenRefused("its tenant (tid) is not the authority's")
-        if self._expected.allowed_tenants and tenant not in self._expected.allowed_tenants:
-            raise IdTokenRefused("its tenant (tid) is not one of ALLOWED_TENANTS")
+
+    def validate_allowed(self) -> None:
+        """The tenant is one that may sign in. This is the last check, so that the page may say whose tenant it is."""
+        allowed = self._expected.allowed_tenants
+        if allowed and (self._tid or "").lower() not in allowed:
+            raise TenantNotAllowed(self._claims)
 
     def validate_iss(self) -> None:
         """The issuer is the authority's, and the key's where the authority speaks for many tenants."""

@@ -10,7 +10,7 @@ from flask import request
 from werkzeug.sansio.utils import host_is_trusted
 
 from flask_entra.config import Config, current
-from flask_entra.urls import split_url
+from flask_entra.urls import is_ours, split_url
 
 LONGEST = 8192  # characters of an address: servers take no longer ones
 # What may stand in a path as it is (RFC 3986, 3.3), and in a query besides (3.4).
@@ -57,6 +57,14 @@ def requested() -> str:
             written = quote(b"" if decoded == prefix + path else prefix, _PATH) + quote(raw, _AS_IT_CAME)
             break
     return f"{written}?{quote(query, _AS_IT_CAME)}" if query else written
+
+
+def page_of_the_caller(config: Config) -> str | None:
+    """The path and query of the page that the present request comes from (`Referer`); None if it is not one of this app's."""
+    referer = split_url(request.referrer)
+    if not is_ours(request.referrer, request.host_url, config.redirect_uri):
+        return None
+    return local_path(f"{referer.path}{f'?{referer.query}' if referer.query else ''}")
 
 
 def local_path(link: str | None) -> str:

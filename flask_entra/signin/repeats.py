@@ -27,7 +27,8 @@ def noted(required: SignInRequired, usual_scopes: list[str]) -> dict[str, int]:
     """
     now = int(time.time())
     recent = {what: at for what, at in session.get(AGAIN, {}).items() if 0 <= now - at < JUST_NOW_SECONDS}
-    scopes, wanted = _digests(usual_scopes if required.scopes is None else required.scopes, required.claims or "")
+    asked = f"{required.claims or ''}{'' if required.max_age is None else f' {required.max_age}'}"
+    scopes, wanted = _digests(usual_scopes if required.scopes is None else required.scopes, asked)
     challenges = sum(what.startswith(scopes) for what in recent)
     if wanted in recent or challenges >= CHALLENGES or len(recent) >= AGAIN_AT_MOST:
         raise SignInError("sign_in_did_not_help")
@@ -43,8 +44,8 @@ def finish(again: object) -> None:
         session[AGAIN] = {**again, [*again][-1]: int(time.time())}
 
 
-def _digests(scopes: list[str], claims: str) -> tuple[str, str]:
-    """What a sign-in is for, in a few characters: its scopes, and its scopes with its claims."""
-    parts = (" ".join(sorted(comparable_scopes(scopes))), claims)
+def _digests(scopes: list[str], asked: str) -> tuple[str, str]:
+    """What a sign-in is for, in a few characters: its scopes, and these with whatever else it asks for."""
+    parts = (" ".join(sorted(comparable_scopes(scopes))), asked)
     first, second = (hashlib.sha256(part.encode("utf-8", "replace")).hexdigest()[:8] for part in parts)
     return first, first + second

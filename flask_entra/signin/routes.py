@@ -1,11 +1,10 @@
-"""The pages of the sign-in, its answer and the sign-out, and the way to the sign-in from any other page."""
+"""The pages of the sign-in (`beginning`), its answer and the sign-out."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
 from typing import Any, cast
-from urllib.parse import urlencode
 
 from flask import (
     Blueprint,
@@ -25,32 +24,22 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as BaseResponse
 
-from flask_entra.bearer import InvalidToken
 from flask_entra.callers import expects_a_page
 from flask_entra.config import Config
 from flask_entra.cross_site import csrf_exempt
 from flask_entra.scopes import comparable_scopes
 from flask_entra.signals import access_denied, signed_in, signed_out
-from flask_entra.signin import callback_query, guards, repeats, sign_in_link, sign_out, user_flows
+from flask_entra.signin import callback_query, guards, lost_form, repeats, sign_out, user_flows
+from flask_entra.signin.beginning import NEEDS_A_PAGE, Beginning
 from flask_entra.signin.current_user import get_user
-from flask_entra.signin.errors import (
-    IdTokenRefused,
-    SignInElsewhere,
-    SignInError,
-    SignInRefused,
-    SignInRequired,
-    person,
-)
-from flask_entra.signin.paths import home, local_path, redirect_uri, requested, route_of
+from flask_entra.signin.errors import IdTokenRefused, SignInError, SignInRefused, person
+from flask_entra.signin.paths import home, redirect_uri, route_of
 from flask_entra.signin.pending import SignIns
 from flask_entra.signin.tokens import Tokens
-from flask_entra.urls import origin, split_url
+from flask_entra.urls import origin
 
 # Where browsers say that they only ask ahead: today's, Chromium and Safari until 2022, Firefox until 2023.
 PURPOSES = ("Sec-Purpose", "Purpose", "X-Moz")
-
-# In the address of a sign-in that has been moved to another host: whether somebody was signed in where it was asked for.
-_BY_NOBODY, _BY_SOMEBODY = "1", "2"
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +55,7 @@ class Routes:
     :param on_sign_in: what the app wants to do when somebody signs in; each may raise `SignInRefused`.
     :param after_sign_out: the endpoint that is shown after a sign-out; None for the home page.
     :ivar sign_ins: those that have begun.
+    :ivar beginning: begins them.
     :ivar note: the note that somebody has signed out.
     """
 
@@ -81,8 +71,9 @@ class Routes:
         after_sign_out: str | None,
     ):
         self._config, self._tokens, self._not_set_up, self._render = config, tokens, not_set_up, render
-        self._prompt, self._on_sign_in, self._after_sign_out = prompt, on_sign_in, after_sign_out
+        self._on_sign_in, self._after_sign_out = on_sign_in, after_sign_out
         self.sign_ins, self.note = SignIns(config), sign_out.Note(config)
+        self.beginning = Beginning(config, tokens, self.sign_ins, not_set_up=not_set_up, render=render, prompt=prompt)
         self._redirect_path = route_of(config.redirect_uri)
 
     def register(self, app: Flask) -> None:
@@ -91,7 +82,7 @@ class Routes:
         # Below a path, the app does not see that part of the redirect URI.
         root = str(app.config["APPLICATION_ROOT"]).rstrip("/")
         route = self._redirect_path.removeprefix(root) if self._redirect_path.startswith(f"{root}/") else None
-        routes.add_url_rule(self._config.login_path, "login", self.login)
+        routes.add_url_rule(self._config.login_path, "login", self.beginning.login)
         routes.add_url_rule(route or self._redirect_path, "auth_response", self.answer)
         routes.add_url_rule(self._config.logout_path, "logout", self.logout, methods=["GET", "POST"])
         app.register_blueprint(routes)
@@ -105,89 +96,6 @@ class Routes:
             return None
 
     # --- Sign-in ------------------------------------------------------------------------------------------------------
-
-    @guards.public
-    def login(self) -> BaseResponse:
-        """GET /login: send the browser to the authority to sign in.
-
-        `?next=` is a path to return to; `?prompt=select_account` and `?user_flow=edit_profile` (Azure AD B2C) are possible too.
-        """
-        if page := self._not_set_up():
-            return page
-        scopes, claims = sign_in_link.read(self._config)
-        if not expects_a_page():
-            raise SignInElsewhere(
-                SignInRequired(claims, scopes), sign_in_link.make(self._config, scopes, claims), known=False
-            )
-        if self._is_elsewhere():
-            query = urlencode({**request.args, "moved": _BY_SOMEBODY})
-            return redirect(f"{origin(redirect_uri(self._config))}{request.script_root}{request.path}?{query}")
-        if request.args.get("moved") == _BY_NOBODY and get_user():  # signed in on this host all the time
-            return redirect(local_path(request.args.get("next")))
-        if url := user_flows.address(self._config, request.args.get("user_flow", "")):
-            return redirect(url)
-        prompt = request.args.get("prompt")
-        return self.begin(
-            next_link=request.args.get("next"),
-            prompt=prompt if prompt in ("select_account", "login", "consent") else None,
-            scopes=scopes,
-            claims=claims,
-        )
-
-    def begin(
-        self,
-        *,
-        next_link: str | None = None,
-        scopes: list[str] | None = None,
-        prompt: str | None = None,
-        claims: str | None = None,
-        again: dict[str, int] | None = None,
-    ) -> BaseResponse:
-        """Begin a sign-in: a redirect to the authority, and a cookie with what the answer will be held against.
-
-        :param next_link: where to go afterwards; anything but a path of this app is home.
-        :param scopes: the scopes to ask consent for; None means those of the setting `SCOPE`.
-        :param prompt: OpenID Connect Core, 3.1.2.1; None lets the authority decide.
-        :param claims: a claims challenge to pass on (JSON).
-        :param again: see `repeats.noted`; None for a first sign-in.
-        :raises AuthorityUnavailable: the authority's address is not known yet, and it does not answer.
-        """
-        flow = self._tokens.begin(scopes, prompt or self._prompt, claims)
-        response = redirect(flow.pop("auth_uri"))
-        self.sign_ins.remember(cast(Response, response), {**flow, "next": local_path(next_link), "again": again or {}})
-        return response
-
-    def _is_elsewhere(self) -> bool:
-        """Whether the person is at another host than the answer will come to: there the cookie of the sign-in must be set."""
-        here, there = split_url(request.host_url).hostname, split_url(redirect_uri(self._config)).hostname
-        return here != there and "moved" not in request.args  # moved already, and still another host: a proxy hides it
-
-    def lead_to_sign_in(self, required: SignInRequired) -> BaseResponse:
-        """Begin a sign-in for the page that is being asked for.
-
-        :raises SignInElsewhere: the caller shows no page. It is told where a person can sign in: a redirect to another site is
-            of no use to it.
-        :raises InvalidToken, SignInError: that has just been done and did not help.
-        :raises AuthorityUnavailable: the authority's address is not known yet, and it does not answer.
-        """
-        if page := self._not_set_up():
-            return page
-        user = get_user()
-        if not expects_a_page():
-            link = sign_in_link.make(self._config, required.scopes, required.claims)
-            raise SignInElsewhere(required, link, known=bool(user))
-        if not user and self.sign_ins.finished_too_often():
-            raise SignInError("session_lost")
-        try:
-            again = repeats.noted(required, self._config.scope) if user else None
-        except SignInError as failure:
-            cause = required.__cause__  # says more, if it is known
-            raise cause if isinstance(cause, InvalidToken) else failure from None
-        here = requested() if request.method == "GET" else home()
-        if self._is_elsewhere():
-            link = sign_in_link.make(self._config, required.scopes, required.claims, page=here)
-            return redirect(f"{link}&moved={_BY_SOMEBODY if user else _BY_NOBODY}")
-        return self.begin(next_link=here, scopes=required.scopes, claims=required.claims, again=again)
 
     @guards.public
     def answer(self) -> BaseResponse | str:
@@ -213,9 +121,14 @@ class Routes:
             claims = self._tokens.finish(flow, answer)
         except IdTokenRefused:
             self._forget(flow)
+            after_this_request(self.beginning.remembered.forget)
             raise
         except SignInError as error:
             self._forget(flow)
+            if flow.get("silent") and error.error in NEEDS_A_PAGE:
+                return self.beginning.begin_with_a_page(flow)
+            if not user:  # the account that could not sign in must keep nobody else out
+                after_this_request(self.beginning.remembered.forget)
             # A person who is signed in and refuses to consent to more still has the rest of the app.
             if user:
                 error.more_scopes = [scope for scope in flow["scope"] if comparable_scopes([scope])]
@@ -224,9 +137,12 @@ class Routes:
         self._let_in(claims)
         after_this_request(self.sign_ins.count_finished)
         after_this_request(self.note.remove)
+        after_this_request(lambda response: self.beginning.remembered.keep(response, claims))
         repeats.finish(flow["again"])
         log.info("Signed in: %s from %s", person(claims), request.remote_addr)
         signed_in.send(_app(), user=claims)
+        if flow.get("not_sent"):
+            return lost_form.told(self._render, flow["next"])
         return redirect(flow["next"]) if flow["next"] else self._render("lost_address.html", here=home())
 
     def _answer_to_nothing(self, answer: MultiDict[str, str], states: list[str], *, known: bool) -> BaseResponse | str:
@@ -257,6 +173,7 @@ class Routes:
             if isinstance(error, SignInRefused):
                 log.warning("Sign-in refused by the app: %s", person(claims))
                 access_denied.send(_app(), user=claims, error=error)
+                after_this_request(self.beginning.remembered.forget)
             raise
 
     def _forget(self, flow: dict[str, Any]) -> None:
@@ -282,6 +199,7 @@ class Routes:
             return self._render("sign_out.html", goal=None, here=home())
         user = get_user()
         path = url_for(self._after_sign_out) if self._after_sign_out else home()
+        after_this_request(self.beginning.remembered.forget)
         goal = self._tokens.sign_out(origin(redirect_uri(self._config)) + path)
         if user:
             log.info("Signed out: %s", person(user))

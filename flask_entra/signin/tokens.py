@@ -19,7 +19,7 @@ from flask_entra.config import Config
 from flask_entra.scopes import missing_scopes
 from flask_entra.sessions.session import Session
 from flask_entra.signals import token_refreshed
-from flask_entra.signin import userinfo
+from flask_entra.signin import step_up, userinfo
 from flask_entra.signin.authority import Authority
 from flask_entra.signin.client import Client
 from flask_entra.signin.current_user import RIGHTS_UNTIL, USER, USERINFO, VOUCHED_UNTIL, get_user, is_current
@@ -60,13 +60,13 @@ class Tokens:
 
     # --- Sign-in ------------------------------------------------------------------------------------------------------
 
-    def begin(self, scopes: list[str] | None, prompt: str | None, claims: str | None) -> dict[str, Any]:
+    def begin(self, scopes: list[str] | None, prompt: str | None, claims: str | None, **more: Any) -> dict[str, Any]:
         """Begin a sign-in; see `Client.begin`. No scopes means those of `SCOPE`.
 
         :raises AuthorityUnavailable: the authority's address is not known yet, and it does not answer.
         """
         wanted = self._config.scope if scopes is None else scopes
-        return self._client.begin(wanted, prompt, claims, self._authority.provider)
+        return self._client.begin(wanted, prompt, claims, self._authority.provider, **more)
 
     def finish(self, flow: dict[str, Any], answer: MultiDict[str, str]) -> dict[str, Any]:
         """Redeem the code. The session is then a new one, with the ID token's claims and the tokens.
@@ -89,7 +89,11 @@ class Tokens:
         self._tries.count(flow["state"])
         with self._authority.waiting(f"sign-in {flow['state']}", stranger=True):
             result = self._client.ask(
-                lambda app: app.acquire_token_by_auth_code_flow(flow, answer.to_dict()), cache, provider
+                lambda app: app.acquire_token_by_auth_code_flow(
+                    dict(flow), answer.to_dict()
+                ),  # MSAL takes parts out of it
+                cache,
+                provider,
             )
         if "error" in result:
             raise SignInError(result["error"], result.get("error_description", ""), flow["scope"])
@@ -97,7 +101,10 @@ class Tokens:
             raise IdTokenRefused("there is none")
         if missing := _not_granted(flow["scope"], result):
             raise SignInError("invalid_scope", f"Ungranted scope(s): {' '.join(sorted(missing))}", flow["scope"])
-        user = {**self._names(result, provider), **result["id_token_claims"]}
+        claims = result["id_token_claims"]
+        step_up.check_answer(flow, claims)
+        said = claims if "auth_time" in claims else {**claims, **step_up.kept_auth_time(get_user(), claims)}
+        user = {**self._names(result, provider), **said}
         began = {USER: user, VOUCHED_UNTIL: user["exp"], TOKEN_CACHE: cache.serialize()}
         session.begin({**began, USERINFO: provider.userinfo_endpoint} if provider.userinfo_endpoint else began)
         return user
@@ -230,7 +237,8 @@ class Tokens:
         claims = result.get("id_token_claims")
         if claims:
             names = {name: user[name] for name in NAMES if name in user}
-            session.update({USER: {**names, **claims}, VOUCHED_UNTIL: claims["exp"], TOKEN_CACHE: cache.serialize()})
+            user = {**names, **claims, **step_up.kept_auth_time(user, claims)}
+            session.update({USER: user, VOUCHED_UNTIL: claims["exp"], TOKEN_CACHE: cache.serialize()})
         else:  # the authority may leave it out (Core, 12.2); it has vouched for the person once more all the same
             until = time.time() + max(0, user["exp"] - user["iat"])
             rights = {name: told[name] for name in RIGHTS if name in told and name in user}

@@ -95,6 +95,8 @@ def _check_parameters(tenant: Tenant) -> None:
         raise EntraError("invalid_client", 650053, message) from error
     if request.args.get("prompt", "") not in PROMPTS:
         raise EntraError("invalid_request", 90023, "The value of the parameter 'prompt' is not supported.")
+    if not request.args.get("max_age", "0").isdecimal():
+        raise EntraError("invalid_request", 90023, "The value of the parameter 'max_age' is not valid.")
     claims_request.parse(request.args.get("claims"))
 
 

@@ -26,6 +26,16 @@ def parse(text: str | None) -> dict[str, Any]:
     return claims
 
 
+def contexts(claims: dict[str, Any]) -> dict[str, Any]:
+    """The claims of an ID token that meets the authentication contexts which were asked for: `acrs`, or none.
+
+    https://learn.microsoft.com/entra/identity-platform/developer-guide-conditional-access-authentication-context
+    """
+    asked = (claims.get("id_token") or {}).get("acrs") or {}
+    met = [each for each in (asked.get("value"), *asked.get("values", [])) if each]
+    return {"acrs": met} if met else {}
+
+
 def merge(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     """Put two claims requests together, as far as they concern the access token. The second one takes precedence."""
     parts = [claims.get("access_token") or {} for claims in (one, other)]

@@ -74,6 +74,11 @@ class PersonGrant:
         """The claims requests of the sign-in and of this request, put together."""
         return claims_request.merge(before, claims_request.parse(self.request.form.get("claims")))
 
+    def auth_time(self, code: Code) -> dict[str, Any]:
+        """When the person has signed in, if the app has asked for that (`max_age`, only then), or has the optional claim."""
+        asked = code.tells_auth_time and isinstance(self, CodeGrant)
+        return {"auth_time": int(code.signed_in_at)} if asked or self.tenant.registration.auth_time_claim else {}
+
     def wants_client_info(self) -> bool:
         return bool(self.request.form.get("client_info") == "1")
 
@@ -139,9 +144,9 @@ class CodeGrant(PersonGrant, AuthorizationCodeGrant):
             scopes = asked.split()
             self.check_scopes(scopes, user)
         scopes = [*scopes, *(scope for scope in code.scopes if scope in OIDC and scope not in scopes)]
-        auth_time = int(code.issued_at) if code.tells_auth_time else None
+        more = {**self.auth_time(code), **claims_request.contexts(code.claims)}
         return self.tenant.issue(
-            user, scopes, claims, code.value, named_tenant(), code.nonce, self.wants_client_info(), auth_time
+            user, scopes, claims, code.value, named_tenant(), code.nonce, self.wants_client_info(), more
         )
 
 
@@ -231,6 +236,7 @@ class RefreshGrant(PersonGrant, RefreshTokenGrant):
             token.code,
             named_tenant(),
             client_info=self.wants_client_info(),
+            more=self.auth_time(self.tenant.memory.codes[token.code]),
         )
 
     def revoke_old_credential(self, token: RefreshToken) -> None:

@@ -24,6 +24,7 @@ class Code:
     code_challenge: str | None
     code_challenge_method: str | None
     issued_at: float
+    signed_in_at: float = 0
     tells_auth_time: bool = False
     used: bool = False
 
@@ -67,6 +68,7 @@ class Memory:
 
     :ivar lock: held by every change that takes more than one step.
     :ivar sessions: the person of each single sign-on session, by the value of its cookie.
+    :ivar signed_in_at: when the person of each of them signed in, by the same value.
     :ivar consents: the short names of the scopes that each person consented to.
     :ivar codes: the authorization codes, by value.
     :ivar refresh_tokens: the refresh tokens, by value.
@@ -81,6 +83,7 @@ class Memory:
         """Forget everything."""
         with self.lock:
             self.sessions: dict[str, str] = {}
+            self.signed_in_at: dict[str, float] = {}
             self.consents: dict[str, set[str]] = {}
             self.codes: dict[str, Code] = {}
             self.refresh_tokens: dict[str, RefreshToken] = {}
@@ -96,7 +99,7 @@ class Memory:
         with self.lock:
             self.sessions.pop(before, None)
             value = secrets.token_urlsafe(24)
-            self.sessions[value] = person
+            self.sessions[value], self.signed_in_at[value] = person, time.time()
             return value
 
     def end_session(self, value: str) -> None:

@@ -53,6 +53,8 @@ class Registration:
     :ivar single_use_refresh_tokens: a refresh token works once. Entra's refresh tokens work again.
     :ivar app_roles: the values of its app roles.
     :ivar group_claims: ID tokens carry the person's groups (*Token configuration*, *Add groups claim*).
+    :ivar auth_time_claim: ID tokens carry `auth_time` (*Token configuration*, *Add optional claim*).
+    :ivar login_hint_claim: ID tokens carry `login_hint`, likewise.
     :ivar may_read_applications: the app has the permission `Application.Read.All`, consented by an administrator.
     :ivar own_signing_key: a key with which the app's ID tokens are signed instead of the tenant's, as it is where an app maps
         claims. It is published only to who asks for it (`?appid=`).
@@ -88,6 +90,8 @@ class Registration:
         self.single_use_refresh_tokens = False
         self.app_roles = {"Orders.Approve"}
         self.group_claims = True
+        self.auth_time_claim = False
+        self.login_hint_claim = False
         self.may_read_applications = False
         self.own_signing_key: SigningKey | None = None
         self.forge: Forge | None = None

@@ -6,6 +6,7 @@ https://learn.microsoft.com/entra/identity-platform/v2-oauth2-auth-code-flow
 
 from __future__ import annotations
 
+import time
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -57,14 +58,16 @@ class SignIn:
         """
         session = self._sso.session()
         prompt = request.args.get("prompt", "")
-        hint = request.args.get("login_hint", "").lower()
+        written = request.args.get("login_hint", "")
+        hinted = self._tenant.hinted(written) or self._tenant.hinted(written.lower())
+        hint = hinted.username.lower() if hinted else written.lower()
         if request.method == "POST" and "person" in request.form:
             return self._picked(grant, hint)
         if request.method == "POST" and session and "consent" in request.form:
             return self._answered(grant, session)
         if prompt == "none":
-            return self._silently(grant, session)
-        again = prompt in ACCOUNT_PROMPTS or "max_age" in request.args  # so that `auth_time` is now
+            return self._silently(grant, session, hint)
+        again = prompt in ACCOUNT_PROMPTS or (session is not None and self._is_too_old(session))
         if session is None or again or (hint and hint != session.person.username.lower()):
             return self._sign_in_page(hint)
         return self._after_sign_in(grant, session)
@@ -108,9 +111,18 @@ class SignIn:
         self._tenant.memory.consent(session.person.key, self._wanted())
         return self._finish(grant, session)
 
-    def _silently(self, grant: Any, session: Session | None) -> Response:
-        """Answer `prompt=none` without a page (OpenID Connect Core 1.0 section 3.1.2.6)."""
-        if session is None:
+    @staticmethod
+    def _is_too_old(session: Session) -> bool:
+        """Whether the person has signed in longer ago than the app wants (`max_age`)."""
+        max_age = request.args.get("max_age")
+        return max_age is not None and time.time() - session.signed_in_at > int(max_age)
+
+    def _silently(self, grant: Any, session: Session | None, hint: str) -> Response:
+        """Answer `prompt=none` without a page (OpenID Connect Core 1.0 section 3.1.2.6).
+
+        Somebody else than the app hints at is nobody to Entra either.
+        """
+        if session is None or self._is_too_old(session) or hint not in ("", session.person.username.lower()):
             message = "A silent sign-in request was sent but no user is signed in."
             raise EntraError("login_required", 50058, message, redirect_uri=grant.redirect_uri)
         if not self._tenant.consented(session.person, self._wanted()):
@@ -124,6 +136,7 @@ class SignIn:
         made = self._server.create_authorization_response(grant=grant, grant_user=session.person)
         parameters = dict(parse_qsl(urlsplit(made.headers["Location"]).query, keep_blank_values=True))
         answer = {"code": parameters["code"]}
+        self._tenant.memory.codes[answer["code"]].signed_in_at = session.signed_in_at
         if request.args.get("client_info") == "1":
             answer["client_info"] = self._tenant.client_info(session.person)
         if "state" in request.args:

@@ -19,10 +19,12 @@ class Session:
 
     :ivar value: the value of its cookie.
     :ivar person: the person who signed in.
+    :ivar signed_in_at: when (Unix seconds).
     """
 
     value: str
     person: Person
+    signed_in_at: float
 
     @property
     def state(self) -> str:
@@ -43,9 +45,9 @@ class SingleSignOn:
 
     def session(self) -> Session | None:
         """The browser's session, or None if nobody is signed in."""
-        value = self._value()
-        person = self._tenant.people.get(self._tenant.memory.sessions.get(value, ""))
-        return Session(value, person) if person else None
+        value, memory = self._value(), self._tenant.memory
+        person = self._tenant.people.get(memory.sessions.get(value, ""))
+        return Session(value, person, memory.signed_in_at[value]) if person else None
 
     def start(self, person: Person) -> Session:
         """Start a session, which replaces the browser's earlier one.
@@ -53,7 +55,9 @@ class SingleSignOn:
         :param person: the person who signed in.
         :return: the session; `remember` gives it to the browser.
         """
-        return Session(self._tenant.memory.start_session(person.key, before=self._value()), person)
+        memory = self._tenant.memory
+        value = memory.start_session(person.key, before=self._value())
+        return Session(value, person, memory.signed_in_at[value])
 
     def remember(self, session: Session, response: Response) -> None:
         """Set the session's cookie on a response."""

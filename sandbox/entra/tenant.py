@@ -75,6 +75,16 @@ class Tenant:
             return {}
         return self.memory.claims_met.get(str(claims.get("uti")), {})
 
+    def login_hint(self, person: Person) -> str:
+        """Entra's claim `login_hint`, which says who is meant, but not in a way that an app could read."""
+        return f"O.{b64url(hashlib.sha256(person.oid.encode()).digest())}"
+
+    def hinted(self, hint: str) -> Person | None:
+        """The person whom a `login_hint` means: the claim of that name, or the name to sign in with."""
+        people = self.people.values()
+        found = (each for each in people if hint and hint in (self.login_hint(each), each.username.lower()))
+        return next(found, None)
+
     def client_info(self, person: Person) -> str:
         """Entra's `client_info`: the person who signed in, by object id and home tenant."""
         info = {"uid": person.oid, "utid": person.tenant_id or self.addresses.tenant_id}
@@ -89,7 +99,7 @@ class Tenant:
         tenant_name: str,
         nonce: str = "",
         client_info: bool = False,
-        auth_time: int | None = None,
+        more: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Make the token endpoint's answer for a person (OpenID Connect Core 1.0 section 3.1.3.3).
 
@@ -100,7 +110,7 @@ class Tenant:
         :param tenant_name: the tenant's name in the URL.
         :param nonce: the authorization request's nonce; empty for none.
         :param client_info: whether the client asked for `client_info`.
-        :param auth_time: when the person has signed in, if the client has asked for that (`max_age`).
+        :param more: further claims of the ID token.
         :return: the answer's JSON object.
         """
         now = int(time.time())
@@ -113,7 +123,7 @@ class Tenant:
         if "offline_access" in short:
             answer["refresh_token"] = self._refresh_token(person, scopes, claims, code)
         if "openid" in short:
-            more: dict[str, Any] = {} if auth_time is None else {"auth_time": auth_time}
+            more = dict(more or {})
             if "email" in short and person.profile.get("mail"):
                 more["email"] = person.profile["mail"]
             answer["id_token"] = self._id_token(person, tenant_id, nonce, uti, now, more)
@@ -219,6 +229,7 @@ class Tenant:
             "tid": tenant_id,
             "uti": uti,
             "ver": "2.0",
+            **({"login_hint": self.login_hint(person)} if self.registration.login_hint_claim else {}),
             **more,
             **self._authorization_claims(person),
             **person.id_claims,
