@@ -105,6 +105,7 @@ class _Claims(id_token.Claims):
         self.validate_kind()
         self.validate_tid()
         self.validate_iss()
+        self.validate_allowed()
 
     def validate_kind(self) -> None:
         """It is an access token, for a person or for an app. An ID token of this app has the same issuer, audience and key."""
