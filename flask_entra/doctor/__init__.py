@@ -22,7 +22,7 @@ from flask_entra.commands import DOCTOR, SANDBOX
 from flask_entra.config import Config
 from flask_entra.doctor import report
 from flask_entra.doctor.checks import check_settings
-from flask_entra.doctor.findings import Finding, keyed
+from flask_entra.doctor.findings import VIEWS, Finding, keyed
 from flask_entra.doctor.inquiries import examine, taken_paths
 from flask_entra.doctor.own_app import check_app
 from flask_entra.doctor.parts import Parts
@@ -61,7 +61,12 @@ class Configuration:
             return self._answers.answer(Problem(explanations.NOT_SET_UP))
         is_starter = self._config.settings.dotenv.path.with_name("app_config.py").exists()
         page = self._pages.render(
-            "configuration.html", findings=self._findings, doctor=DOCTOR, sandbox=SANDBOX, is_starter=is_starter
+            "configuration.html",
+            findings=self._findings,
+            only_views=all(finding.setting is VIEWS for finding in self._findings if finding.level == "wrong"),
+            doctor=DOCTOR,
+            sandbox=SANDBOX,
+            is_starter=is_starter,
         )
         return current_app.make_response((page, 200 if request.path == "/" else 503))
 

@@ -190,8 +190,8 @@ class Beginning:
     def _led_to(self, required: SignInRequired, response: BaseResponse) -> BaseResponse:
         """The answer to what needs the sign-in: the redirect itself, or for a form a page that leads there.
 
-        Browsers hold each redirect after a form to the page's `form-action` (CSP 3), so that a tenant could not pass the person on
-        to the site of another organization.
+        Browsers hold each redirect after a form to its page's `form-action` (CSP 3), so that a tenant could not pass the person
+        on to the site of another organization.
         """
         if not required.not_sent:
             return response
