@@ -320,6 +320,16 @@ def test_an_answer_that_drips_is_given_up_when_its_time_is_over(tmp_path, monkey
             assert time.monotonic() - began < 2
 
 
+@pytest.mark.parametrize(("least", "comes"), [(1000, False), (2, True)])
+def test_a_file_may_take_its_time_but_not_drip(monkeypatch, least, comes):
+    monkeypatch.setattr(deadlines, "ANSWER_SECONDS", 0.6)
+    monkeypatch.setattr(deadlines, "LEAST_BYTES", least)
+    with dripping() as server, BoundedSession(threads=1) as session:
+        response = session.open("GET", f"http://{server}")
+        with contextlib.nullcontext() if comes else pytest.raises(requests.Timeout), response:
+            assert len(b"".join(http_client.chunks(response))) == 60
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse, or accept, where Linux is silent")
 def test_of_several_addresses_one_that_is_silent_leaves_the_others_their_time(raw, black_hole, monkeypatch):
     monkeypatch.setattr(deadlines, "CONNECT_SECONDS", 1.0)
