@@ -24,6 +24,7 @@ import urllib3.exceptions
 
 from flask_entra import deadlines
 
+SENT_AT_ONCE = 320 * 1024  # bytes that are sent within `deadlines.ANSWER_SECONDS`
 # Balancers and firewalls forget a silent connection after some minutes, and tell neither end.
 _SOCKET_OPTIONS = [
     *urllib3.connection.HTTPConnection.default_socket_options,
@@ -107,6 +108,14 @@ class _HTTPConnection(urllib3.connection.HTTPConnection):
             raise urllib3.exceptions.NewConnectionError(self, f"no connection: {error}") from error
         sys.audit("http.client.connect", self, self.host, self.port)
         return sock
+
+    def send(self, data: Any) -> None:
+        # The time of a send is one for all of it (socket.sendall), and a part of an upload takes longer than a handshake.
+        pieces = memoryview(data) if isinstance(data, bytes) else None
+        for start in range(0, len(data), SENT_AT_ONCE) if pieces else (0,):
+            if self.sock:
+                self.sock.settimeout(deadlines.ANSWER_SECONDS)
+            super().send(pieces[start : start + SENT_AT_ONCE] if pieces else data)
 
 
 class _HTTPSConnection(_HTTPConnection, urllib3.connection.HTTPSConnection):
