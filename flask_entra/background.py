@@ -60,7 +60,8 @@ def acting_for(app: Flask, config: Config, handle: str) -> Iterator[None]:
     """
     sid = _opened(config, handle)
     cookie = f"{cookies.name_of(config, SESSION)}={sid}"
-    with app.test_request_context(base_url=origin(config.redirect_uri), headers={"Cookie": cookie}):
+    # The app context of its own keeps `g` apart: in a request of somebody else, Flask would share theirs.
+    with app.app_context(), app.test_request_context(base_url=origin(config.redirect_uri), headers={"Cookie": cookie}):
         if not get_user():
             raise SignInRequired()
         try:
