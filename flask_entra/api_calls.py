@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from flask_entra.graph import GraphClient
+from flask_entra.api_client import ApiClient
 from flask_entra.graph_error import GraphError
 from flask_entra.transfers import Download
 from flask_entra.urls import origin
@@ -30,7 +30,7 @@ class ApiCalls:
         self,
         call: Callable[[Callable[[str], Any], dict[str, Any]], Any],
         context: Callable[[list[str]], dict[str, Any]],
-        client: Callable[[], GraphClient],
+        client: Callable[[], ApiClient],
         scopes: list[str] | None,
         usual: list[str] | None = None,
     ):
@@ -38,7 +38,7 @@ class ApiCalls:
         self._scopes, self._usual = scopes, usual
 
     @property
-    def _client(self) -> GraphClient:
+    def _client(self) -> ApiClient:
         return self._find_client()
 
     def get(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import logging.config
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 from flask import Flask, current_app
 from werkzeug.wrappers import Response as BaseResponse
 
 from flask_entra import cross_site, doctor, health, logs, middleware, pages, sessions
+from flask_entra.api_client import ApiClient
 from flask_entra.clouds import graph_of
 from flask_entra.config import KEY, Config
 from flask_entra.graph import GraphClient
@@ -29,6 +31,8 @@ from flask_entra.signin.on_behalf_of import OnBehalfOf
 from flask_entra.signin.routes import Routes
 from flask_entra.signin.tokens import Tokens
 
+APIS_AT_MOST = 100  # whose clients are kept
+
 
 @dataclass
 class AppState:
@@ -41,6 +45,7 @@ class AppState:
     :ivar tokens: its people's.
     :ivar app_tokens: its own.
     :ivar graph: calls Graph, or the API of `ENDPOINT`.
+    :ivar api_client: gives the client of another API, which remembers the pauses that it has asked for, by the API's URL.
     :ivar member_of: asks Graph about groups that a token has no room for.
     :ivar store: its sessions.
     :ivar routes: the pages of the sign-in.
@@ -55,16 +60,12 @@ class AppState:
     tokens: Tokens
     app_tokens: AppTokens
     graph: GraphCalls
+    api_client: Callable[[str], ApiClient]
     member_of: Memberships
     store: Store
     routes: Routes
     callers: CallersTokens
     on_behalf_of: OnBehalfOf
-    _api_clients: dict[str, GraphClient] = field(default_factory=dict)
-
-    def api_client(self, url: str) -> GraphClient:
-        """The client of another API than Graph, which remembers the pauses that it has asked for."""
-        return self._api_clients.setdefault(url, GraphClient(self.http, url))
 
     def lead_to_sign_in(self, required: SignInRequired) -> BaseResponse:
         """The way to the sign-in; see `Beginning.lead_to_sign_in`.
@@ -137,6 +138,8 @@ def init_app(
         tokens=tokens,
         app_tokens=app_tokens,
         graph=graph,
+        # A view may make the URL itself: no number of them fills the memory.
+        api_client=functools.lru_cache(maxsize=APIS_AT_MOST)(functools.partial(ApiClient, http)),
         member_of=member_of,
         store=store,
         routes=routes,

@@ -58,9 +58,20 @@ def acting_for(app: Flask, config: Config, handle: str) -> Iterator[None]:
     :raises ValueError: it is none of this app's.
     :raises SignInRequired: the person has signed out, or the session has ended.
     """
-    sid = _opened(config, handle)
+    with request_of(app, config, _opened(config, handle)):
+        yield
+
+
+@contextlib.contextmanager
+def request_of(app: Flask, config: Config, sid: str) -> Iterator[None]:
+    """Let the block run in a request of the person whose session it is, and store what it changes in the session.
+
+    :param sid: the session's secret, as the cookie has it.
+    :raises SignInRequired: nobody is signed in by it.
+    """
     cookie = f"{cookies.name_of(config, SESSION)}={sid}"
-    with app.test_request_context(base_url=origin(config.redirect_uri), headers={"Cookie": cookie}):
+    # The app context of its own keeps `g` apart: in a request of somebody else, Flask would share theirs.
+    with app.app_context(), app.test_request_context(base_url=origin(config.redirect_uri), headers={"Cookie": cookie}):
         if not get_user():
             raise SignInRequired()
         try:

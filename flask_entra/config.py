@@ -20,7 +20,7 @@ from flask_entra.clouds import is_entra
 from flask_entra.hints import is_domain_hint
 from flask_entra.scopes import comparable_scopes, qualified_scopes
 from flask_entra.settings import SETTINGS, Settings, duration, is_on, number, words
-from flask_entra.urls import is_loopback, origin, split_url
+from flask_entra.urls import is_loopback, origin, origin_pattern, split_url
 
 KEY = "flask_entra"  # of this package's one entry in `app.extensions`
 # The parts that touch more of an app than this package's own pages, each with its key in Flask's configuration and whether it is
@@ -141,7 +141,7 @@ class Config:
             redirect_uri=redirect_uri,
             allowed_hosts=words(settings["ALLOWED_HOSTS"]),
             allowed_tenants=frozenset(words(settings["ALLOWED_TENANTS"].lower())),
-            trusted_origins=words(settings["TRUSTED_ORIGINS"].lower()),
+            trusted_origins=[each for each in map(origin_pattern, words(settings["TRUSTED_ORIGINS"])) if each],
             api_audiences=settings["API_AUDIENCE"].split(),
             groups=group_names.read(settings["GROUPS"])[0],
             domain_hint=settings["DOMAIN_HINT"] if is_domain_hint(settings["DOMAIN_HINT"]) else "",

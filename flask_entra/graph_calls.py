@@ -45,7 +45,7 @@ class GraphCalls(ApiCalls):
         authority: Authority,
     ):
         super().__init__(call, context, lambda: client, None, scopes)
-        self._authority = authority
+        self._graph, self._authority = client, authority
 
     def me(self, context: dict[str, Any]) -> JsonObject:
         """GET the person's profile; where there is no API (`ENDPOINT`), as the provider of the sign-in tells it.
@@ -56,8 +56,8 @@ class GraphCalls(ApiCalls):
         :raises IdTokenRefused, AuthorityUnavailable: the provider's answer is none; see `userinfo.ask`.
         """
         url = session.get(USERINFO, "")
-        if self._client.endpoint or not url:
-            return cast(JsonObject, self._call(self._client.me, context))
+        if self._graph.endpoint or not url:
+            return cast(JsonObject, self._call(self._graph.me, context))
         subject = session[USER]["sub"]
         return cast(JsonObject, self._call(lambda token: userinfo.ask(self._authority, url, token, subject), context))
 
@@ -72,7 +72,7 @@ class GraphCalls(ApiCalls):
         if has_session and session.get(NO_PHOTO, 0) > time.time():
             return None
         try:
-            found = self._client.photo(context["access_token"])
+            found = self._graph.photo(context["access_token"])
         except GraphError as error:
             log.info("No photo: %s", error)
             found = None

@@ -11,8 +11,8 @@ from typing import IO, Any
 
 import requests
 
+from flask_entra.api_client import ApiClient, failure_of
 from flask_entra.bulkhead import Refusal
-from flask_entra.graph import GraphClient, failure_of
 from flask_entra.graph_error import GraphError, not_understood, of_answer
 from flask_entra.http_client import BoundedSession, chunks, json_value
 from flask_entra.urls import is_endpoint, origin, split_url
@@ -43,7 +43,7 @@ class Download:
     @classmethod
     def begin(
         cls,
-        client: GraphClient,
+        client: ApiClient,
         url: str,
         token: str,
         *,

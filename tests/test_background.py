@@ -101,6 +101,19 @@ def test_a_sign_out_while_the_work_goes_on_stays_one(at, scripted):
     assert not at.signed_in
 
 
+def test_a_block_in_somebody_elses_request_shares_nothing_with_it(at):
+    handle = at.get("/handle").text
+    with at.app.test_request_context("/"):
+        flask.g.mine = flask.g.entra_user = "the visitor's"
+        with auth.acting_for(handle):
+            assert (auth.user["sub"], list(flask.g)) == ("alice", [])
+            flask.g.theirs = flask.session["theirs"] = "alice's"
+        assert (auth.user, flask.g.get("theirs"), flask.g.mine) == (None, None, "the visitor's")
+        assert "theirs" not in flask.session
+    with at.app.app_context(), auth.acting_for(handle):
+        assert flask.session["theirs"] == "alice's"
+
+
 @pytest.mark.parametrize("handle", ["", "x", "é", "A" * 200, None, 5])
 def test_what_is_no_handle_is_said_to_be_none(at, handle):
     with at.app.app_context(), pytest.raises(ValueError, match="no handle"), auth.acting_for(handle):

@@ -12,6 +12,7 @@ from scripted_api import scripted as scripted  # a fixture
 from visitor import Page
 
 from flask_entra import Auth, GraphError, deadlines
+from flask_entra.config import KEY
 from flask_entra.testing import sign_in
 from flask_entra.transfers import PART_BYTES
 
@@ -261,6 +262,23 @@ def test_an_api_without_a_token_says_what_is_missing(app, scripted):
     assert client.get("/x").status_code == 200
     assert found
     assert scripted.asked == []
+
+
+def test_another_api_has_nothing_of_graphs(run, scripted):
+    for base in ("/me", "/v1.0", "/v1.0/me/"):
+        run(lambda context, base=base: auth.api(f"{scripted.url}{base}").get("/beta/things", context))
+    assert [each.path for each in scripted.asked] == [
+        "/me/beta/things",
+        "/v1.0/beta/things",
+        "/v1.0/me/beta/things",
+    ]
+
+
+def test_apis_of_any_number_of_addresses_fill_no_memory(app, run, scripted):
+    run(lambda context: [auth.api(f"{scripted.url}/{n}")._client for n in range(1000)])
+    kept = app.extensions[KEY].api_client
+    assert kept(scripted.url) is kept(scripted.url)
+    assert kept.cache_info().currsize <= 100
 
 
 # --- Page after page -----------------------------------------------------------------------------------------------------

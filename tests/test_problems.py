@@ -213,8 +213,8 @@ def test_the_advice_for_developers_stands_among_the_details(person, box):
     page = html.unescape(person.get("/call_graph").text)
     before, _, after = page.partition("Details for support")
     assert "Ask an administrator" in before
-    assert "app registration" not in before
-    assert "app registration under API permissions" in after
+    assert "login_required" not in before
+    assert "login_required(scopes=[…])" in after
 
 
 KINDS = {

@@ -180,6 +180,7 @@ ROOMS = [
     {"signin"},
     {"transfers"},
     {"sessions", "graph", "graph_batch"},
+    {"api_client"},
     {"graph_error"},
     {"http_client"},
     {"http_adapter"},

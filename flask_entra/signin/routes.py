@@ -134,7 +134,7 @@ class Routes:
                 error.more_scopes = [scope for scope in flow["scope"] if comparable_scopes([scope])]
             raise
         self._forget(flow)  # if the authority did not answer, it stays, so that a reload can succeed
-        self._let_in(claims)
+        self.let_in(claims)
         after_this_request(self.sign_ins.count_finished)
         after_this_request(self.note.remove)
         after_this_request(lambda response: self.beginning.remembered.keep(response, claims))
@@ -162,8 +162,12 @@ class Routes:
             raise SignInError(answer["error"], answer.get("error_description", ""))
         raise SignInError("too_many_sign_ins" if self.sign_ins.was_given_up(states) else "no_sign_in_begun")
 
-    def _let_in(self, claims: dict[str, Any]) -> None:
-        """Let the app refuse the sign-in, or add to the session."""
+    def let_in(self, claims: dict[str, Any]) -> None:
+        """Let the app refuse the sign-in, or add to the session.
+
+        :param claims: of the person, who has just been signed in.
+        :raises SignInRefused: it refuses.
+        """
         try:
             for function in self._on_sign_in:
                 function(claims)
