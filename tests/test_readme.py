@@ -184,7 +184,19 @@ def test_every_command_has_a_test():
         assert set(re.findall(r"^```sh\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)) <= {
             *COMMANDS.values()
         }
-    here = {"run", "install", "az", "dotenv", "doctor", "flask", "gunicorn", "granian", "prune", "certificate"}
+    here = {
+        "run",
+        "sandbox",
+        "install",
+        "az",
+        "dotenv",
+        "doctor",
+        "flask",
+        "gunicorn",
+        "granian",
+        "prune",
+        "certificate",
+    }
     elsewhere = {"test", "bench"}  # .ci/run runs the first as it stands; tests/test_bench.py tries the second
     assert set(COMMANDS) == here | elsewhere
     assert sum(len(SHOWN.findall(page.read_text())) for page in ENGLISH) == len(COMMANDS)
@@ -199,7 +211,8 @@ def test_windows_has_the_same_commands():
         .replace(".venv/bin/", ".venv\\Scripts\\")
         .replace("/requirements.txt", "\\requirements.txt")
         .replace("cp ", "copy ")
-        for name in ("run", "install", "dotenv", "doctor", "flask", "granian", "prune", "test")
+        .replace("../shop/", "..\\shop\\")
+        for name in ("run", "sandbox", "install", "dotenv", "doctor", "flask", "granian", "prune", "test")
     }
     assert set(shown) == expected
 
@@ -294,6 +307,25 @@ def test_the_first_command_ends_with_the_app_answering_on_port_5000(tmp_path):
         os.killpg(process.pid, signal.SIGINT)
         process.communicate(timeout=30)
     assert not listens(5000)
+
+
+@posix
+@pytest.mark.xdist_group("port 5000")  # as above
+def test_an_app_of_ones_own_runs_on_the_sandbox_as_written(tmp_path):
+    if listens(5000):
+        pytest.skip("port 5000 is in use on this machine")
+    clone, shop = tmp_path / "clone", tmp_path / "shop"
+    clone.mkdir()
+    shop.mkdir()
+    (clone / "sandbox").symlink_to(ROOT / "sandbox")
+    shutil.copy(ROOT / "tests" / "strangers" / "contract.py", shop / "shop.py")
+    process = start("sandbox", clone, PYTHONPATH=str(ROOT))
+    try:
+        assert "Sandbox ready: open http://localhost:5000" in process.stdout.readline()
+        person = Visitor("http://localhost:5000")
+        assert person.sign_in("adele", "/me").json()["displayName"] == "Adèle Vance"
+    finally:
+        assert "Traceback" not in stop(process)
 
 
 @posix

@@ -273,9 +273,12 @@ def _renewed(result: dict[str, Any], scopes: list[str], claims: str | None) -> d
         log.info("Token refreshed for %s", " ".join(scopes) or "no scope")
         token_refreshed.send(current_app._get_current_object(), user=session[USER], scopes=list(scopes))  # type: ignore[attr-defined]
         return as_token(result["access_token"], result.get("token_type"), result.get("expires_in", 0))
-    log.warning("No new token: %s %s", result["error"], result.get("error_description", ""))
+    said = result["error"], result.get("error_description", "")
     if result["error"] in WANTS_THE_PERSON:
+        # It is no fault when a page needs a permission for the first time, or a password was changed.
+        log.info("A sign-in is needed for %s: %s %s", " ".join(scopes) or "no scope", *said)
         raise SignInRequired(merged_claims(claims, result.get("claims")), scopes)
+    log.warning("No new token: %s %s", *said)
     if result["error"] in COMES_BACK:
         raise AuthorityUnavailable(f"the token endpoint answers {result['error']}")
     raise SignInError(result["error"], result.get("error_description", ""))
