@@ -1,6 +1,8 @@
 """Work outside of a request: for a person, by a handle; for the app itself; and by the clients of the Azure SDK."""
 
+import re
 import threading
+import time
 
 import flask
 import pytest
@@ -8,6 +10,9 @@ from fake_provider import due
 from scripted_api import scripted as scripted  # a fixture
 
 from flask_entra import Auth, SignInError, SignInRequired
+from flask_entra.bearer import InvalidToken
+from flask_entra.config import KEY
+from flask_entra.signin import app_tokens
 
 DEFAULT = ["https://graph.microsoft.com/.default"]
 auth = Auth()
@@ -195,6 +200,38 @@ def test_it_is_renewed_before_its_end_and_when_an_api_refuses_it(in_app, box, sc
     assert auth.app_token(graph_scope(box)) == context["access_token"]
 
 
+def test_an_api_that_refuses_every_token_makes_no_flood_of_token_requests(in_app, box, scripted, monkeypatch):
+    scripted.answers = [(401, {}, {})] * 99
+    api, now = auth.api(scripted.url), time.monotonic
+
+    def work():
+        with in_app.app_context(), pytest.raises(InvalidToken):
+            api.get("/things", auth.app_context(graph_scope(box)))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    work()
+    assert len(box.seen("token")) == 2  # the first token, and one in its place
+    monkeypatch.setattr(time, "monotonic", lambda: now() + app_tokens.REFUSED_SECONDS)
+    work()
+    assert len(box.seen("token")) == 3
+
+
+def test_tokens_for_any_number_of_apis_fill_no_memory(in_app, monkeypatch):
+    own = in_app.extensions[KEY].app_tokens
+    monkeypatch.setattr(
+        in_app.extensions[KEY].client,
+        "ask",
+        lambda *_: {"access_token": "a", "token_type": "Bearer", "expires_in": 3600},
+    )
+    for number in range(300):
+        auth.app_token([f"api://{number}/.default"])
+    assert len(own._kept) == app_tokens.KEPT_AT_MOST
+
+
 @pytest.mark.parametrize("scopes", [[], ["User.Read"], ["https://graph.microsoft.com/.default", "User.Read"]])
 def test_a_persons_scopes_are_not_the_apps(in_app, scopes):
     with pytest.raises(ValueError, match="/.default"):
@@ -240,6 +277,26 @@ def test_the_sdks_credential_is_the_person(at):
         with pytest.raises(StopIteration) as done:
             ask().send(None)  # it waits for nothing
         assert done.value.value.token == renewed.token
+
+
+def test_a_credential_has_tokens_for_its_own_api_alone(at):
+    with at.client:
+        at.get("/handle")
+        graph, orders = auth.credential(), auth.credential(scopes=["api://orders/Orders.Read"])
+        for credential, scope in [
+            (graph, "https://vault.azure.net/.default"),
+            (graph, "api://orders/Orders.Read"),
+            (graph, "https://graph.microsoft.com.evil.example/.default"),
+            (orders, "https://graph.microsoft.com/.default"),
+            (orders, "User.Read"),
+            (orders, "api://orders.evil/.default"),
+        ]:
+            with pytest.raises(ValueError, match=f"'{re.escape(scope)}' is of another API"):
+                credential.get_token(scope)
+            with pytest.raises(ValueError, match="another API"):
+                auth.async_credential(credential._scopes).get_token("https://graph.microsoft.com/.default", scope).send(
+                    None
+                )
 
 
 def test_azure_cores_own_policy_takes_it(at, scripted):
