@@ -13,6 +13,7 @@ from flask_entra import Auth, SignInError, SignInRequired
 from flask_entra.bearer import InvalidToken
 from flask_entra.config import KEY
 from flask_entra.signin import app_tokens
+from sandbox.faults import Answer
 
 DEFAULT = ["https://graph.microsoft.com/.default"]
 auth = Auth()
@@ -242,6 +243,32 @@ def test_what_the_authority_says_is_raised(in_app, box):
     box.client_secret_state = "expired"
     with pytest.raises(SignInError, match="AADSTS7000222"):
         auth.app_token(graph_scope(box))
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("AADSTS7000215: Invalid client secret provided.", ("CLIENT_SECRET is wrong.", "Copy the secret")),
+        ("AADSTS700016: Application not found.", ("CLIENT_ID is not known in this tenant.", "AUTHORITY")),
+        ("AADSTS65001: No consent.", ("no permissions of its own for {api}.", "grant admin consent")),
+        ("AADSTS501051: Not assigned.", ("no permissions of its own for {api}.", "grant admin consent")),
+        ("AADSTS53003: Blocked.", ("registration of this app", "doctor")),
+    ],
+)
+def test_a_token_of_the_apps_own_that_is_refused_is_no_matter_of_a_sign_in(in_app, box, caplog, said, words):
+    box.misbehave("token", Answer(400, {"error": "invalid_client", "error_description": said}))
+    in_app.add_url_rule("/job", "job", lambda: auth.app_token(graph_scope(box)))
+    page = in_app.test_client().get("/job", headers={"Accept": "text/html"})
+    assert page.status_code == 500
+    for each in words:
+        assert each.format(api=box.back_url) in page.text
+    assert 'href="/login' not in page.text
+    assert f"no token of the app's own for {box.back_url}/.default: invalid_client: {said}" in caplog.text
+    box.misbehave("token", Answer(400, {"error": "invalid_client", "error_description": said}))
+    with pytest.raises(SignInError) as error:  # in a job, the text is all that there is
+        auth.app_token(graph_scope(box))
+    assert f"no token of the app's own for {box.back_url}/.default" in str(error.value)
+    assert ("grant admin consent" in str(error.value)) == ("consent" in words[1])
 
 
 def test_a_public_client_has_no_token_of_its_own(tmp_path):

@@ -15,7 +15,7 @@ import msal
 from flask_entra.config import Config
 from flask_entra.signin.authority import Authority
 from flask_entra.signin.client import Client
-from flask_entra.signin.errors import AuthorityUnavailable, SignInError
+from flask_entra.signin.errors import AppTokenRefused, AuthorityUnavailable
 from flask_entra.signin.token_cache import LAST_SECONDS, as_token
 
 EARLY_SECONDS = 300  # so long before its end, a token is renewed
@@ -49,7 +49,7 @@ class AppTokens:
         :return: `access_token`, `token_type`, `expires_in` (seconds) and `scopes`. It is the refused token if that has just taken
             the place of another one: an API that refuses every token must not make each call a token request.
         :raises ValueError: a scope is a person's to grant, or the app has no credential.
-        :raises SignInError: the authority refuses.
+        :raises AppTokenRefused: the authority refuses.
         :raises AuthorityUnavailable: the authority cannot be reached.
         """
         if not scopes or not all(each.endswith("/.default") for each in scopes):
@@ -92,7 +92,7 @@ class AppTokens:
             lambda app: app.acquire_token_for_client(scopes, claims_challenge=claims), cache, provider
         )
         if "access_token" not in result:
-            raise SignInError(result.get("error", ""), result.get("error_description", ""), scopes)
+            raise AppTokenRefused(result.get("error", ""), result.get("error_description", ""), scopes)
         log.info("Token of the app's own for %s", " ".join(scopes))
         lifetime = int(result.get("expires_in", 0))
         kept = result["access_token"], result.get("token_type", "Bearer"), began + lifetime
