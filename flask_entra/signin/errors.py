@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,6 +20,24 @@ class SignInError(Exception):
         super().__init__(f"{error}: {description}")
         self.error, self.description, self.scopes = error, description, list(scopes)
         self.more_scopes: list[str] = []
+
+
+class AppTokenRefused(SignInError):
+    """The authority gives the app no token of its own, which no sign-in can change.
+
+    :ivar not_granted: whether the app lacks all application permissions of the API.
+    """
+
+    def __init__(self, error: str, description: str, scopes: Iterable[str]):
+        super().__init__(error, description, scopes)
+        # AADSTS501051: the API gives tokens only to apps that have been assigned to it.
+        self.not_granted = bool(re.search(r"\bAADSTS(65001|501051)\b", description))
+
+    def __str__(self) -> str:
+        mend = (
+            "add its application permissions under API permissions, and grant admin consent" if self.not_granted else ""
+        )
+        return f"no token of the app's own for {' '.join(self.scopes)}: {super().__str__()}{mend and f'; {mend}'}"
 
 
 class SignInRequired(Exception):

@@ -281,7 +281,7 @@ def _renewed(result: dict[str, Any], scopes: list[str], claims: str | None) -> d
     log.warning("No new token: %s %s", *said)
     if result["error"] in COMES_BACK:
         raise AuthorityUnavailable(f"the token endpoint answers {result['error']}")
-    raise SignInError(result["error"], result.get("error_description", ""))
+    raise SignInError(result["error"], result.get("error_description", ""), scopes)
 
 
 def _not_granted(scopes: list[str], result: dict[str, Any]) -> set[str]:
