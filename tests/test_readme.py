@@ -13,7 +13,7 @@ import time
 import pytest
 import requests
 from conftest import ROOT, Served, bare_environment
-from programs import listens
+from programs import listens, needs
 from visitor import Visitor
 
 from flask_entra.certificates import read_certificate
@@ -126,6 +126,23 @@ def test_the_readme_leads_to_every_page():
 
 def test_the_readme_is_one_screen():
     assert len(README.read_text().split()) <= 800
+
+
+def test_the_readme_says_of_which_version_the_pages_are():
+    version = re.search(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[1]
+    for page in (README, in_french(README)):
+        assert f"| page (version {version}) |" in page.read_text()
+
+
+def test_the_first_lines_of_the_tests_say_what_is_skipped_and_why(tmp_path):
+    (tmp_path / "bin").mkdir()
+    for program in ("nginx", "redis-server", "node", "npm", "openssl"):
+        (tmp_path / "bin" / program).symlink_to("/bin/true")
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-n", "0", "tests/test_urls.py"]
+    environment = bare_environment() | {"PATH": str(tmp_path / "bin")}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    beginning = done.stdout.partition("collected")[0]
+    assert "skipped: the tests that need chromium (Debian: apt-get install chromium)\n" in beginning
 
 
 def test_a_figure_in_the_readme_is_one_of_the_bench():
@@ -441,8 +458,7 @@ def test_pruning_runs_as_written(copy, box):
 
 @posix
 def test_the_certificate_that_is_made_can_be_used(tmp_path):
-    if not shutil.which("openssl"):
-        pytest.skip("openssl is not installed")
+    needs("openssl")
     assert run("certificate", tmp_path)[0] == 0
     assert stat.S_IMODE((tmp_path / "app.pem").stat().st_mode) == 0o600
     certificate = read_certificate(str(tmp_path / "app.pem"))
