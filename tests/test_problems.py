@@ -13,7 +13,7 @@ from flask_entra import Auth
 from flask_entra.pages import entra_kinds, explanations
 from flask_entra.pages.entra_errors import ENTRA_ERRORS
 from flask_entra.pages.graph_errors import GRAPH_ERRORS
-from flask_entra.pages.problems import sign_in_details
+from flask_entra.signin.errors import sign_in_details
 from flask_entra.testing import sign_in
 from sandbox.faults import Answer
 
