@@ -136,7 +136,7 @@ class Routes:
         self._forget(flow)  # if the authority did not answer, it stays, so that a reload can succeed
         self._let_in(claims)
         after_this_request(self.sign_ins.count_finished)
-        after_this_request(self.note.remove)
+        after_this_request(self.note.begin)
         after_this_request(lambda response: self.beginning.remembered.keep(response, claims))
         repeats.finish(flow["again"])
         log.info("Signed in: %s from %s", person(claims), request.remote_addr)
