@@ -135,7 +135,7 @@ class Routes:
         self._forget(flow)  # if the authority did not answer, it stays, so that a reload can succeed
         self.let_in(claims)
         after_this_request(self.sign_ins.count_finished)
-        after_this_request(self.note.remove)
+        after_this_request(self.note.begin)
         after_this_request(lambda response: self.beginning.remembered.keep(response, claims))
         repeats.finish(flow["again"])
         audit.write("signed_in", claims)
