@@ -36,6 +36,7 @@ from flask.testing import FlaskClient
 from flask_entra.background import request_of
 from flask_entra.config import KEY, Config
 from flask_entra.sessions.interface import SealedSessionInterface
+from flask_entra.signin import noted
 from flask_entra.signin.authorization import DEFAULT_SCOPES, Requirement
 from flask_entra.signin.callers_tokens import Caller
 from flask_entra.signin.current_user import USER, VOUCHED_UNTIL
@@ -91,6 +92,7 @@ def sign_in(
     granted = [list(scopes)] if scopes is not None else _asked_for(app, config.scope)
     session = app.session_interface.new_session()
     session.update({USER: user, VOUCHED_UNTIL: user["exp"], TOKEN_CACHE: _cache(granted, access_token, now)})
+    session[noted.BEGAN] = {"at": now, "browser": "Flask's test client"}
     session.save()
     with app.test_request_context() as context:
         cookie, domain = app.session_interface.cookie(), context.request.host.partition(":")[0]

@@ -17,9 +17,9 @@ from flask_entra.doctor.findings import AUTHORITIES, CLOCK, Finding, all_shown, 
 from flask_entra.doctor.parts import Parts
 from flask_entra.pages.entra_errors import ENTRA_ERRORS
 from flask_entra.pages.languages import Text as _
-from flask_entra.pages.problems import explain, sign_in_details
+from flask_entra.pages.problems import explain
 from flask_entra.settings import Settings
-from flask_entra.signin.errors import AnotherIssuer, AuthorityUnavailable, SignInError
+from flask_entra.signin.errors import AnotherIssuer, AuthorityUnavailable, SignInError, sign_in_details
 from flask_entra.signin.id_token import LEEWAY_SECONDS
 from flask_entra.urls import origin, split_url
 
