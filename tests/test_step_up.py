@@ -158,6 +158,15 @@ def test_a_refresh_does_not_change_when_the_person_signed_in(person, app, box, t
     assert person.get("/transfer", follow=False).status_code in REDIRECTS
 
 
+def test_a_refresh_does_not_say_when_somebody_signed_in_whose_sign_in_did_not(person, app, box):
+    person.sign_in()
+    box.person("adele").id_claims["auth_time"] = int(time.time())
+    let_the_id_token_expire(app, person)
+    assert person.get("/plain").text == "plain"
+    assert [each.form["grant_type"] for each in box.seen("token")][-1] == "refresh_token"
+    assert begun(person.get("/transfer", follow=False))["max_age"] == "300"
+
+
 def test_another_sign_in_of_the_same_person_does_not_forget_it_and_one_of_somebody_else_does(person, box):
     person.go_on(person.get("/transfer"))
     person.sign_in()
