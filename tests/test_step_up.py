@@ -11,7 +11,6 @@ from visitor import REDIRECTS, Page, Visitor, cookies_of, let_the_id_token_expir
 
 from flask_entra import Auth
 from flask_entra.sessions.files import FileStore
-from flask_entra.sessions.interface import owner_of
 from flask_entra.sessions.session import Session
 from flask_entra.signin.current_user import USER
 from flask_entra.signin.step_up import StepUp
@@ -91,7 +90,7 @@ def change(app, person, **claims):
     """Change what the session knows of a person; None takes a claim out."""
     store = FileStore(Path(app.settings["SESSION_FILE_DIR"]))
     (sid,) = (value for name, value in cookies_of(person).items())
-    session = Session(store, 12 * 3600, sid, owner=owner_of(config_of(**app.settings)))
+    session = Session(store, 12 * 3600, sid, owner=config_of(**app.settings).owner)
     session[USER] = {name: value for name, value in {**session[USER], **claims}.items() if value is not None}
     session.save()
 
