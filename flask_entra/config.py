@@ -172,6 +172,16 @@ class Config:
         return self.oidc_authority or self.authority or ""
 
     @functools.cached_property
+    def owner(self) -> str:
+        """The app as its authority knows it, which is what its sessions, and all that it seals, are sealed for.
+
+        After a change of `CLIENT_ID`, `AUTHORITY` or `OIDC_AUTHORITY`, it is another app: everybody signs in anew, and no token
+        of the old authority goes anywhere.
+        """
+        owner = f"{self.client_id} {self.issuer_address}"
+        return owner.lower() if self.entra else owner  # to Entra, letter case makes no difference
+
+    @functools.cached_property
     def provider(self) -> str:
         """What pages call an authority that is not Microsoft's; empty for Microsoft."""
         return "" if self.entra else split_url(self.oidc_authority).hostname or ""

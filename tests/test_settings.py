@@ -203,6 +203,7 @@ ROOMS = [
         "logs",
         "pauses",
         "scopes",
+        "sealed",
         "settings",
         "signals",
         "urls",
