@@ -44,7 +44,7 @@ class Index:
     :param store: where they are.
     :param secrets: of the app; the last one is the present one, and with the others older entries are still found. Without any,
         nothing is noted.
-    :param owner: the app (`interface.owner_of`).
+    :param owner: the app (`Config.owner`).
     :param seconds: how long a session lives at most.
     :param about: what an entry says of a session, by its content; None for one that is nobody's.
     :param labels: what a session is found by, by what its entry says; the first one is never missing.
