@@ -182,6 +182,22 @@ def test_french_is_set_as_french_is(page):
         assert not re.search(r" [:;!?»]|« |[^\s\u00a0\u202f][;!?»](?=\s|$)|\w:(?=\s|$)|«[^\u00a0\u202f]", line), line
 
 
+BEGINNINGS = re.compile(r"(?:This page is f|F)or .*At\s+the\s+end\s|Cette page s’adresse .*À\s+la\s+fin", re.DOTALL)
+
+
+@pytest.mark.parametrize("page", **names([page for page in DOCUMENTS if page.parent.name == "docs"]))
+def test_a_page_begins_with_its_readers_and_what_they_will_have_at_its_end(page):
+    paragraphs = [each for each in page.read_text().split("\n\n")[1:] if not each.startswith("*[")]
+    assert BEGINNINGS.match(paragraphs[0])
+
+
+@pytest.mark.parametrize("page", **names([page for page in ENGLISH + FRENCH if page.parent.name == "docs"]))
+def test_a_page_ends_with_what_its_readers_should_see_now(page):
+    heading, _, checkpoint = page.read_text().rpartition("\n## ")[2].partition("\n\n")
+    assert heading in ("Where you are now", "Où vous en êtes")
+    assert re.search(r"\bshould now\b|\bmaintenant\b", checkpoint)
+
+
 PLAIN = [*ENGLISH, *ENGLISH_ONLY, ROOT / ".env.sample"]
 
 
