@@ -200,6 +200,7 @@ ROOMS = [
         "group_names",
         "hints",
         "logs",
+        "managed_identity",
         "pauses",
         "scopes",
         "settings",
