@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import shlex
 import signal
@@ -45,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # An app of one's own has what it needs, but for what the sandbox needs besides.
         if f"\n{error.name}>" in (PROJECT / files[1]).read_text(encoding="utf-8"):
             del files[0]
-        paths = [shlex.quote(os.path.relpath(PROJECT / file)) for file in files]
+        paths = [shlex.quote(str(file if Path.cwd() == PROJECT else PROJECT / file)) for file in files]
         command = f"{PYTHON} -m pip install -r {' -r '.join(paths)}"
         text = _(
             "The package %(package)r is missing. Install what the sandbox needs: %(command)s",

@@ -12,6 +12,7 @@ from scripted_api import scripted as scripted  # a fixture
 from flask_entra import Auth, SignInError, SignInRequired
 from flask_entra.bearer import InvalidToken
 from flask_entra.config import KEY
+from flask_entra.sealed import opened
 from flask_entra.signin import app_tokens
 from sandbox.faults import Answer
 
@@ -134,6 +135,15 @@ def test_a_handle_outlives_a_rotation_of_the_key_and_no_other_key_opens_it(at, v
     other = visit(SCOPE="Orders.Read", SECRET_KEY="n" * 40)
     with other.app.app_context(), pytest.raises(ValueError, match="SECRET_KEY_FALLBACKS"), auth.acting_for(handle):
         raise AssertionError
+
+
+def test_a_handle_is_for_the_app_that_made_it(at, visit):
+    handle = at.get("/handle").text
+    other = visit(SCOPE="Orders.Read", SECRET_KEY="k" * 40, CLIENT_ID="another-app")
+    with other.app.app_context(), pytest.raises(ValueError, match="of another app"), auth.acting_for(handle):
+        raise AssertionError
+    with at.app.app_context():
+        assert opened(at.app.extensions[KEY].config, "account", handle) is None  # nor for another purpose
 
 
 def test_nobody_has_no_handle(visit):

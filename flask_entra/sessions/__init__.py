@@ -17,7 +17,7 @@ from flask.cli import AppGroup
 
 from flask_entra.config import Config
 from flask_entra.sessions.index import About, Index, Label
-from flask_entra.sessions.interface import SPARE_SECONDS, SealedSessionInterface, owner_of
+from flask_entra.sessions.interface import SPARE_SECONDS, SealedSessionInterface
 from flask_entra.sessions.store import Store
 
 __all__ = ["init_app"]
@@ -38,7 +38,7 @@ def init_app(
     :raises ModuleNotFoundError: it is Redis, and its client is not installed.
     """
     store = _store(config)
-    index = Index(store, config.signing_keys, owner_of(config), config.longest_seconds, about, labels)
+    index = Index(store, config.signing_keys, config.owner, config.longest_seconds, about, labels)
     app.session_interface = SealedSessionInterface(app, config, store, respond, index)
     commands = AppGroup("sessions", help="The stored sessions.")
     app.cli.add_command(commands)

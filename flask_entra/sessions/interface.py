@@ -45,7 +45,7 @@ class SealedSessionInterface(ServerSideSessionInterface):  # type: ignore[misc] 
     ):
         super().__init__(app, key_prefix="")
         self._config, self._store, self._respond, self._index = config, store, respond, index
-        self._owner, self._lifetime = owner_of(config), config.idle_seconds
+        self._owner, self._lifetime = config.owner, config.idle_seconds
         self._prunes_at = float("-inf")
 
     def open_session(self, app: Flask, request: Request) -> Session:
@@ -107,18 +107,6 @@ class SealedSessionInterface(ServerSideSessionInterface):  # type: ignore[misc] 
     def cookie(self) -> dict[str, Any]:
         """The name, path and flags of the cookie that has a session's id; see `cookies.attributes`."""
         return cookies.attributes(self._config, SESSION)
-
-
-def owner_of(config: Config) -> str:
-    """The app as its authority knows it, which is what its sessions are sealed for.
-
-    After a change of `CLIENT_ID`, `AUTHORITY` or `OIDC_AUTHORITY`, it is another app: everybody signs in anew, and no token of
-    the old authority goes anywhere.
-
-    :param config: the app's.
-    """
-    owner = f"{config.client_id} {config.issuer_address}"
-    return owner.lower() if config.entra else owner  # to Entra, letter case makes no difference
 
 
 def _tell_caches(response: Response, session: Session) -> None:

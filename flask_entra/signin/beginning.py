@@ -174,8 +174,10 @@ class Beginning:
         if self._is_elsewhere():
             link = self._link(required, page=here)
             return self._led_to(required, redirect(f"{link}&moved={_BY_SOMEBODY if user else _BY_NOBODY}"))
-        # A browser in which somebody has signed in before may still be signed in at the authority: no page is needed then.
-        silent = SILENT if not user and not self._prompt and self.remembered.hint() else None
+        # A browser in which somebody has signed in before may still be signed in at the authority: no page is needed then. But a
+        # recent or stronger sign-in is not to be had without one, and a silent answer that is neither would be a refusal.
+        wants_more = required.claims is not None or required.max_age is not None
+        silent = SILENT if not user and not self._prompt and not wants_more and self.remembered.hint() else None
         response = self.begin(
             next_link=here,
             scopes=required.scopes,

@@ -237,7 +237,7 @@ class Tokens:
         claims = result.get("id_token_claims")
         if claims:
             names = {name: user[name] for name in NAMES if name in user}
-            user = {**names, **claims, **step_up.kept_auth_time(user, claims)}
+            user = {**names, **step_up.refreshed(user, claims)}
             session.update({USER: user, VOUCHED_UNTIL: claims["exp"], TOKEN_CACHE: cache.serialize()})
         else:  # the authority may leave it out (Core, 12.2); it has vouched for the person once more all the same
             until = time.time() + max(0, user["exp"] - user["iat"])
