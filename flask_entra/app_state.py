@@ -19,8 +19,9 @@ from flask_entra.graph import GraphClient
 from flask_entra.graph_calls import GraphCalls
 from flask_entra.http_client import BoundedSession
 from flask_entra.memberships import CallsApis, Memberships
+from flask_entra.sessions.index import Index
 from flask_entra.sessions.store import Store
-from flask_entra.signin import callers_tokens, guards, known_groups
+from flask_entra.signin import callers_tokens, guards, known_groups, noted
 from flask_entra.signin.app_tokens import AppTokens
 from flask_entra.signin.authority import Authority
 from flask_entra.signin.authorization import Requirement
@@ -48,6 +49,7 @@ class AppState:
     :ivar api_client: gives the client of another API, which remembers the pauses that it has asked for, by the API's URL.
     :ivar member_of: asks Graph about groups that a token has no room for.
     :ivar store: its sessions.
+    :ivar index: finds them without their cookies.
     :ivar routes: the pages of the sign-in.
     :ivar callers: reads the bearer tokens of callers.
     :ivar on_behalf_of: exchanges them for tokens for other APIs.
@@ -63,6 +65,7 @@ class AppState:
     api_client: Callable[[str], ApiClient]
     member_of: Memberships
     store: Store
+    index: Index
     routes: Routes
     callers: CallersTokens
     on_behalf_of: OnBehalfOf
@@ -111,7 +114,7 @@ def init_app(
     middleware.init_app(app, config)
     own_pages = pages.OwnPages(app, config)
     answers = pages.Answers(config, own_pages)
-    store = sessions.init_app(app, config, answers.respond)
+    store, index = sessions.init_app(app, config, answers.respond, noted.about, noted.labels)
     http = BoundedSession(config.threads)
     authority = Authority(http, config)
     client = Client(authority, config)
@@ -142,6 +145,7 @@ def init_app(
         api_client=functools.lru_cache(maxsize=APIS_AT_MOST)(functools.partial(ApiClient, http)),
         member_of=member_of,
         store=store,
+        index=index,
         routes=routes,
         callers=callers,
         on_behalf_of=on_behalf_of,

@@ -54,6 +54,17 @@ def acting_for(app: Flask, config: Config, handle: str) -> Iterator[None]:
         raise ValueError(
             "This is no handle of auth.handle(), or one of another app, or its key has changed (SECRET_KEY_FALLBACKS)."
         )
+    with request_of(app, config, sid):
+        yield
+
+
+@contextlib.contextmanager
+def request_of(app: Flask, config: Config, sid: str) -> Iterator[None]:
+    """Let the block run in a request of the person whose session it is, and store what it changes in the session.
+
+    :param sid: the session's secret, as the cookie has it.
+    :raises SignInRequired: nobody is signed in by it.
+    """
     cookie = f"{cookies.name_of(config, SESSION)}={sid}"
     # The app context of its own keeps `g` apart: in a request of somebody else, Flask would share theirs.
     with app.app_context(), app.test_request_context(base_url=origin(config.redirect_uri), headers={"Cookie": cookie}):

@@ -69,6 +69,7 @@ class Config:
     :ivar https: whether people reach the app by https.
     :ivar idle_seconds: how long a session lives after its last use.
     :ivar longest_seconds: how long a session lives after the sign-in, in use or not.
+    :ivar cookie_persistent: whether the browser keeps the session's cookie when it is closed.
     :ivar cookie_mark: what tells this app's cookies from those of another app on the same host.
     :ivar on: the switches that are on.
     :ivar blueprint: see `OPTIONS`, as for all below.
@@ -97,6 +98,7 @@ class Config:
     proxies: int
     idle_seconds: int
     longest_seconds: int
+    cookie_persistent: bool
     cookie_mark: str
     on: frozenset[str]
     blueprint: str
@@ -152,6 +154,7 @@ class Config:
             proxies=number(settings["TRUSTED_PROXY_COUNT"]) or 0,
             idle_seconds=_seconds(settings, "SESSION_IDLE_MINUTES", 60),
             longest_seconds=_seconds(settings, "SESSION_MAX_HOURS", 3600),
+            cookie_persistent=is_on(settings["SESSION_COOKIE_PERSISTENT"]),
             cookie_mark=hashlib.sha256(f"{settings['CLIENT_ID'].lower()} {redirect_uri}".encode()).hexdigest()[:6],
             on=frozenset(name for name, usual in SWITCHES.items() if is_on(config.get(name, usual))),
             blueprint=option["ENTRA_BLUEPRINT"],

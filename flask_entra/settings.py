@@ -65,6 +65,7 @@ SETTINGS = {
     "SESSION_FILE_DIR": Setting("flask_session", "path"),
     "SESSION_IDLE_MINUTES": Setting("720", "duration"),
     "SESSION_MAX_HOURS": Setting("24", "duration"),
+    "SESSION_COOKIE_PERSISTENT": Setting("on"),
     "SECRET_KEY": Setting(kind="secret"),
     "SECRET_KEY_FALLBACKS": Setting(kind="secret"),
     "CLIENT_CREDENTIAL_FALLBACKS": Setting(kind="secret"),

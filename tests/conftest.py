@@ -17,6 +17,7 @@ import pytest
 import requests
 from forked import POSSIBLE, Forked
 from programs import free_port, needs
+from programs import pytest_report_header as pytest_report_header  # a hook
 from reached import pytest_configure as pytest_configure  # a hook
 from redis_servers import Redis
 from visitor import Visitor
@@ -233,12 +234,7 @@ def browser():
     """The machine's own Chromium, as Playwright has it."""
     from playwright.sync_api import sync_playwright  # here, because most processes of tests have no use for it
 
-    # Without its windows, it takes half the time.
-    names = ("chromium-headless-shell", "chromium", "google-chrome", "chrome")
-    path = next(filter(None, map(shutil.which, names)), None)
-    if path is None:
-        assert not os.environ.get("CI"), "there is no Chromium"
-        pytest.skip("there is no Chromium or Chrome on this machine")
+    path = needs("chromium")
     with sync_playwright() as playwright:
         quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"]
         # Without a graphics card, Chromium would compute one; and a process for each context is half of what a test costs.

@@ -15,7 +15,7 @@ OURS = {"Sec-Fetch-Site": "same-origin"}
 
 @pytest.fixture
 def app(serve, box):
-    settings = {"ORDERS_URL": box.orders_url.partition("/orders/")[0], "ORDERS_SCOPE": box.orders_scope}
+    settings = {"ORDERS_URL": box.orders_url, "ORDERS_SCOPE": box.orders_scope}
     return serve(flask_app=ROOT / "tests" / "cookbook", SCOPE=SCOPE, **settings)
 
 

@@ -193,6 +193,7 @@ VALUES = [
     ("DOMAIN_HINT", "https://contoso.com", "odd", "is no domain", "such as contoso.com"),
     ("DOMAIN_HINT", "adele@contoso.com", "odd", "is no domain", "such as contoso.com"),
     ("REMEMBER_ACCOUNT", "always", "wrong", "neither on nor off", "one of the two"),
+    ("SESSION_COOKIE_PERSISTENT", "12 hours", "wrong", "neither on nor off", "one of the two"),
     ("LOG_FORMAT", "JSON", "wrong", "neither text nor json", "one of the two"),
 ]
 
@@ -389,7 +390,7 @@ def test_a_setting_that_is_right_has_no_finding(tmp_path):
         {"DOMAIN_HINT": "contoso.onmicrosoft.com", "REMEMBER_ACCOUNT": "True"},
         {"DOMAIN_HINT": "consumers", "REMEMBER_ACCOUNT": "no"},
         {"GROUPS": f"Sales (EMEA) = {TENANT.upper()},staff={CLIENT}, staff={CLIENT},"},
-        {"SESSION_IDLE_MINUTES": "0.5", "SESSION_MAX_HOURS": "8.25"},
+        {"SESSION_IDLE_MINUTES": "0.5", "SESSION_MAX_HOURS": "8.25", "SESSION_COOKIE_PERSISTENT": "0"},
         {"REDIS_URL": "rediss://default:p%2Fw@redis.example:6380/2", "SECRET_KEY": KEY},
         {"REDIS_URL": "unix:///run/redis.sock?db=1", "SECRET_KEY": KEY},
         {"REDIS_URL": "redis://:it's“a\\b,c=d@a.example:6379,b.example:6379", "SECRET_KEY": KEY},

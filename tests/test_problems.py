@@ -13,7 +13,7 @@ from flask_entra import Auth
 from flask_entra.pages import entra_kinds, explanations
 from flask_entra.pages.entra_errors import ENTRA_ERRORS
 from flask_entra.pages.graph_errors import GRAPH_ERRORS
-from flask_entra.pages.problems import sign_in_details
+from flask_entra.signin.errors import sign_in_details
 from flask_entra.testing import sign_in
 from sandbox.faults import Answer
 
@@ -213,8 +213,8 @@ def test_the_advice_for_developers_stands_among_the_details(person, box):
     page = html.unescape(person.get("/call_graph").text)
     before, _, after = page.partition("Details for support")
     assert "Ask an administrator" in before
-    assert "app registration" not in before
-    assert "app registration under API permissions" in after
+    assert "login_required" not in before
+    assert "login_required(scopes=[…])" in after
 
 
 KINDS = {

@@ -100,6 +100,10 @@ class Visitor(requests.Session):
         """Press the app's own button, and go where the page that it answers leads."""
         origin = {"Origin": self.url, "Sec-Fetch-Site": "same-origin", "Sec-Fetch-Dest": "document"}
         page = self.post(f"{self.url}/logout", headers=origin, timeout=30, allow_redirects=False)
+        return self.go_where(page, **kwargs)
+
+    def go_where(self, page, **kwargs):
+        """Go where a page leads by itself, as a browser does at once."""
         return self.get(page.headers["Refresh"].removeprefix("0; url="), **kwargs)
 
     @property

@@ -65,8 +65,9 @@ def _check_rest(settings: Settings) -> Iterator[Finding]:
     if settings["DOMAIN_HINT"] and not is_domain_hint(settings["DOMAIN_HINT"]):
         found = _("is no domain, so no sign-in is given it as a hint")
         yield odd("DOMAIN_HINT", found, _("Write your organization's domain, such as contoso.com, or remove it."))
-    if settings["REMEMBER_ACCOUNT"].lower() not in _SWITCHED:
-        yield wrong("REMEMBER_ACCOUNT", _("is neither on nor off"), _("Use one of the two, or remove it."))
+    for name in ("REMEMBER_ACCOUNT", "SESSION_COOKIE_PERSISTENT"):
+        if settings[name].lower() not in _SWITCHED:
+            yield wrong(name, _("is neither on nor off"), _("Use one of the two, or remove it."))
     if settings["LOG_FORMAT"] not in ("text", "json"):
         yield wrong("LOG_FORMAT", _("is neither text nor json"), _("Use one of the two, or remove it."))
 

@@ -25,6 +25,7 @@ class Finding:
     :ivar found: what was found, to be read after the setting's name.
     :ivar mend: what to do about it.
     :ivar source: where the setting's value came from, if it has one.
+    :ivar unreachable: whether it is wrong only by what does not answer here and now, so that the setting may be right.
     """
 
     setting: str | Text
@@ -32,6 +33,7 @@ class Finding:
     found: str | Text
     mend: str | Text = ""
     source: Source | None = None
+    unreachable: bool = False
 
     @property
     def subject(self) -> str:
@@ -73,6 +75,11 @@ def keyed(finding: Finding) -> Finding:
 def wrong(setting: str | Text, found: str | Text, mend: str | Text) -> Finding:
     """A finding that keeps everybody from signing in."""
     return Finding(setting, "wrong", found, mend)
+
+
+def unreachable(setting: str | Text, found: str | Text, mend: str | Text) -> Finding:
+    """A finding that is wrong where the doctor runs, and may be right where the app does."""
+    return Finding(setting, "wrong", found, mend, unreachable=True)
 
 
 def odd(setting: str | Text, found: str | Text, mend: str | Text) -> Finding:

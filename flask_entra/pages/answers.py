@@ -25,7 +25,7 @@ from flask_entra.pages.languages import Text as _
 from flask_entra.pages.languages import language
 from flask_entra.pages.other_sites import host_asked_for
 from flask_entra.pages.own_pages import OwnPages
-from flask_entra.pages.problems import Problem, explain, realm, sign_in_details
+from flask_entra.pages.problems import Problem, explain, realm
 from flask_entra.sessions.store import StoreUnavailable
 from flask_entra.signin import callers_tokens, sign_in_link
 from flask_entra.signin.current_user import get_user
@@ -39,6 +39,7 @@ from flask_entra.signin.errors import (
     SignInElsewhere,
     SignInError,
     SignInRefused,
+    sign_in_details,
 )
 from flask_entra.signin.paths import home, local_path, requested
 

@@ -29,7 +29,8 @@ GRAPH_ERRORS: dict[str, Explanation] = {
         _("Ask an administrator of your organization, or the person who runs this app."),
         title=_("Permission missing"),
         for_developers=_(
-            "Grant the permission in the app registration under API permissions. An administrator may have to consent."
+            "A view asks for its permissions by login_required(scopes=[…]), as the reference of Graph names them for each call. "
+            "Some need the consent of an administrator: the app registration has them under API permissions."
         ),
     ),
     "not_found": Explanation(

@@ -32,6 +32,7 @@ from flask_entra.signin.errors import (
     IdTokenRefused,
     SignInElsewhere,
     SignInError,
+    sign_in_details,
 )
 from flask_entra.signin.paths import requested
 from flask_entra.urls import split_url
@@ -246,13 +247,3 @@ def _invalid_token(error: InvalidToken) -> Problem:
 @explain.register
 def _busy(error: Busy) -> Problem:
     return Problem(explanations.HTTP_ERRORS[503], [(_("Reason"), str(error))], error.retry_after)
-
-
-def sign_in_details(description: str) -> dict[str, str]:
-    """What support asks for, out of Entra's `error_description`: the code, trace id, correlation id and time."""
-    found = {"code": re.search(r"\b(?:AADSTS|AADB2C)\d{4,8}\b", description)}
-    for name, label in (("trace_id", "Trace ID"), ("correlation_id", "Correlation ID"), ("time", "Timestamp")):
-        found[name] = re.search(
-            rf"{label}: ([0-9A-Za-z: -]{{8,40}}?)(?= (?:Trace|Correlation|Timestamp)|\s*$)", description
-        )
-    return {name: match[match.lastindex or 0] for name, match in found.items() if match}

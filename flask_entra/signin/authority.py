@@ -73,6 +73,13 @@ class Authority:
         """
         return self._provider.get()
 
+    def asked_now(self) -> Provider:
+        """What it can do, by its discovery document as it is at this moment.
+
+        :raises AuthorityUnavailable: that cannot be fetched.
+        """
+        return self._provider.get(since=time.monotonic())
+
     @contextlib.contextmanager
     def waiting(self, person: str | None = None, *, stranger: bool = False) -> Iterator[None]:
         """Hold one of the places that there are for requests that wait for the authority: for a token, or for its documents.

@@ -19,7 +19,7 @@ from . import claims_request
 from .addresses import SHARED, named_tenant
 from .errors import EntraError, no_consent, not_multitenant
 from .memory import Code, RefreshToken
-from .scopes import GRAPH_ID, OIDC, audience_of, resources_of
+from .scopes import GRAPH_ID, OIDC, ORDERS_URI, audience_of, no_scope, resources_of
 from .tenant import Tenant
 
 
@@ -56,11 +56,7 @@ class PersonGrant:
         try:
             short = self.tenant.short_names(scopes)
         except ValueError as error:
-            message = (
-                "The provided request must include a 'scope' input parameter. The provided value for the input "
-                f"parameter 'scope' is not valid. The scope {error} is not valid."
-            )
-            raise EntraError("invalid_scope", 70011, message) from error
+            raise EntraError("invalid_scope", 70011, no_scope(error)) from error
         if len(resources_of(short)) > 1:
             message = (
                 "Provided value for the input parameter scope is not valid because it contains more than one resource. "
@@ -272,8 +268,7 @@ class AppGrant(ClientCredentialsGrant):
         audience = audience_of(resource, tenant.addresses.back_url)
         if audience is None:
             message = (
-                f"The resource principal named {resource} was not found in the tenant named Contoso. This can happen if the "
-                "application has not been installed by the administrator of the tenant or consented to by any user in the tenant."
+                f"The sandbox has no API '{resource}', though Entra may. It has Microsoft Graph and '{ORDERS_URI}'."
             )
             raise EntraError("invalid_resource", 500011, message)
         return tenant.issue_to_app(named_tenant(), audience)

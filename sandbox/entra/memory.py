@@ -112,6 +112,11 @@ class Memory:
         with self.lock:
             self.consents.setdefault(person, set()).update(scopes)
 
+    def forget_consents(self) -> None:
+        """Take all consents back."""
+        with self.lock:
+            self.consents.clear()
+
     def revoke(self, person: str) -> None:
         """Revoke a person's refresh tokens, and end the single sign-on sessions."""
         with self.lock:

@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from .keys import SigningKey, b64url
+from .urls import origin
 
 # Gets the claims and the header of an ID token. Returns a whole token, a pair of claims and header to sign, or None to
 # sign the two that it got and may have changed.
@@ -95,6 +96,10 @@ class Registration:
         self.may_read_applications = False
         self.own_signing_key: SigningKey | None = None
         self.forge: Forge | None = None
+
+    def origins(self) -> list[str]:
+        """The origins of the app, by its redirect URIs."""
+        return sorted({origin(uri) for uri in self.redirect_uris})
 
     def add_certificate(self, pem: str) -> None:
         """Add a certificate with which the app may authenticate.
