@@ -156,6 +156,8 @@ def _resolve(host: str, port: int) -> list[Any]:
             found.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
         except OSError as error:
             found.put(error)
+        except UnicodeError as error:  # a name with an empty part, or one that is too long
+            found.put(socket.gaierror(str(error)))
 
     threading.Thread(target=ask, daemon=True).start()
     try:
