@@ -21,7 +21,7 @@ from flask_entra.http_client import BoundedSession, JsonObject, is_untrusted, js
 from flask_entra.pauses import Pauses
 from flask_entra.signin import id_token
 from flask_entra.signin.cached_document import CachedDocument
-from flask_entra.signin.errors import AnotherIssuer, AuthorityUnavailable, IdTokenRefused
+from flask_entra.signin.errors import AnotherIssuer, AuthorityUnavailable, IdTokenRefused, TenantNotAllowed
 from flask_entra.signin.issuer import is_expected
 from flask_entra.signin.provider import Provider
 from flask_entra.urls import is_endpoint, split_url
@@ -105,6 +105,8 @@ class Authority:
                 token,
                 lambda keys: id_token.validate(token, keys, provider.algorithms, provider.issuer, self.expected),
             )
+        except TenantNotAllowed:
+            raise
         except IdTokenRefused as error:
             if clock := self.wrong_clock:
                 raise type(error)(f"{error}; {clock}") from error
