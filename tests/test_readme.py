@@ -270,8 +270,8 @@ def test_the_two_commands_show_that_they_are_working(name):
 
 @pytest.mark.parametrize("page", **names([page for page in ENGLISH if "```python\n" in page.read_text()]))
 def test_the_code_that_is_shown_is_code_that_is_tested(page):
-    shown = re.findall(r"<!-- code: (\S+) -->\n```python\n(.*?)```", page.read_text(), re.DOTALL)
-    assert len(shown) == page.read_text().count("```python\n") > 0
+    shown = re.findall(r"<!-- code: (\S+) -->\n```(?:python|html)\n(.*?)```", page.read_text(), re.DOTALL)
+    assert len(shown) == len(re.findall(r"^```(?:python|html)$", page.read_text(), re.MULTILINE)) > 0
     for file, code in shown:
         # The README's view is to be added to app.py; the test below adds it there.
         text = (ROOT / file).read_text()
