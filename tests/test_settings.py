@@ -193,6 +193,7 @@ ROOMS = [
         "commands",
         "config",
         "cookies",
+        "credential",
         "cross_site",
         "deadlines",
         "deprecated",
@@ -207,6 +208,7 @@ ROOMS = [
         "signals",
         "urls",
         "views",
+        "watched_file",
     },
 ]
 
