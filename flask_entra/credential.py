@@ -48,7 +48,9 @@ class Credential:
                 self._key_lines = WatchedFile("SECRET_KEY_FILE", path, read_lines)
         self._fallbacks = _fallbacks(settings)
         self._lock = threading.Lock()
-        self._signing, self._former = b"", dict[bytes, float]()  # until when each is accepted (`time.monotonic()`)
+        # Noted at once: another process may begin a sign-in with this key, and this one see a new key first.
+        self._signing = self._present_keys[0]
+        self._former: dict[bytes, float] = {}  # until when each is accepted (`time.monotonic()`)
 
     @property
     def msal(self) -> Any:
@@ -67,9 +69,7 @@ class Credential:
     @property
     def signing_keys(self) -> list[bytes]:
         """The keys of what a browser keeps signed; the last one signs. Empty while there is none."""
-        key, *others = [each.encode() for each in self._keys] or [b""]
-        if not key and (shared := self._shared_secret):
-            key = _derived(shared)
+        key, *others = self._present_keys
         with self._lock:
             if key != self._signing:
                 if self._signing:
@@ -89,8 +89,11 @@ class Credential:
         return self._secret.get() if self._secret else self._settings["CLIENT_SECRET"]
 
     @property
-    def _keys(self) -> list[str]:
-        return self._key_lines.get() if self._key_lines else [self._settings["SECRET_KEY"]]
+    def _present_keys(self) -> list[bytes]:
+        """The key that signs, empty if there is none, and those that are accepted besides."""
+        key, *others = self._key_lines.get() if self._key_lines else [self._settings["SECRET_KEY"]]
+        shared = "" if key else self._shared_secret
+        return [_derived(shared) if shared else key.encode(), *(each.encode() for each in others)]
 
     @property
     def _shared_secret(self) -> str:

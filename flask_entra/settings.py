@@ -105,7 +105,7 @@ class Settings(dict[str, str]):
         *,
         keyed: bool = False,
     ):
-        environ = {**_of_the_workload(environ), **environ}
+        environ = {**environ, **_of_the_workload(environ)}
         self.table, self.environ, self.dotenv, self.elsewhere, self.keyed = table, environ, dotenv, elsewhere, keyed
         for name, setting in table.items():
             value = environ.get(name, setting.default).strip()

@@ -88,7 +88,11 @@ def read_lines(path: str) -> list[str]:
     :raises OSError: it cannot be read.
     :raises ValueError: it has no text.
     """
-    lines = [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines()]
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:  # whose text has a byte of the secret
+        raise ValueError("it is no text in UTF-8") from None
+    lines = [line.strip() for line in text.splitlines()]
     if not any(lines):
         raise ValueError("it is empty")
     return [line for line in lines if line]

@@ -132,7 +132,7 @@ def test_the_key_from_before_a_change_is_accepted_for_an_hour(tmp_path, at_once,
 
     write("first-" + "x" * 40)
     config = config_of(**SOUND, **{setting: str(path)})
-    (first,) = config.signing_keys
+    (first,) = config_of(**SOUND, **{setting: str(path)}).signing_keys  # of another process
     write("second-" + "x" * 40)
     assert config.signing_keys[0] == first
     second = config.signing_keys[-1]
