@@ -178,7 +178,9 @@ class Settings(dict[str, str]):
             changed = {name: value for name, value in written.items() if value != read[name]}
             return cls(SETTINGS, {**read.environ, **changed}, read.dotenv, read.elsewhere) if changed else read
         # The settings' bare names mean nothing in the environment of such an app; the network's variables do, and the platform's.
-        environ = {name: value for name, value in os.environ.items() if name not in SETTINGS or name == _TOKEN_FILE}
+        environ = {name: value for name, value in os.environ.items() if name not in SETTINGS}
+        if _TOKEN_FILE in os.environ and not written.get("OIDC_AUTHORITY"):  # it is for Entra
+            environ[_TOKEN_FILE] = os.environ[_TOKEN_FILE]
         return cls(SETTINGS, {**environ, **written}, Dotenv(folder / ".env"), keyed=True)
 
     def file_of(self, name: str) -> str:
@@ -227,7 +229,9 @@ def _of_the_workload(environ: Mapping[str, str]) -> dict[str, str]:
     }
     if _TOKEN_FILE not in given or own:
         return {}
-    found = {"CLIENT_ID": given.get("AZURE_CLIENT_ID", "")} if "CLIENT_ID" not in given else {}
+    found = {}
+    if "AZURE_CLIENT_ID" in given and "CLIENT_ID" not in given:
+        found["CLIENT_ID"] = given["AZURE_CLIENT_ID"]
     if "AZURE_TENANT_ID" in given and not given.keys() & {"AUTHORITY", "B2C_TENANT_NAME"}:
         host = given.get("AZURE_AUTHORITY_HOST", "https://login.microsoftonline.com")
         found["AUTHORITY"] = f"{host.rstrip('/')}/{given['AZURE_TENANT_ID']}"
