@@ -21,14 +21,17 @@ from flask_entra.sessions.store import Store
 __all__ = ["init_app"]
 
 
-def init_app(app: Flask, config: Config, respond: Callable[[Exception], Response]) -> Store:
+def init_app(
+    app: Flask, config: Config, respond: Callable[[Exception], Response], watched: Callable[[Store], Store]
+) -> Store:
     """Give the app its session store: Redis when `REDIS_URL` is set, files otherwise. Adds `flask sessions prune`.
 
     :param respond: makes the answer that tells a person of a failure.
+    :param watched: makes of a store one that is watched, if anybody watches.
     :return: the store.
     :raises ModuleNotFoundError: it is Redis, and its client is not installed.
     """
-    store = _store(config)
+    store = watched(_store(config))
     app.session_interface = SealedSessionInterface(app, config, store, respond)
     commands = AppGroup("sessions", help="The stored sessions.")
     app.cli.add_command(commands)
