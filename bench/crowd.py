@@ -11,7 +11,6 @@ from pathlib import Path
 
 from app import app
 from flask_entra.sessions.files import FileStore
-from flask_entra.sessions.interface import owner_of
 from flask_entra.sessions.session import Session
 
 
@@ -19,7 +18,7 @@ def main() -> None:
     folder, cookie, count = sys.argv[1:]
     name, _, sid = cookie.partition("=")
     state = app.extensions["flask_entra"]
-    lifetime, owner = state.config.idle_seconds, owner_of(state.config)
+    lifetime, owner = state.config.idle_seconds, state.config.owner
     data = dict(Session(FileStore(Path(folder)), lifetime, sid, owner=owner))
     target = state.store
     for _ in range(int(count)):

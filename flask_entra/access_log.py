@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -16,10 +15,9 @@ from typing import Any
 
 import msgspec
 
-from flask_entra.logs import REQUEST_ID, moment, printable, trace_id
+from flask_entra.logs import REQUEST_ID, address_of, moment, printable, trace_id
 
 _NAME = "flask_entra.access_log"
-_PORT = re.compile(r"^(\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-fA-F:]+\]):\d{1,5}$")
 
 
 def write(
@@ -50,9 +48,7 @@ def write(
     # A path comes as Latin-1 and is UTF-8. All of these are unvalidated: a control character in them must not look like a line
     # of ours, nor command a terminal.
     path = path.encode("latin-1", "replace").decode("utf-8", "replace")
-    # Some proxies (Azure's) pass on the port of the visitor's connection too.
-    address = _PORT.sub(r"\1", environ.get("REMOTE_ADDR", "-"))
-    told = (address, environ["REQUEST_METHOD"], path)
+    told = (address_of(environ.get("REMOTE_ADDR")), environ["REQUEST_METHOD"], path)
     asked = tuple(each if each.isprintable() else printable(each) for each in told)
     # One call writes the whole line, so that the lines of many threads and processes do not mix.
     sys.stderr.write(line(at, environ[REQUEST_ID], asked, int(status[:3]), length, seconds))

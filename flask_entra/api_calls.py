@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from flask_entra.graph import GraphClient
+from flask_entra.api_client import ApiClient
 from flask_entra.graph_error import GraphError
 from flask_entra.transfers import Download
 from flask_entra.urls import origin
 
 ITEMS_AT_MOST = 100_000
+EMPTY_PAGES_AT_MOST = 100  # in a row: Graph gives some where it filters (https://learn.microsoft.com/graph/paging)
 
 
 class ApiCalls:
@@ -30,7 +31,7 @@ class ApiCalls:
         self,
         call: Callable[[Callable[[str], Any], dict[str, Any]], Any],
         context: Callable[[list[str]], dict[str, Any]],
-        client: Callable[[], GraphClient],
+        client: Callable[[], ApiClient],
         scopes: list[str] | None,
         usual: list[str] | None = None,
     ):
@@ -38,7 +39,7 @@ class ApiCalls:
         self._scopes, self._usual = scopes, usual
 
     @property
-    def _client(self) -> GraphClient:
+    def _client(self) -> ApiClient:
         return self._find_client()
 
     def get(
@@ -133,16 +134,18 @@ class ApiCalls:
         https://learn.microsoft.com/graph/paging. The other arguments are those of `get`.
 
         :param limit: how many items there may be.
-        :raises GraphError: as `get` does; `not_understood` also for a collection that has more items, goes round in a circle, or
-            goes on at another host.
+        :raises GraphError: as `get` does; `not_understood` also for a collection that has more items, goes round in a circle,
+            goes on at another host, or has nothing but empty pages.
         """
-        seen, count, client = set[str](), 0, self._client
+        seen, count, empty, client = set[str](), 0, 0, self._client
         url = client.url(path)
         while True:
             page = self._request("GET", url, context, params=params, headers=headers)
             items = page.get("value") if isinstance(page, dict) else None
             if not isinstance(items, list):
                 raise GraphError("not_understood", f"{url.partition('?')[0]} has no list named value")
+            if (empty := 0 if items else empty + 1) > EMPTY_PAGES_AT_MOST:
+                raise GraphError("not_understood", f"{path.partition('?')[0]} has {empty} empty pages in a row")
             for item in items:
                 if (count := count + 1) > limit:
                     raise GraphError("not_understood", f"{path.partition('?')[0]} has more than {limit} items")
@@ -177,20 +180,24 @@ class ApiCalls:
         def begin(token: str) -> Download:
             return Download.begin(client, url, token, params=params, headers=headers)
 
-        return self._with_token(begin, context)  # type: ignore[no-any-return]
+        return self._called(begin, context)  # type: ignore[no-any-return]
 
     def _request(self, method: str, path: str, context: dict[str, Any] | None, **kwargs: Any) -> Any:
         client = self._client
         url = client.url(path)
         wanted = {name: value for name, value in kwargs.items() if value is not None}
-        return self._with_token(lambda token: client.request(method, url, token, **wanted), context)
+        return self._called(lambda token: client.request(method, url, token, **wanted), context)
 
-    def _with_token(self, api: Callable[[str], Any], context: dict[str, Any] | None) -> Any:
-        if context is None or "access_token" not in context or self._scopes not in (None, context["scopes"]):
-            scopes = self._usual if self._scopes is None else self._scopes
-            if scopes is None:
-                raise ValueError(
-                    "There is no token for this API: give auth.api its scopes, or call it with a view's context."
-                )
-            context = self._own_context(scopes)
-        return self._call(api, context)
+    def _called(self, api: Callable[[str], Any], context: dict[str, Any] | None) -> Any:
+        return self._call(api, self._with_a_token(context))
+
+    def _with_a_token(self, context: dict[str, Any] | None) -> dict[str, Any]:
+        """The context, or another one if it has no token for this API."""
+        if context is not None and "access_token" in context and self._scopes in (None, context["scopes"]):
+            return context
+        scopes = self._usual if self._scopes is None else self._scopes
+        if scopes is None:
+            raise ValueError(
+                "There is no token for this API: give auth.api its scopes, or call it with a view's context."
+            )
+        return self._own_context(scopes)

@@ -70,6 +70,8 @@ class Apis(BearerViews):
         if "user" not in context:  # the app itself, which nobody can sign in
             token = context["access_token"]
             context.update(self._state.app_tokens.get(context["scopes"], refused.claims, refused=token))
+            if context["access_token"] == token:
+                raise refused
             return api(context["access_token"])
         self._check_request()
         try:

@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, cast
 
 from flask import Flask, current_app
 from werkzeug.wrappers import Response as BaseResponse
 
 from flask_entra import cross_site, doctor, health, logs, middleware, pages, sessions
+from flask_entra.api_client import ApiClient
 from flask_entra.clouds import graph_of
 from flask_entra.config import KEY, Config
 from flask_entra.graph import GraphClient
 from flask_entra.graph_calls import GraphCalls
 from flask_entra.http_client import BoundedSession
 from flask_entra.memberships import CallsApis, Memberships
+from flask_entra.sessions.index import Index
 from flask_entra.sessions.store import Store
-from flask_entra.signin import callers_tokens, guards, known_groups
+from flask_entra.signin import callers_tokens, guards, known_groups, noted
 from flask_entra.signin.app_tokens import AppTokens
 from flask_entra.signin.authority import Authority
 from flask_entra.signin.authorization import Requirement
 from flask_entra.signin.callers_tokens import CallersTokens
+from flask_entra.signin.channels import Channels
 from flask_entra.signin.client import Client
 from flask_entra.signin.errors import SignInRequired
 from flask_entra.signin.on_behalf_of import OnBehalfOf
 from flask_entra.signin.routes import Routes
 from flask_entra.signin.tokens import Tokens
+
+APIS_AT_MOST = 100  # whose clients are kept
 
 
 @dataclass
@@ -40,8 +46,10 @@ class AppState:
     :ivar tokens: its people's.
     :ivar app_tokens: its own.
     :ivar graph: calls Graph, or the API of `ENDPOINT`.
+    :ivar api_client: gives the client of another API, which remembers the pauses that it has asked for, by the API's URL.
     :ivar member_of: asks Graph about groups that a token has no room for.
     :ivar store: its sessions.
+    :ivar index: finds them without their cookies.
     :ivar routes: the pages of the sign-in.
     :ivar callers: reads the bearer tokens of callers.
     :ivar on_behalf_of: exchanges them for tokens for other APIs.
@@ -54,16 +62,13 @@ class AppState:
     tokens: Tokens
     app_tokens: AppTokens
     graph: GraphCalls
+    api_client: Callable[[str], ApiClient]
     member_of: Memberships
     store: Store
+    index: Index
     routes: Routes
     callers: CallersTokens
     on_behalf_of: OnBehalfOf
-    _api_clients: dict[str, GraphClient] = field(default_factory=dict)
-
-    def api_client(self, url: str) -> GraphClient:
-        """The client of another API than Graph, which remembers the pauses that it has asked for."""
-        return self._api_clients.setdefault(url, GraphClient(self.http, url))
 
     def lead_to_sign_in(self, required: SignInRequired) -> BaseResponse:
         """The way to the sign-in; see `Beginning.lead_to_sign_in`.
@@ -110,7 +115,7 @@ def init_app(
     own_pages = pages.OwnPages(app, config)
     parts = _parts(app)
     answers = parts.answers(config, own_pages)
-    store = sessions.init_app(app, config, answers.respond, parts.watched)
+    store, index = sessions.init_app(app, config, answers.respond, noted.about, noted.labels, parts.watched)
     http = parts.http(config.threads)
     authority = Authority(http, config)
     client = Client(authority, config)
@@ -119,6 +124,7 @@ def init_app(
     routes = Routes(
         config,
         tokens,
+        Channels(config, authority, index),
         not_set_up=configuration.page,
         render=own_pages.render,
         prompt=prompt,
@@ -137,8 +143,11 @@ def init_app(
         tokens=tokens,
         app_tokens=app_tokens,
         graph=graph,
+        # A view may make the URL itself: no number of them fills the memory.
+        api_client=functools.lru_cache(maxsize=APIS_AT_MOST)(functools.partial(ApiClient, http)),
         member_of=member_of,
         store=store,
+        index=index,
         routes=routes,
         callers=callers,
         on_behalf_of=on_behalf_of,

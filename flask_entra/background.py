@@ -6,30 +6,23 @@ The tokens stay in the session, are renewed there, and are gone when the person 
 
 from __future__ import annotations
 
-import base64
-import binascii
 import contextlib
-import secrets
 from collections.abc import Iterator
 from typing import cast
 
 import flask
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from flask import Flask
 
 from flask_entra import cookies
 from flask_entra.config import Config
+from flask_entra.sealed import opened, sealed
 from flask_entra.sessions.interface import SESSION
 from flask_entra.sessions.session import Session
 from flask_entra.signin.current_user import get_user
 from flask_entra.signin.errors import SignInRequired
 from flask_entra.urls import origin
 
-NONCE_BYTES = 12
-_LABEL = b"flask_entra handle 1"
+_PURPOSE = "handle"
 session = cast(Session, flask.session)
 
 
@@ -43,9 +36,7 @@ def handle(config: Config) -> str:
         raise SignInRequired()
     if not config.signing_keys:
         raise ValueError("A handle is encrypted with the app's own key: set SECRET_KEY, or CLIENT_SECRET.")
-    nonce = secrets.token_bytes(NONCE_BYTES)
-    sealed = _cipher(config.signing_keys[-1]).encrypt(nonce, session.sid.encode(), _LABEL)
-    return base64.urlsafe_b64encode(nonce + sealed).decode()
+    return sealed(config, _PURPOSE, session.sid)
 
 
 @contextlib.contextmanager
@@ -58,9 +49,25 @@ def acting_for(app: Flask, config: Config, handle: str) -> Iterator[None]:
     :raises ValueError: it is none of this app's.
     :raises SignInRequired: the person has signed out, or the session has ended.
     """
-    sid = _opened(config, handle)
+    sid = opened(config, _PURPOSE, handle)
+    if sid is None:
+        raise ValueError(
+            "This is no handle of auth.handle(), or one of another app, or its key has changed (SECRET_KEY_FALLBACKS)."
+        )
+    with request_of(app, config, sid):
+        yield
+
+
+@contextlib.contextmanager
+def request_of(app: Flask, config: Config, sid: str) -> Iterator[None]:
+    """Let the block run in a request of the person whose session it is, and store what it changes in the session.
+
+    :param sid: the session's secret, as the cookie has it.
+    :raises SignInRequired: nobody is signed in by it.
+    """
     cookie = f"{cookies.name_of(config, SESSION)}={sid}"
-    with app.test_request_context(base_url=origin(config.redirect_uri), headers={"Cookie": cookie}):
+    # The app context of its own keeps `g` apart: in a request of somebody else, Flask would share theirs.
+    with app.app_context(), app.test_request_context(base_url=origin(config.redirect_uri), headers={"Cookie": cookie}):
         if not get_user():
             raise SignInRequired()
         try:
@@ -68,18 +75,3 @@ def acting_for(app: Flask, config: Config, handle: str) -> Iterator[None]:
         finally:
             if session.modified:
                 session.save()
-
-
-def _opened(config: Config, handle: str) -> str:
-    with contextlib.suppress(binascii.Error, ValueError, TypeError, AttributeError):
-        sealed = base64.urlsafe_b64decode(handle.encode("ascii"))
-        for key in reversed(config.signing_keys):  # the present one, and those from before a rotation
-            with contextlib.suppress(InvalidTag):
-                return _cipher(key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], _LABEL).decode()
-    raise ValueError(
-        "This is no handle of auth.handle(), or one of another app, or its key has changed (SECRET_KEY_FALLBACKS)."
-    )
-
-
-def _cipher(key: bytes) -> AESGCM:
-    return AESGCM(HKDF(SHA256(), 32, None, _LABEL).derive(key))

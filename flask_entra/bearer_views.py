@@ -18,7 +18,7 @@ from flask_entra import app_state
 from flask_entra.app_state import AppState
 from flask_entra.config import KEY
 from flask_entra.signals import access_denied
-from flask_entra.signin import callers_tokens, current_user, guards
+from flask_entra.signin import audit, callers_tokens, current_user, guards
 from flask_entra.signin.authorization import Requirement
 from flask_entra.signin.callers_tokens import TokenRequirement
 from flask_entra.signin.errors import CallerRefused
@@ -79,6 +79,7 @@ class BearerViews:
                     return context
             except CallerRefused as error:
                 if error.error == "insufficient_scope":
+                    audit.write("access_denied", error.user, str(error))
                     access_denied.send(app_state.present(), user=error.user, error=error)
                 raise
         return cast("dict[str, Any]", self._login_required(None, current_user.get_user(), needs))

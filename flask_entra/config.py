@@ -16,11 +16,12 @@ from flask import Flask, current_app
 
 from flask_entra import group_names
 from flask_entra.certificates import read_certificate
-from flask_entra.clouds import is_entra
+from flask_entra.clouds import exchange_audience, is_entra
 from flask_entra.hints import is_domain_hint
+from flask_entra.managed_identity import ManagedIdentity
 from flask_entra.scopes import comparable_scopes, qualified_scopes
 from flask_entra.settings import SETTINGS, Settings, duration, is_on, number, words
-from flask_entra.urls import is_loopback, origin, split_url
+from flask_entra.urls import is_loopback, origin, origin_pattern, split_url
 
 KEY = "flask_entra"  # of this package's one entry in `app.extensions`
 # The parts that touch more of an app than this package's own pages, each with its key in Flask's configuration and whether it is
@@ -69,6 +70,7 @@ class Config:
     :ivar https: whether people reach the app by https.
     :ivar idle_seconds: how long a session lives after its last use.
     :ivar longest_seconds: how long a session lives after the sign-in, in use or not.
+    :ivar cookie_persistent: whether the browser keeps the session's cookie when it is closed.
     :ivar cookie_mark: what tells this app's cookies from those of another app on the same host.
     :ivar on: the switches that are on.
     :ivar blueprint: see `OPTIONS`, as for all below.
@@ -97,6 +99,7 @@ class Config:
     proxies: int
     idle_seconds: int
     longest_seconds: int
+    cookie_persistent: bool
     cookie_mark: str
     on: frozenset[str]
     blueprint: str
@@ -141,7 +144,7 @@ class Config:
             redirect_uri=redirect_uri,
             allowed_hosts=words(settings["ALLOWED_HOSTS"]),
             allowed_tenants=frozenset(words(settings["ALLOWED_TENANTS"].lower())),
-            trusted_origins=words(settings["TRUSTED_ORIGINS"].lower()),
+            trusted_origins=[each for each in map(origin_pattern, words(settings["TRUSTED_ORIGINS"])) if each],
             api_audiences=settings["API_AUDIENCE"].split(),
             groups=group_names.read(settings["GROUPS"])[0],
             domain_hint=settings["DOMAIN_HINT"] if is_domain_hint(settings["DOMAIN_HINT"]) else "",
@@ -152,6 +155,7 @@ class Config:
             proxies=number(settings["TRUSTED_PROXY_COUNT"]) or 0,
             idle_seconds=_seconds(settings, "SESSION_IDLE_MINUTES", 60),
             longest_seconds=_seconds(settings, "SESSION_MAX_HOURS", 3600),
+            cookie_persistent=is_on(settings["SESSION_COOKIE_PERSISTENT"]),
             cookie_mark=hashlib.sha256(f"{settings['CLIENT_ID'].lower()} {redirect_uri}".encode()).hexdigest()[:6],
             on=frozenset(name for name, usual in SWITCHES.items() if is_on(config.get(name, usual))),
             blueprint=option["ENTRA_BLUEPRINT"],
@@ -167,6 +171,16 @@ class Config:
     def issuer_address(self) -> str:
         """The address of the authority: `OIDC_AUTHORITY`, or else `AUTHORITY`."""
         return self.oidc_authority or self.authority or ""
+
+    @functools.cached_property
+    def owner(self) -> str:
+        """The app as its authority knows it, which is what its sessions, and all that it seals, are sealed for.
+
+        After a change of `CLIENT_ID`, `AUTHORITY` or `OIDC_AUTHORITY`, it is another app: everybody signs in anew, and no token
+        of the old authority goes anywhere.
+        """
+        owner = f"{self.client_id} {self.issuer_address}"
+        return owner.lower() if self.entra else owner  # to Entra, letter case makes no difference
 
     @functools.cached_property
     def provider(self) -> str:
@@ -224,10 +238,14 @@ def _credential(settings: Settings) -> tuple[object, str]:
         except ValueError:  # the doctor finds it too, and says so
             return None, ""
         return certificate.msal_credential, certificate.private_key
-    if settings["AZURE_FEDERATED_TOKEN_FILE"]:
+    if settings["MANAGED_IDENTITY_CLIENT_ID"]:
+        identity = ManagedIdentity(settings["MANAGED_IDENTITY_CLIENT_ID"], exchange_audience(settings["AUTHORITY"]))
+        return {"client_assertion": identity.token}, ""
+    # Last, because a platform sets it for all that runs there, also for an app that has a credential of its own.
+    if settings["AZURE_FEDERATED_TOKEN_FILE"] and not settings["CLIENT_SECRET"]:
         token_file = Path(settings["AZURE_FEDERATED_TOKEN_FILE"])
         # Kubernetes replaces the token every hour or so: MSAL calls this for each token request.
-        return {"client_assertion": lambda: token_file.read_text().strip()}, settings["CLIENT_SECRET"]
+        return {"client_assertion": lambda: token_file.read_text().strip()}, ""
     return settings["CLIENT_SECRET"] or None, settings["CLIENT_SECRET"]
 
 

@@ -7,6 +7,7 @@ https://cheatsheetseries.owasp.org/cheatsheets/Cross-Site_Request_Forgery_Preven
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -54,13 +55,29 @@ def told_by(config: Config) -> tuple[str, str] | None:
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
     if site is not None:
         return None if site in ("same-origin", "none") else ("Sec-Fetch-Site", site)
-    if origin is None or is_ours(origin, request.host_url, config.redirect_uri):
+    if origin is None or is_ours(origin, _here(config), config.redirect_uri):
         return None
     return "Origin", origin
 
 
+def _here(config: Config) -> str:
+    """The address by which the present request came. Behind a proxy that says nothing of https, it says http. But whoever can
+    answer in the place of http://app.example.com is not https://app.example.com."""
+    by_https = re.sub("^http:", "https:", request.host_url)
+    return config.redirect_uri if is_ours(by_https, config.redirect_uri) else request.host_url
+
+
+def _may_change() -> bool:
+    """Whether the present request may change something: by its method, or as a WebSocket, which begins with a GET.
+
+    Browsers open a WebSocket to any site, with its cookies (RFC 6455, 10.2): what comes by it then is in the person's name.
+    """
+    upgrade = request.headers.get("Upgrade", "").lower().split(",")
+    return request.method not in SAFE or "websocket" in (each.strip() for each in upgrade)
+
+
 def init_app(app: Flask, config: Config, *, exempt: Callable[[], bool]) -> None:
-    """Refuse what another site sends to a view of the app with a method that may change something.
+    """Refuse what another site sends to a view of the app with a method that may change something, or to open a WebSocket.
 
     Sites of the setting `TRUSTED_ORIGINS` may, and so may all with a view that is `csrf_exempt`.
 
@@ -69,7 +86,7 @@ def init_app(app: Flask, config: Config, *, exempt: Callable[[], bool]) -> None:
 
     @app.before_request
     def refuse() -> None:
-        if request.method in SAFE or not request.endpoint or exempt() or _is_exempt(app, request.endpoint):
+        if not _may_change() or not request.endpoint or exempt() or _is_exempt(app, request.endpoint):
             return
         told = told_by(config)
         if told and not is_trusted(request.headers.get("Origin", ""), config.trusted_origins):

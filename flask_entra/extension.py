@@ -26,7 +26,7 @@ from flask_entra.apis import Apis
 from flask_entra.http_client import BoundedSession
 from flask_entra.pages import policy
 from flask_entra.signals import access_denied
-from flask_entra.signin import current_user, guards, user_flows
+from flask_entra.signin import audit, current_user, guards, user_flows
 from flask_entra.signin.authorization import DEFAULT_SCOPES, Requirement
 from flask_entra.signin.errors import MembershipUnknown, NotAllowed, SignInRequired
 from flask_entra.signin.token_cache import granted
@@ -185,6 +185,7 @@ class Auth(identity.flask.Auth, Apis):  # type: ignore[misc]  # it has no types
             needs.check(context["user"], state.member_of, state.config.groups)  # after a refresh, which may change them
             needs.step_up.check(context["user"], scopes)
         except (NotAllowed, MembershipUnknown) as error:
+            audit.write("access_denied", g.entra_user, error.lacking)
             access_denied.send(app_state.present(), user=g.entra_user, error=error)
             raise
         return context

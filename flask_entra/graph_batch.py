@@ -5,13 +5,18 @@ https://learn.microsoft.com/graph/json-batching
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import Any
 
 from flask_entra.graph_error import GraphError, of_status
 from flask_entra.http_client import seconds_of
+from flask_entra.urls import origin
 
 AT_ONCE = 20  # the most requests of one batch
+METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE")
+_VERSION = re.compile(r"/(v[0-9]+\.[0-9]+|beta)(?=[/?]|$)", re.IGNORECASE)
 _MEMBERS = {"id", "method", "url", "headers", "body", "dependsOn"}
 
 
@@ -46,8 +51,22 @@ def _part(number: int, request: str | Mapping[str, Any]) -> dict[str, Any]:
         )
     url = request["url"]
     if not url.startswith("/") or url.startswith("//"):
-        raise ValueError(f"request {number} of the batch: {url[:200]!r} does not begin with /")
-    part = {**request, "id": str(request.get("id", number)), "method": request.get("method", "GET")}
+        there = origin(url) or url[:200]  # the rest of an address of another host may be a secret
+        raise ValueError(f"request {number} of the batch: {there!r} does not begin with /")
+    if version := _VERSION.match(url):
+        raise ValueError(
+            f"request {number} of the batch: {url[:200]!r} names a version. Leave {version[0]} out: the batch has one for all, "
+            'as in auth.graph.batch(…, version="beta").'
+        )
+    method = request.get("method", "GET")
+    if not isinstance(method, str) or method.upper() not in METHODS:
+        raise ValueError(f"request {number} of the batch: the method {method!r} is none of {', '.join(METHODS)}")
+    if not isinstance(request.get("headers") or {}, Mapping):
+        raise TypeError(f"request {number} of the batch: its headers are no mapping")
+    depends_on = request.get("dependsOn", [])
+    if not isinstance(depends_on, list | tuple) or not all(isinstance(each, str) for each in depends_on):
+        raise TypeError(f"request {number} of the batch: dependsOn is no list of ids, which are texts")
+    part = {**request, "id": str(request.get("id", number)), "method": method.upper()}
     if "body" in part and not isinstance(part["body"], str):  # Graph refuses a body of which it is not told the type
         headers = part.get("headers") or {}
         named = any(name.lower() == "content-type" for name in headers)
@@ -55,22 +74,33 @@ def _part(number: int, request: str | Mapping[str, Any]) -> dict[str, Any]:
     return part
 
 
+def failed(error: GraphError, parts: Sequence[Mapping[str, Any]]) -> list[GraphError]:
+    """What the failure of a batch is to each of its requests: those that only look have nothing to undo."""
+    found = [copy(error) for _ in parts]
+    for each, part in zip(found, parts, strict=True):
+        each.args = error.args
+        each.may_have_happened = error.may_have_happened and part["method"] != "GET"
+    return found
+
+
 def answers_of(parts: Sequence[Mapping[str, Any]], answer: object) -> list[Any]:
     """The answers, in the order of the parts: Graph gives them in any.
 
     :return: for each part the JSON that came, None if nothing did, or a `GraphError`.
-    :raises GraphError: `not_understood`: there is no list of answers.
+    :raises GraphError: `not_understood`: there is no list of answers, so that the changes may have been made.
     """
     found = answer.get("responses") if isinstance(answer, dict) else None
     if not isinstance(found, list):
-        raise GraphError("not_understood", "the answer to a batch has no list named responses")
+        error = GraphError("not_understood", "the answer to a batch has no list named responses")
+        error.may_have_happened = True
+        raise error
     by_id = {each["id"]: each for each in found if isinstance(each, dict) and isinstance(each.get("id"), str)}
     return [_outcome(part, by_id.get(part["id"])) for part in parts]
 
 
 def _outcome(part: Mapping[str, Any], answer: Mapping[str, Any] | None) -> Any:
     status = answer.get("status") if answer else None
-    changes = part["method"].upper() != "GET"
+    changes = part["method"] != "GET"
     if answer is None or isinstance(status, bool) or not isinstance(status, int):
         error = GraphError("not_understood", f"the batch has no answer to request {part['id']}")
         error.may_have_happened = changes

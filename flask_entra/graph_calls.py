@@ -45,7 +45,7 @@ class GraphCalls(ApiCalls):
         authority: Authority,
     ):
         super().__init__(call, context, lambda: client, None, scopes)
-        self._authority = authority
+        self._graph, self._authority = client, authority
 
     def me(self, context: dict[str, Any]) -> JsonObject:
         """GET the person's profile; where there is no API (`ENDPOINT`), as the provider of the sign-in tells it.
@@ -56,8 +56,8 @@ class GraphCalls(ApiCalls):
         :raises IdTokenRefused, AuthorityUnavailable: the provider's answer is none; see `userinfo.ask`.
         """
         url = session.get(USERINFO, "")
-        if self._client.endpoint or not url:
-            return cast(JsonObject, self._call(self._client.me, context))
+        if self._graph.endpoint or not url:
+            return cast(JsonObject, self._call(self._graph.me, context))
         subject = session[USER]["sub"]
         return cast(JsonObject, self._call(lambda token: userinfo.ask(self._authority, url, token, subject), context))
 
@@ -72,7 +72,7 @@ class GraphCalls(ApiCalls):
         if has_session and session.get(NO_PHOTO, 0) > time.time():
             return None
         try:
-            found = self._client.photo(context["access_token"])
+            found = self._graph.photo(context["access_token"])
         except GraphError as error:
             log.info("No photo: %s", error)
             found = None
@@ -98,12 +98,26 @@ class GraphCalls(ApiCalls):
         :return: the answers in the order of the requests: the JSON that came, None if nothing did, or a `GraphError`, which is
             not raised. Of one that was throttled, `retry_after` says when to try again.
         :raises ValueError, TypeError: a request is none.
-        :raises GraphError: the whole batch has failed.
+        :raises GraphError: the whole batch has failed, if it is the first of several. What has failed later is an answer.
         :raises SignInRequired: as `get` does.
         """
-        found: list[Any] = []
-        for parts in graph_batch.parts_of(requests):
-            found += graph_batch.answers_of(parts, self.post(f"/{version}/$batch", context, json={"requests": parts}))
+        batches, found = graph_batch.parts_of(requests), list[Any]()
+        context = self._with_a_token(context) if batches else context
+        failure: GraphError | None = None
+        for parts in batches:
+            try:
+                if failure:  # what comes after it is not sent
+                    raise failure
+                answer = self.post(f"/{version}/$batch", context, json={"requests": parts})
+                found += graph_batch.answers_of(parts, answer)
+            except GraphError as error:
+                failures = graph_batch.failed(error, parts)
+                error.may_have_happened = any(each.may_have_happened for each in failures)
+                if not found:
+                    raise
+                found += failures
+                failure = error
+                failure.may_have_happened = False
         return found
 
     def upload(
@@ -133,8 +147,8 @@ class GraphCalls(ApiCalls):
         size = whole.seek(0, io.SEEK_END)
         if not size:
             raise ValueError("an upload session takes no empty file: put it (auth.graph.put) instead")
+        context = self._with_a_token(context)
         made = {"uploadUrl": upload_url} if upload_url else self.post(path, context, json=json or {})
-        upload = Upload(
-            self._client.http, made.get("uploadUrl") if isinstance(made, dict) else None, self._client.endpoint
-        )
+        url = made.get("uploadUrl") if isinstance(made, dict) else None
+        upload = Upload(self._graph.http, url, self._graph.endpoint, person=context["access_token"])
         return upload.send(whole, size, began=bool(upload_url))

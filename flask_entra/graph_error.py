@@ -25,11 +25,13 @@ class GraphError(Exception):
     :ivar message: Graph's words, or what could not be understood.
     :ivar request_id: what Microsoft's support finds the call by.
     :ivar retry_after: how many seconds to wait, or None.
-    :ivar may_have_happened: whether a call that was to change something may have changed it all the same. It has not been sent
-        again: look before you do.
+    :ivar url: what was asked for, without its query; empty where that is not known, as for a part of a batch.
+    :ivar may_have_happened: whether a call that was to change something may have changed it all the same: its outcome is
+        unknown, which the text says too. It has not been sent again: look before you do.
     :ivar upload_url: where an upload that was cut off can be continued (`GraphCalls.upload`), or empty.
     """
 
+    url = ""
     may_have_happened = False
     upload_url = ""
 
@@ -46,6 +48,10 @@ class GraphError(Exception):
         super().__init__(f"{kind}: {' '.join(str(each) for each in (status, code, message) if each)}")
         self.kind, self.message, self.status, self.code = kind, message, status, code
         self.request_id, self.retry_after = request_id, retry_after
+
+    def __str__(self) -> str:
+        unknown = "; the outcome is unknown: the change may have been made" if self.may_have_happened else ""
+        return f"{super().__str__()}{unknown}"
 
 
 class TokenRejected(GraphError, InvalidToken):
@@ -91,7 +97,7 @@ def of_status(
 def not_understood(response: requests.Response) -> GraphError:
     """The failure of an answer that is not what was asked for."""
     content_type = response.headers.get("Content-Type", "no content type")
-    message = f"{response.url} → {response.status_code}, {content_type}"
+    message = f"{response.url.partition('?')[0]} → {response.status_code}, {content_type}"
     return GraphError("not_understood", message, status=response.status_code, request_id=request_id_of(response))
 
 

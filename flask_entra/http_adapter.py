@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import math
 import queue
 import socket
 import sys
@@ -23,6 +24,7 @@ import urllib3.exceptions
 
 from flask_entra import deadlines
 
+SENT_AT_ONCE = 320 * 1024  # bytes that are sent within `deadlines.ANSWER_SECONDS`
 # Balancers and firewalls forget a silent connection after some minutes, and tell neither end.
 _SOCKET_OPTIONS = [
     *urllib3.connection.HTTPConnection.default_socket_options,
@@ -38,17 +40,28 @@ class _UntilDeadline(io.RawIOBase):
     def __init__(self, raw: io.RawIOBase, sock: socket.socket, seconds: float):
         super().__init__()
         self._raw, self._sock, self._deadline = raw, sock, time.monotonic() + seconds
-        self.seconds_each: float | None = None  # for each read, instead of all together
+        self._waits = math.inf  # how long is waited for the server until `_bytes` more have come
+        self._bytes = math.inf
+
+    def take_its_time(self) -> None:
+        """From here on, only the waits for each `LEAST_BYTES` have a limit, not what whoever reads does between two reads."""
+        self._deadline = math.inf
+        self._waits, self._bytes = deadlines.ANSWER_SECONDS, deadlines.LEAST_BYTES
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        left = self.seconds_each or self._deadline - time.monotonic()
-        if left <= 0:
+        began = time.monotonic()
+        if (left := min(self._waits, self._deadline - began)) <= 0:
             raise TimeoutError("the answer did not end in time")
         self._sock.settimeout(left)
-        return self._raw.readinto(buffer)
+        count = self._raw.readinto(buffer)
+        self._waits -= time.monotonic() - began
+        self._bytes -= count or 0
+        if self._bytes <= 0:
+            self.take_its_time()
+        return count
 
     def close(self) -> None:
         self._raw.close()
@@ -74,9 +87,9 @@ class _BoundedResponse(http.client.HTTPResponse):
 
 
 def let_the_body_take_its_time(response: requests.Response) -> None:
-    """From here on, each read of an answer has `deadlines.ANSWER_SECONDS`, and the whole of it any time."""
+    """From here on, an answer may take any time, as long as `deadlines.LEAST_BYTES` come in each `deadlines.ANSWER_SECONDS`."""
     answer: Any = response.raw._original_response
-    answer.bounded.seconds_each = deadlines.ANSWER_SECONDS
+    answer.bounded.take_its_time()
 
 
 class _HTTPConnection(urllib3.connection.HTTPConnection):
@@ -95,6 +108,14 @@ class _HTTPConnection(urllib3.connection.HTTPConnection):
             raise urllib3.exceptions.NewConnectionError(self, f"no connection: {error}") from error
         sys.audit("http.client.connect", self, self.host, self.port)
         return sock
+
+    def send(self, data: Any) -> None:
+        # The time of a send is one for all of it (socket.sendall), and a part of an upload takes longer than a handshake.
+        pieces = memoryview(data) if isinstance(data, bytes) else None
+        for start in range(0, len(data), SENT_AT_ONCE) if pieces else (0,):
+            if self.sock:
+                self.sock.settimeout(deadlines.ANSWER_SECONDS)
+            super().send(pieces[start : start + SENT_AT_ONCE] if pieces else data)
 
 
 class _HTTPSConnection(_HTTPConnection, urllib3.connection.HTTPSConnection):

@@ -106,7 +106,7 @@ class BoundedSession(requests.Session):
             )
 
     def open(self, method: str, url: str, *, person: str | None = None, **kwargs: Any) -> requests.Response:
-        """Send one request, and leave the body of its answer to be read bit by bit, however long that takes.
+        """Send one request, and leave the body of its answer to be read bit by bit, as long as it goes on coming.
 
         :param kwargs: as `fetch` takes them.
         :return: the response, to be closed by the caller. The body of a failure has been read.

@@ -18,6 +18,7 @@ from flask import has_request_context, request
 from pythonjsonlogger.json import JsonFormatter
 
 REQUEST_ID = "flask_entra.request_id"  # its name in the environment of WSGI
+_PORT = re.compile(r"^(\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-fA-F:]+\]):\d{1,5}$")
 _ID = re.compile(r"[\w.:/+=-]{1,100}", re.ASCII)
 _QUERY = re.compile(r"\?[^\x1b]+?(?= HTTP/|\x1b|$)", re.DOTALL)  # up to the version, or to where a colour ends
 _FIELDS = "%(asctime)s %(levelname)s %(process)d %(name)s %(request_id)s %(message)s"
@@ -117,6 +118,14 @@ def request_id() -> str:
 def printable(line: str) -> str:
     """A text that a visitor may have written, on one line and without a control character."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
+def address_of(remote_addr: str | None) -> str:
+    """The address that a request came from. Some proxies (Azure's) pass on the port of the visitor's connection too.
+
+    :param remote_addr: as WSGI has it, or the last trusted proxy: unvalidated.
+    """
+    return _PORT.sub(r"\1", remote_addr or "-")
 
 
 def moment(at: float) -> str:

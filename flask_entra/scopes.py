@@ -52,4 +52,5 @@ def comparable_scopes(scopes: Iterable[str]) -> set[str]:
 
 def resources_of(scopes: Iterable[str]) -> set[str]:
     """The APIs that scopes are of, each by what stands before the scope's name; Microsoft Graph is the empty one."""
-    return {name.rpartition("/")[0] for name in comparable_scopes(scopes)}
+    # An API whose id ends with a slash is written with two: https://database.windows.net//.default
+    return {name.rpartition("/")[0].rstrip("/") for name in comparable_scopes(scopes)}

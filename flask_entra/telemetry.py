@@ -172,10 +172,24 @@ class _WatchedStore:
         with _timed("update"):
             self._watched.update(key, change, seconds)
 
-    def delete(self, key: str) -> None:
+    def delete(self, key: str) -> bool:
         with _timed("delete"):
-            self._watched.delete(key)
-        _sessions_ended.add(1)
+            was_there = self._watched.delete(key)
+        if was_there:
+            _sessions_ended.add(1)
+        return was_there
+
+    def note(self, label: str, entry: bytes, seconds: int) -> None:
+        with _timed("note"):
+            self._watched.note(label, entry, seconds)
+
+    def notes(self, label: str) -> list[bytes]:
+        with _timed("notes"):
+            return self._watched.notes(label)
+
+    def drop_note(self, label: str, entry: bytes) -> None:
+        with _timed("drop note"):
+            self._watched.drop_note(label, entry)
 
     @contextlib.contextmanager
     def lock(self, key: str) -> Iterator[None]:

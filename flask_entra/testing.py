@@ -33,8 +33,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from flask import Flask
 from flask.testing import FlaskClient
 
+from flask_entra.background import request_of
 from flask_entra.config import KEY, Config
 from flask_entra.sessions.interface import SealedSessionInterface
+from flask_entra.signin import noted
 from flask_entra.signin.authorization import DEFAULT_SCOPES, Requirement
 from flask_entra.signin.callers_tokens import Caller
 from flask_entra.signin.current_user import USER, VOUCHED_UNTIL
@@ -58,6 +60,8 @@ def sign_in(
 ) -> dict[str, Any]:
     """Sign somebody in to an app, as its next requests by this client find it. Somebody else who was signed in is replaced.
 
+    What the app has given to `Auth.on_sign_in` is called, as in a sign-in.
+
     :param client: of an app that `Auth.init_app` was called for. Its settings need not be complete.
     :param name: of the person. The same name is the same person: `oid` and `sub` follow from it.
     :param roles: app roles.
@@ -67,9 +71,12 @@ def sign_in(
         an authentication context. None as a value leaves a claim out.
     :param access_token: what views get as the access token, and send to APIs; None makes one.
     :return: the claims of the ID token, as `auth.user` gives them.
-    :raises TypeError: the app has no sealed sessions, because `Auth.init_app` was not called for it.
+    :raises TypeError: the app has no sealed sessions, because `Auth.init_app` was not called for it; or `roles`, `groups` or
+        `scopes` is a text instead of a list of texts.
+    :raises SignInRefused: the app lets this person not in.
     """
     app = client.application
+    _are_lists(roles=roles, groups=groups, scopes=scopes)
     if not isinstance(app.session_interface, SealedSessionInterface):
         raise TypeError("sign_in(client): call auth.init_app(app) for the app of this client first.")
     config, now = app.extensions[KEY].config, int(time.time())
@@ -85,10 +92,13 @@ def sign_in(
     granted = [list(scopes)] if scopes is not None else _asked_for(app, config.scope)
     session = app.session_interface.new_session()
     session.update({USER: user, VOUCHED_UNTIL: user["exp"], TOKEN_CACHE: _cache(granted, access_token, now)})
+    session[noted.BEGAN] = {"at": now, "browser": "Flask's test client"}
     session.save()
     with app.test_request_context() as context:
         cookie, domain = app.session_interface.cookie(), context.request.host.partition(":")[0]
     client.set_cookie(cookie["key"], session.sid, domain=domain, path=cookie["path"], secure=cookie["secure"])
+    with request_of(app, config, session.sid):
+        app.extensions[KEY].routes.let_in(user)
     return user
 
 
@@ -114,7 +124,9 @@ def bearer(
     :param access_token: that token; None makes one.
     :return: the headers of a request with the bearer token.
     :raises ValueError: the app has no `CLIENT_ID`, so that there can be no token for it.
+    :raises TypeError: `scopes`, `roles` or `on_behalf_of` is a text instead of a list of texts.
     """
+    _are_lists(scopes=scopes, roles=roles, on_behalf_of=on_behalf_of)
     state, now = app.extensions[KEY], int(time.time())
     config, scopes, roles = state.config, list(scopes), list(roles)
     if not state.callers.audiences:
@@ -142,6 +154,12 @@ def bearer(
         access_token = access_token or f"access-token-of-a-test-{secrets.token_hex(8)}"
         state.on_behalf_of.keep(Caller(token, given), wanted, as_token(access_token, None, SECONDS))
     return {"Authorization": f"Bearer {token}"}
+
+
+def _are_lists(**arguments: Iterable[str] | None) -> None:
+    for name, value in arguments.items():
+        if isinstance(value, str):
+            raise TypeError(f"{name}={value!r} is a text, which is read letter by letter. Write {name}=[{value!r}].")
 
 
 def _usual(config: Config, tenant: str, now: int) -> dict[str, Any]:

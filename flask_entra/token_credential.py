@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from flask_entra.scopes import resources_of
+
 
 class AccessToken(NamedTuple):
     """A token, as the SDK has it.
@@ -26,7 +28,8 @@ class TokenCredential:
 
     :param context: `Auth.context`.
     :param renew: `Auth.renew_token`.
-    :param scopes: those of the tokens that are asked for as `<API>/.default`, as the SDK's clients do.
+    :param scopes: those of the tokens that are asked for as `<API>/.default`, as the SDK's clients do. There are tokens for their
+        API alone.
     """
 
     def __init__(self, context: Callable[[list[str]], dict[str, Any]], renew: Callable[..., str], scopes: list[str]):
@@ -36,10 +39,17 @@ class TokenCredential:
         """A token for some scopes.
 
         :param claims: a claims challenge of the API (JSON).
+        :raises ValueError: a scope is another API's.
         :raises SignInRequired: nobody is signed in, or the authority wants to see the person. A view raises it on.
         :raises SignInError: the authority refuses for another reason.
         :raises AuthorityUnavailable: the authority cannot be reached.
         """
+        own = resources_of(self._scopes) or {""}
+        if strange := [each for each in scopes if not resources_of([each]) <= own]:
+            raise ValueError(
+                f"This credential is for {' '.join(self._scopes) or 'Microsoft Graph'}, and {strange[0]!r} is of another API: "
+                "make one for it, with auth.credential(scopes=[…])."
+            )
         # All that the app registration asks for would be a consent that no view has asked for.
         wanted = self._scopes if any(each.endswith("/.default") for each in scopes) else list(scopes) or self._scopes
         if claims:

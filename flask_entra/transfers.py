@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
 import requests
 
+from flask_entra.api_client import ApiClient, failure_of, json_of
 from flask_entra.bulkhead import Refusal
-from flask_entra.graph import GraphClient, failure_of
-from flask_entra.graph_error import GraphError, not_understood, of_answer
-from flask_entra.http_client import BoundedSession, chunks, json_value
+from flask_entra.graph_error import GraphError, not_understood, of_answer, was_sent
+from flask_entra.http_client import BoundedSession, TooLarge, chunks
 from flask_entra.urls import is_endpoint, origin, split_url
 
 # Parts of an upload: Graph wants multiples of 320 KiB, and recommends 5 to 10 MiB.
 PART_BYTES = 16 * 320 * 1024
 TRIES = 3  # in a row, for one part
+# What a request for a file says to whoever has it; a header of the API's own stays there.
+_OF_ANY_HOST = re.compile("range|accept(-.+)?|if-.+", re.IGNORECASE)
 _RANGE = re.compile(r"([0-9]{1,15})-[0-9]*")
 
 
@@ -43,7 +44,7 @@ class Download:
     @classmethod
     def begin(
         cls,
-        client: GraphClient,
+        client: ApiClient,
         url: str,
         token: str,
         *,
@@ -58,8 +59,10 @@ class Download:
             there = response.headers.get("Location", "")
         if not _is_allowed(there, url):
             raise not_understood(response)
-        with _failures(there):
-            moved = client.http.open("GET", there, person=token, headers=dict(headers or {}))
+        meant = {name: value for name, value in (headers or {}).items() if _OF_ANY_HOST.fullmatch(name)}
+        with _failures(origin(there)):
+            moved = client.http.open("GET", there, person=token, headers=meant)
+        moved.url = origin(there)  # what errors tell: the rest of the address is a secret
         if moved.status_code not in (200, 206):
             with moved:
                 raise of_answer(moved)
@@ -72,7 +75,7 @@ class Download:
         return next(self._bits)
 
     def _read(self) -> Iterator[bytes]:
-        with self._response, _failures(self._response.url):
+        with self._response, _failures(self._response.url.partition("?")[0]):
             yield from chunks(self._response)
 
     def read(self, limit: int = 64 * 1024 * 1024) -> bytes:
@@ -108,12 +111,14 @@ class Upload:
     :param http: the app's one HTTP client.
     :param url: the session's address, which is a secret for as long as it lives.
     :param api: the API that has made it.
+    :param person: on whose behalf, as `BoundedSession.fetch` takes it.
     """
 
-    def __init__(self, http: BoundedSession, url: object, api: str):
+    def __init__(self, http: BoundedSession, url: object, api: str, person: str):
         if not isinstance(url, str) or not _is_allowed(url, api):
             raise GraphError("not_understood", "the upload session has no address (uploadUrl)")
-        self._http, self.url = http, url
+        self._http, self.url, self._person = http, url, person
+        self._is_whole = False  # whether all of it may be there
 
     def send(self, file: IO[bytes], size: int, *, began: bool) -> Any:
         """Send the file, from where the last attempt ended.
@@ -122,70 +127,86 @@ class Upload:
         :param size: of the whole file, in bytes.
         :param began: whether some of it may be there already.
         :return: what the API says of the file that it has now.
-        :raises GraphError: it was cut off. `upload_url` is where it can be continued.
+        :raises GraphError: it was cut off. `upload_url` is where it can be continued; with `may_have_happened`, all of it may be
+            there.
         """
-        at, failed = self._next(size) if began else 0, 0
+        try:
+            return self._send(file, size, self._next(size) if began else 0)
+        except GraphError as error:
+            error.upload_url, error.may_have_happened = self.url, self._is_whole
+            raise
+
+    def _send(self, file: IO[bytes], size: int, at: int) -> Any:
+        furthest, failed = at, 0
         while True:
             try:
                 answer = self._put(file, at, size)
             except GraphError as error:
-                failed += 1
+                failure = error
                 # 416: a part that has come already, whose answer was lost.
                 again = error.kind in ("timeout", "unavailable") or error.status == 416
-                if not again or failed == TRIES:
-                    raise self._cut_off(error) from error
+                if not again or failed + 1 == TRIES:
+                    raise
                 at = self._next(size)
-                continue
-            if answer.status_code != 202:
-                return json_value(answer, replace=True) if answer.content else None
-            at, failed = self._expected(answer, size), 0
-
-    def cancel(self) -> None:
-        """Let the API forget what was sent."""
-        with contextlib.suppress(GraphError):
-            self._ask("DELETE")
+            else:
+                if answer.status_code != 202:
+                    return json_of(answer) if answer.content else None
+                at = self._expected(answer, size)
+                failure = GraphError(
+                    "not_understood", f"the upload stands still: byte {at} is asked for again and again"
+                )
+            furthest, failed = (at, 0) if at > furthest else (furthest, failed + 1)
+            if failed == TRIES:
+                raise failure
 
     def _put(self, file: IO[bytes], at: int, size: int) -> requests.Response:
         file.seek(at)
         part = file.read(min(PART_BYTES, size - at))
         if not part:
             raise GraphError("refused", f"the file has ended after {at} of {size} bytes")
-        return self._ask("PUT", data=part, headers={"Content-Range": f"bytes {at}-{at + len(part) - 1}/{size}"})
+        try:
+            answer = self._ask("PUT", data=part, headers={"Content-Range": f"bytes {at}-{at + len(part) - 1}/{size}"})
+        except GraphError as error:
+            self._is_whole |= at + len(part) == size and error.may_have_happened
+            raise
+        self._is_whole |= answer.status_code != 202
+        return answer
 
     def _next(self, size: int) -> int:
         """From which byte on the API wants the file."""
-        try:
-            return self._expected(self._ask("GET"), size)
-        except GraphError as error:
-            raise self._cut_off(error) from error
+        return self._expected(self._ask("GET"), size)
 
     def _expected(self, answer: requests.Response, size: int) -> int:
         try:
-            found = _RANGE.fullmatch(json.loads(answer.content)["nextExpectedRanges"][0])
-        except (ValueError, KeyError, TypeError, IndexError):
+            found = _RANGE.fullmatch(json_of(answer)["nextExpectedRanges"][0])
+        except (KeyError, TypeError, IndexError):
             found = None
         if not found or int(found[1]) >= size:
             raise not_understood(answer)
         return int(found[1])
 
     def _ask(self, method: str, **kwargs: Any) -> requests.Response:
-        with _failures(origin(self.url)):  # the rest of the address is a secret
-            answer = self._http.fetch(method, self.url, **kwargs)
+        where = origin(self.url)  # the rest of the address is a secret
+        with _failures(where, writes=method == "PUT"):
+            answer = self._http.fetch(method, self.url, person=self._person, **kwargs)
+        answer.url = where
         if answer.status_code >= 400:
-            raise of_answer(answer)
+            failure = of_answer(answer)
+            failure.may_have_happened = method == "PUT" and answer.status_code >= 500
+            raise failure
         return answer
-
-    def _cut_off(self, error: GraphError) -> GraphError:
-        error.upload_url = self.url
-        return error
 
 
 @contextlib.contextmanager
-def _failures(where: str) -> Iterator[None]:
+def _failures(where: str, *, writes: bool = False) -> Iterator[None]:
     try:
         yield
-    except (Refusal, requests.RequestException) as error:
-        raise failure_of(error, where.partition("?")[0]) from error
+    except Refusal as error:
+        raise failure_of(error, where) from error
+    except requests.RequestException as error:
+        failure = failure_of(error, where)
+        failure.may_have_happened = writes and (isinstance(error, TooLarge) or was_sent(error))
+        raise failure from None  # requests' own exception tells the whole address, which may be a secret
 
 
 def _is_allowed(url: str, api: str) -> bool:

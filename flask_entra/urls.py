@@ -55,3 +55,22 @@ def is_ours(url: str | None, *own: str) -> bool:
     """
     there = origin(url)
     return bool(there) and there in map(origin, own)
+
+
+def origin_pattern(text: str) -> str:
+    """An origin as a setting names it, as browsers write it: in lower case, without the usual port or a slash at its end.
+
+    :param text: scheme and host. The host may begin with `*.`, which stands for all names below it.
+    :return: empty for a text that is neither, such as `https://*` or a URL with a path.
+    """
+    parts = split_url(text.lower().removesuffix("/"))
+    below = (parts.hostname or "").removeprefix("*.")
+    is_origin = parts.scheme in _PORTS and _ORIGIN_HOST.fullmatch(below) and "@" not in parts.netloc
+    if not is_origin or parts.path or parts.query or parts.fragment or text.endswith(("?", "#")):
+        return ""
+    return f"{parts.scheme}://{parts.netloc.removesuffix(_PORTS[parts.scheme])}"
+
+
+_PORTS = {"https": ":443", "http": ":80"}
+# Of a name, no part is empty: a browser's origin for https://example.com./ ends with a point, as every name does below "*.".
+_ORIGIN_HOST = re.compile(r"[\w-]+(\.[\w-]+)*|[0-9a-f:]+")

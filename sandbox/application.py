@@ -13,6 +13,7 @@ from .entra.tenant import Tenant
 from .faults import Challenge
 from .graph import Graph
 from .orders import Orders
+from .words import in_page, language
 
 
 def make_application(tenant: Tenant, challenges: Callable[[], list[Challenge]]) -> Flask:
@@ -24,6 +25,7 @@ def make_application(tenant: Tenant, challenges: Callable[[], list[Challenge]]) 
     """
     app = Flask(__name__, static_url_path="/sandbox")
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    app.jinja_env.globals.update(_=in_page, language=language)
     server = Server(tenant, challenges)
     app.register_blueprint(Endpoints(tenant, server).blueprint())
     app.register_blueprint(Pages(tenant, server).blueprint())

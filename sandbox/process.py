@@ -16,6 +16,19 @@ from typing import IO
 
 PROJECT = Path(__file__).resolve().parent.parent  # the app's folder, in which its process runs
 REDIRECT_PATH = "/getAToken"  # the path of the app's redirect URI
+# The settings that have nothing to do with the tenant: they reach the app as they were given.
+KEPT = (
+    "TRUSTED_ORIGINS",
+    "API_AUDIENCE",
+    "GROUPS",
+    "REMEMBER_ACCOUNT",
+    "SESSION_IDLE_MINUTES",
+    "SESSION_MAX_HOURS",
+    "LOG_FORMAT",
+    "APP_NAME",
+    "THREADS",
+)
+FLASKS_COMMAND = ("FLASK_APP", "FLASK_DEBUG", "FLASK_ENV_FILE", "FLASK_SKIP_DOTENV")  # what its command line reads
 PROXIES = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY")  # a proxy cannot reach this machine's loopback
 STOP_SECONDS = 5  # the app may take as long to stop by itself
 # The lines that the app's server prints about itself and about each request, with or without the beginning of a log line.
@@ -31,21 +44,22 @@ COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # colours in a terminal (ECMA-48, selec
 
 
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment without the settings of the app, of a proxy, and of Flask.
+    """An environment without the settings that belong to a tenant, of a proxy, and of Flask's command line.
 
-    A setting that is left over from a real tenant would mix the two tenants.
+    A setting that is left over from a real tenant would mix the two tenants. `KEPT` stay, and so do variables of an app's own.
 
     :param environment: the environment to start from.
     :return: a copy without these variables.
     """
     # Not at the top: the app's settings need packages, and `python -m sandbox` must be able to say which one is missing.
-    from flask_entra.settings import SETTINGS
+    from flask_entra.settings import SETTINGS, key_of
 
-    dropped = {*SETTINGS, *PROXIES}
+    tenants = {name for name in SETTINGS if name not in KEPT}
+    dropped = {*tenants, *(f"FLASK_{key_of(name)}" for name in tenants), *PROXIES, *FLASKS_COMMAND}
     return {
         name: value
         for name, value in environment.items()
-        if name.upper() not in dropped and not name.upper().startswith(("FLASK_", "WERKZEUG_"))
+        if name.upper() not in dropped and not name.upper().startswith(("FLASK_RUN_", "WERKZEUG_"))
     }
 
 
@@ -72,7 +86,9 @@ def is_free(port: int) -> bool:
     return True
 
 
-def start_app(settings: Mapping[str, str], folder: str, port: int, prefix: str, debug: bool) -> subprocess.Popen[str]:
+def start_app(
+    settings: Mapping[str, str], folder: str, port: int, prefix: str, debug: bool, own: str = ""
+) -> subprocess.Popen[str]:
     """Start the app as a process of its own, pointed at a sandbox.
 
     :param settings: the environment variables that point it there.
@@ -80,21 +96,32 @@ def start_app(settings: Mapping[str, str], folder: str, port: int, prefix: str, 
     :param port: the port that the app listens on.
     :param prefix: the path below which it is served; empty for none.
     :param debug: Flask's debug mode, which reloads the app when one of its files changes.
+    :param own: an app instead of the starter, named as for Flask's `--app`; it runs in the present folder. A `.env` is read in
+        the folder in which the app runs.
     :return: the process; its standard output has all that the app prints.
     """
-    sessions = Path(folder) / "sessions"
+    from flask_entra.environment import Dotenv  # here, as above
+    from flask_entra.settings import SETTINGS, key_of
+
+    sessions, cwd = Path(folder) / "sessions", Path.cwd() if own else PROJECT
     sessions.mkdir(mode=0o700)
-    environment = {
-        **clean_environment(os.environ),
+    settings = {
         **settings,
         "REDIRECT_URI": f"http://localhost:{port}{prefix}{REDIRECT_PATH}",
         "APPLICATION_ROOT": prefix or "/",
         "SESSION_FILE_DIR": str(sessions),
-        "FLASK_SKIP_DOTENV": "1",  # the project's .env may hold the settings of a real tenant
+    }
+    # An app with `from_prefixed_env` reads them by these names.
+    prefixed = {f"FLASK_{key_of(name)}": value for name, value in settings.items() if name in SETTINGS} if own else {}
+    environment = {
+        **clean_environment({**Dotenv.read(cwd / ".env").values, **os.environ}),
+        **settings,
+        **prefixed,
+        "FLASK_SKIP_DOTENV": "1",  # what the app may have of the file is above; the rest may be a real tenant's
         "PYTHONUNBUFFERED": "1",
         "PYTHONIOENCODING": "utf-8",
     }
-    command = [sys.executable, "-m", "flask", "--app", "app", "run", "--host", "localhost", "--port", str(port)]
+    command = [sys.executable, "-m", "flask", "--app", own or "app", "run", "--host", "localhost", "--port", str(port)]
     if debug:
         command.append("--debug")
     creationflags = 0
@@ -103,7 +130,7 @@ def start_app(settings: Mapping[str, str], folder: str, port: int, prefix: str, 
     # The app gets a process group of its own: Flask's reloader is a process with a child, and both have to end.
     return subprocess.Popen(
         command,
-        cwd=PROJECT,
+        cwd=cwd,
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-import pytest
+from programs import needs
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flask-entra-tests"
 
@@ -28,8 +28,8 @@ def python_packages(*requirements):
 
 def node_packages(folder):
     """A folder with what stands in the `package-lock.json` of another one. No script of a package is run."""
-    if not (shutil.which("node") and shutil.which("npm")):
-        pytest.skip("node or npm is not installed")
+    needs("nodejs")
+    needs("npm")
     files = [folder / "package.json", folder / "package-lock.json"]
 
     def install(folder):

@@ -60,7 +60,40 @@ def until(condition, seconds=30):
         time.sleep(0.01)
 
 
-def needs(program):
-    """Skip a test on a machine without a program; in CI that fails it."""
-    if not shutil.which(program):
-        pytest.skip(f"{program} is not installed (Debian: apt-get install {program})")
+# What tests use besides Python, by its Debian package: the names of its program. (Chromium without its windows takes half the
+# time.)
+PROGRAMS = {
+    "chromium": ("chromium-headless-shell", "chromium", "google-chrome", "chrome"),
+    "redis-server": ("redis-server",),
+    "nginx": ("nginx",),
+    "nodejs": ("node",),
+    "npm": ("npm",),
+    "openssl": ("openssl",),
+}
+
+
+def path_of(package):
+    """Where a program is, or None."""
+    return next(filter(None, map(shutil.which, PROGRAMS[package])), None)
+
+
+def needs(package):
+    """Skip a test on a machine without a program; in CI that fails it.
+
+    :return: where the program is.
+    """
+    path = path_of(package)
+    if path is None:
+        pytest.skip(f"{package} is not installed (Debian: apt-get install {package})")
+    return path
+
+
+def pytest_report_header():
+    """Say first which tests will be skipped, and why: the summary comes minutes later."""
+    missing = [package for package in PROGRAMS if path_of(package) is None]
+    lines = []
+    if missing:
+        lines = [f"skipped: the tests that need {' or '.join(missing)} (Debian: apt-get install {' '.join(missing)})"]
+    if taken := [str(port) for port in (5000, 8000) if listens(port)]:
+        lines.append(f"skipped: the tests that need port {' and '.join(taken)}, which another program uses")
+    return lines

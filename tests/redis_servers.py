@@ -81,12 +81,24 @@ class Cluster:
         assert done.returncode == 0, done.stdout + done.stderr
         self.url = f"redis://{names[0]},{names[1]}"
         _await(lambda: all(self._is_whole(node) for node in self.nodes), "the cluster does not form")
+        # Clients refuse a cluster whose nodes tell them of different masters.
+        _await(lambda: len({self._masters(node) for node in self.nodes}) == 1, "the nodes do not agree on the masters")
 
     @staticmethod
     def _is_whole(node):
         info = node.client().info("replication")
         return node.client().cluster("info")["cluster_state"] == "ok" and (
             info["role"] == "master" or info["master_link_status"] == "up"
+        )
+
+    @staticmethod
+    def _masters(node):
+        client = node.client()
+        client.set_response_callback(
+            "CLUSTER SLOTS", lambda slots, **_: slots
+        )  # as it comes, in every version of redis-py
+        return tuple(
+            sorted((first, last, master[1]) for first, last, master, *_ in client.execute_command("CLUSTER SLOTS"))
         )
 
     def master_of(self, key):

@@ -14,7 +14,8 @@ from fake_provider import load_app
 def run_doctor(box, tmp_path):
     """Run `flask doctor` on the sandbox with some settings changed; returns its exit status and what it printed.
 
-    With a folder to run in, it is a process of its own; else it runs in this one, which takes a tenth of the time.
+    With a folder to run in, it is a process of its own; else it runs in this one, which takes a tenth of the time, and `aside`
+    is what it wrote to standard error.
     """
 
     def run(*options, cwd=None, **settings):
@@ -40,6 +41,7 @@ def run_doctor(box, tmp_path):
             # The language that it speaks is its own.
             done = contextvars.copy_context().run(invoke, args=["doctor", *options], catch_exceptions=False)
         root.handlers[:], root.level = before
+        run.aside = done.stderr
         return done.exit_code, done.stdout
 
     return run

@@ -97,6 +97,8 @@ def test_two_people_do_not_see_each_other(app):
 # --- What is built on it: a view of one's own, for another API --------------------------------------------------------
 
 ANOTHER_VIEW = """
+from flask import flash, redirect, url_for
+
 from app import app, auth
 
 
@@ -111,7 +113,23 @@ def people(*, context):
 def plain(*, context):
     assert "access_token" not in context
     return context["user"]["name"]
+
+
+@app.post("/done")
+@auth.login_required
+def done(*, context):
+    flash("It is <done>.")
+    return redirect(url_for("account"))
 """
+
+
+def test_the_starters_pages_show_what_a_view_flashes_once(serve, tmp_path):
+    (tmp_path / "mine.py").write_text(ANOTHER_VIEW)
+    person = Visitor(serve(flask_app=tmp_path / "mine.py").url)
+    person.sign_in()
+    page = person.post(f"{person.url}/done", timeout=30)
+    assert '<p class="note" role="status">It is &lt;done&gt;.</p>' in page.text
+    assert "done" not in person.get("/account").text
 
 
 def test_a_view_of_ones_own_gets_a_token_for_the_scopes_it_asks_for(serve, box, tmp_path):

@@ -1,6 +1,8 @@
 """Work outside of a request: for a person, by a handle; for the app itself; and by the clients of the Azure SDK."""
 
+import re
 import threading
+import time
 
 import flask
 import pytest
@@ -8,6 +10,11 @@ from fake_provider import due
 from scripted_api import scripted as scripted  # a fixture
 
 from flask_entra import Auth, SignInError, SignInRequired
+from flask_entra.bearer import InvalidToken
+from flask_entra.config import KEY
+from flask_entra.sealed import opened
+from flask_entra.signin import app_tokens
+from sandbox.faults import Answer
 
 DEFAULT = ["https://graph.microsoft.com/.default"]
 auth = Auth()
@@ -101,6 +108,19 @@ def test_a_sign_out_while_the_work_goes_on_stays_one(at, scripted):
     assert not at.signed_in
 
 
+def test_a_block_in_somebody_elses_request_shares_nothing_with_it(at):
+    handle = at.get("/handle").text
+    with at.app.test_request_context("/"):
+        flask.g.mine = flask.g.entra_user = "the visitor's"
+        with auth.acting_for(handle):
+            assert (auth.user["sub"], list(flask.g)) == ("alice", [])
+            flask.g.theirs = flask.session["theirs"] = "alice's"
+        assert (auth.user, flask.g.get("theirs"), flask.g.mine) == (None, None, "the visitor's")
+        assert "theirs" not in flask.session
+    with at.app.app_context(), auth.acting_for(handle):
+        assert flask.session["theirs"] == "alice's"
+
+
 @pytest.mark.parametrize("handle", ["", "x", "é", "A" * 200, None, 5])
 def test_what_is_no_handle_is_said_to_be_none(at, handle):
     with at.app.app_context(), pytest.raises(ValueError, match="no handle"), auth.acting_for(handle):
@@ -115,6 +135,15 @@ def test_a_handle_outlives_a_rotation_of_the_key_and_no_other_key_opens_it(at, v
     other = visit(SCOPE="Orders.Read", SECRET_KEY="n" * 40)
     with other.app.app_context(), pytest.raises(ValueError, match="SECRET_KEY_FALLBACKS"), auth.acting_for(handle):
         raise AssertionError
+
+
+def test_a_handle_is_for_the_app_that_made_it(at, visit):
+    handle = at.get("/handle").text
+    other = visit(SCOPE="Orders.Read", SECRET_KEY="k" * 40, CLIENT_ID="another-app")
+    with other.app.app_context(), pytest.raises(ValueError, match="of another app"), auth.acting_for(handle):
+        raise AssertionError
+    with at.app.app_context():
+        assert opened(at.app.extensions[KEY].config, "account", handle) is None  # nor for another purpose
 
 
 def test_nobody_has_no_handle(visit):
@@ -182,6 +211,38 @@ def test_it_is_renewed_before_its_end_and_when_an_api_refuses_it(in_app, box, sc
     assert auth.app_token(graph_scope(box)) == context["access_token"]
 
 
+def test_an_api_that_refuses_every_token_makes_no_flood_of_token_requests(in_app, box, scripted, monkeypatch):
+    scripted.answers = [(401, {}, {})] * 99
+    api, now = auth.api(scripted.url), time.monotonic
+
+    def work():
+        with in_app.app_context(), pytest.raises(InvalidToken):
+            api.get("/things", auth.app_context(graph_scope(box)))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    work()
+    assert len(box.seen("token")) == 2  # the first token, and one in its place
+    monkeypatch.setattr(time, "monotonic", lambda: now() + app_tokens.REFUSED_SECONDS)
+    work()
+    assert len(box.seen("token")) == 3
+
+
+def test_tokens_for_any_number_of_apis_fill_no_memory(in_app, monkeypatch):
+    own = in_app.extensions[KEY].app_tokens
+    monkeypatch.setattr(
+        in_app.extensions[KEY].client,
+        "ask",
+        lambda *_: {"access_token": "a", "token_type": "Bearer", "expires_in": 3600},
+    )
+    for number in range(300):
+        auth.app_token([f"api://{number}/.default"])
+    assert len(own._kept) == app_tokens.KEPT_AT_MOST
+
+
 @pytest.mark.parametrize("scopes", [[], ["User.Read"], ["https://graph.microsoft.com/.default", "User.Read"]])
 def test_a_persons_scopes_are_not_the_apps(in_app, scopes):
     with pytest.raises(ValueError, match="/.default"):
@@ -192,6 +253,32 @@ def test_what_the_authority_says_is_raised(in_app, box):
     box.client_secret_state = "expired"
     with pytest.raises(SignInError, match="AADSTS7000222"):
         auth.app_token(graph_scope(box))
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("AADSTS7000215: Invalid client secret provided.", ("CLIENT_SECRET is wrong.", "Copy the secret")),
+        ("AADSTS700016: Application not found.", ("CLIENT_ID is not known in this tenant.", "AUTHORITY")),
+        ("AADSTS65001: No consent.", ("no permissions of its own for {api}.", "grant admin consent")),
+        ("AADSTS501051: Not assigned.", ("no permissions of its own for {api}.", "grant admin consent")),
+        ("AADSTS53003: Blocked.", ("registration of this app", "doctor")),
+    ],
+)
+def test_a_token_of_the_apps_own_that_is_refused_is_no_matter_of_a_sign_in(in_app, box, caplog, said, words):
+    box.misbehave("token", Answer(400, {"error": "invalid_client", "error_description": said}))
+    in_app.add_url_rule("/job", "job", lambda: auth.app_token(graph_scope(box)))
+    page = in_app.test_client().get("/job", headers={"Accept": "text/html"})
+    assert page.status_code == 500
+    for each in words:
+        assert each.format(api=box.back_url) in page.text
+    assert 'href="/login' not in page.text
+    assert f"no token of the app's own for {box.back_url}/.default: invalid_client: {said}" in caplog.text
+    box.misbehave("token", Answer(400, {"error": "invalid_client", "error_description": said}))
+    with pytest.raises(SignInError) as error:  # in a job, the text is all that there is
+        auth.app_token(graph_scope(box))
+    assert f"no token of the app's own for {box.back_url}/.default" in str(error.value)
+    assert ("grant admin consent" in str(error.value)) == ("consent" in words[1])
 
 
 def test_a_public_client_has_no_token_of_its_own(tmp_path):
@@ -227,6 +314,26 @@ def test_the_sdks_credential_is_the_person(at):
         with pytest.raises(StopIteration) as done:
             ask().send(None)  # it waits for nothing
         assert done.value.value.token == renewed.token
+
+
+def test_a_credential_has_tokens_for_its_own_api_alone(at):
+    with at.client:
+        at.get("/handle")
+        graph, orders = auth.credential(), auth.credential(scopes=["api://orders/Orders.Read"])
+        for credential, scope in [
+            (graph, "https://vault.azure.net/.default"),
+            (graph, "api://orders/Orders.Read"),
+            (graph, "https://graph.microsoft.com.evil.example/.default"),
+            (orders, "https://graph.microsoft.com/.default"),
+            (orders, "User.Read"),
+            (orders, "api://orders.evil/.default"),
+        ]:
+            with pytest.raises(ValueError, match=f"'{re.escape(scope)}' is of another API"):
+                credential.get_token(scope)
+            with pytest.raises(ValueError, match="another API"):
+                auth.async_credential(credential._scopes).get_token("https://graph.microsoft.com/.default", scope).send(
+                    None
+                )
 
 
 def test_azure_cores_own_policy_takes_it(at, scripted):

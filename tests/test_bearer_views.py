@@ -26,7 +26,7 @@ from visitor import REDIRECTS, Visitor
 from flask_entra import Auth, access_denied
 from flask_entra.bearer import claims_challenge
 from flask_entra.config import KEY
-from flask_entra.signin import on_behalf_of
+from flask_entra.signin import authority, on_behalf_of
 from flask_entra.signin.issuer import version_1
 from flask_entra.testing import bearer, sign_in
 from sandbox.entra.keys import peek, sign
@@ -323,6 +323,9 @@ BAD = {
     "an ID token with a scope": lambda box: id_token(box, scp="Orders.Read", nonce="n"),
     "an ID token with at_hash": lambda box: of(box, at_hash="x"),
     "an ID token with c_hash": lambda box: of(box, c_hash="x"),
+    "a logout token without its typ": lambda box: of(
+        box, events={"http://schemas.openid.net/event/backchannel-logout": {}}
+    ),
     "no scp": lambda box: of(box, scp=None),
     "an empty scp": lambda box: of(box, scp=" "),
     "a list as scp": lambda box: of(box, scp=["Orders.Read"]),
@@ -523,6 +526,21 @@ def test_a_new_key_is_found_and_made_up_ones_are_no_flood_of_requests(client, bo
     for number in range(20):
         refused(client.get("/api/orders", headers=sent(of(box, {"kid": f"made up {number}"}))), 401, "invalid_token")
     assert fetched(box) == 4  # the tenant's and this app's own, once a minute
+
+
+def test_made_up_keys_are_no_flood_while_the_keys_cannot_be_fetched(client, box, own_keys, monkeypatch):
+    good = of(box)
+    assert client.get("/api/orders", headers=sent(good)).status_code == 200
+    box.misbehave("keys", Answer(500), None)
+    before = fetched(box)
+    for number in range(5):
+        assert client.get("/api/orders", headers=sent(of(box, {"kid": f"made up {number}"}))).status_code == 503
+        assert client.get("/api/orders", headers=sent(good)).status_code == 200
+    assert fetched(box) == before + 1
+    box.behave()
+    box.rotate_keys()
+    monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic: now() + authority.FAILED_LOOK_SECONDS)
+    assert client.get("/api/orders", headers=sent(of(box))).status_code == 200
 
 
 def test_a_key_of_the_apps_own_is_found(client, box):

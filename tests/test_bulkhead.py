@@ -125,11 +125,12 @@ def test_while_discovery_hangs_strangers_who_sign_in_hold_up_nobody(small, box):
 
 @posix
 def test_a_graph_that_is_only_slow_serves_more_people_than_there_are_places(small, box):
-    people = [Visitor(small.url) for _ in range(8)]
+    # Two more than there are places: a larger crowd keeps the processor so busy that the answers really are slow.
+    people = [Visitor(small.url) for _ in range(12)]
     for person in people:
         person.sign_in()
     box.misbehave("me", Delay(SLOW_SECONDS / 6), times=None)
-    crowd = Crowd(small.url + "/call_graph", 3, [cookies_of(person) for person in people])
+    crowd = Crowd(small.url + "/call_graph", 1, [cookies_of(person) for person in people])
     assert {answer.status_code for answer in crowd.join()} == {200}
 
 

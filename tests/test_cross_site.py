@@ -72,6 +72,25 @@ def test_what_a_browser_says_of_a_request_decides(make, method, headers, status)
     assert sent(make(), method, **headers).status_code == status
 
 
+@pytest.mark.parametrize(("origin", "status"), [("http://app.example.com", 403), (HERE, 200), ("http://10.0.0.7", 403)])
+def test_behind_a_proxy_that_does_not_say_https_the_scheme_is_a_part_of_the_origin(make, origin, status):
+    client = make().test_client()
+    here = "http://app.example.com"
+    assert client.post("/orders", base_url=here, headers={"Origin": origin}).status_code == status
+    assert client.post("/orders", base_url="http://10.0.0.7", headers={"Origin": "http://10.0.0.7"}).status_code == 200
+
+
+@pytest.mark.parametrize(("path", "upgrade"), [("/feed", "WebSocket"), ("/orders", "h2c, websocket")])
+def test_a_web_socket_is_opened_by_no_other_site(make, path, upgrade):
+    app = make()
+    app.add_url_rule("/feed", "feed", lambda: "open", websocket=True)
+    asked = {"path": path, "Upgrade": upgrade, "Connection": "Upgrade"}
+    assert sent(app, "GET", **asked, Origin="https://evil.example").status_code == 403
+    assert sent(app, "GET", **asked, Sec_Fetch_Site="same-site").status_code == 403
+    assert sent(app, "GET", **asked, Origin=HERE).status_code == 200
+    assert sent(app, "GET", Upgrade="h2c", Origin="https://evil.example").status_code == 200
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
 def test_what_changes_nothing_may_come_from_anywhere(make, method):
     assert sent(make(), method, Sec_Fetch_Site="cross-site", Origin="https://evil.example").status_code == 200
@@ -115,6 +134,12 @@ def test_somebody_who_is_signed_in_is_protected_from_a_neighbour(make):
         ("*", "https://evil.example", 403),
         ("https://*", "https://evil.example", 403),
         ("https://", "https://", 403),
+        ("https://*.", "https://evil.example.", 403),
+        ("https://*..", "https://evil.example.", 403),
+        (f"{ORIGIN}/", ORIGIN, 200),
+        (f"{ORIGIN}:443", ORIGIN, 200),
+        (f"{ORIGIN}/a", ORIGIN, 403),
+        (f"https://x@{ORIGIN[8:]}", ORIGIN, 403),
         ("", ORIGIN, 403),
     ],
 )

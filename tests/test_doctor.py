@@ -71,7 +71,9 @@ SLIPS = [
     ("OIDC_AUTHORITY", "https://login.example.com/x/v2.0", "wrong", "more than one authority"),
     ("B2C_TENANT_NAME", "contoso", "wrong", "more than one authority"),
     ("CLIENT_CERTIFICATE_PATH", "/nowhere/app.pem", "wrong", "cannot be used"),
-    ("AZURE_FEDERATED_TOKEN_FILE", "/nowhere/token", "wrong", "cannot be read"),
+    ("AZURE_FEDERATED_TOKEN_FILE", "/nowhere/token", "odd", "is not used, because CLIENT_SECRET is set"),
+    ("MANAGED_IDENTITY_CLIENT_ID", "my-identity", "wrong", "neither a GUID nor the word system"),
+    ("MANAGED_IDENTITY_CLIENT_ID", "dd96df90-ffaf-4b01-a34d-b3a2abc47d16", "wrong", "is the same as CLIENT_ID"),
     ("ALLOWED_TENANTS", "contoso.com", "wrong", "no tenant ID"),
     ("TRUSTED_PROXY_COUNT", "one", "wrong", "is not a number"),
     ("REDIS_URL", "localhost:6379", "wrong", "redis://"),
@@ -114,7 +116,7 @@ def test_one_slip_is_one_finding():
     for name, value, _level, _text in SLIPS:
         if "AUTHORITY" not in name and "B2C" not in name:
             assert len({each.setting for each in findings(**{name: value})}) <= 1 + (
-                name.startswith(("CLIENT_CERT", "AZURE")) * 2
+                name.startswith(("CLIENT_CERT", "AZURE", "MANAGED")) * 2
             )
 
 
@@ -173,7 +175,7 @@ def test_a_tenant_that_does_not_exist_is_found(run_doctor, box):
 
 def test_an_authority_that_does_not_answer_is_found(run_doctor):
     status, printed = run_doctor(AUTHORITY=f"https://localhost:{free_port()}/{TENANT}")
-    assert status == 1
+    assert status == 3
     assert "✗ AUTHORITY cannot be reached" in printed
 
 
@@ -183,7 +185,7 @@ def test_a_certificate_that_is_not_trusted_is_named(run_doctor):
 
 def test_a_proxy_that_refuses_is_named(run_doctor):
     status, printed = run_doctor(cwd=ROOT, HTTPS_PROXY=f"http://localhost:{free_port()}")
-    assert status == 1
+    assert status == 3
     assert "HTTPS_PROXY" in printed
 
 
@@ -209,7 +211,7 @@ def test_a_port_other_than_the_one_served_is_odd(run_doctor):
 
 def test_an_endpoint_that_does_not_answer_is_found(run_doctor):
     status, printed = run_doctor(ENDPOINT=f"https://localhost:{free_port()}/v1.0/me")
-    assert status == 1
+    assert status == 1  # its token is for another API, and the tenant says so
     assert "✗ ENDPOINT cannot be reached" in printed
 
 
@@ -250,7 +252,7 @@ def test_a_redirect_uri_with_the_path_of_another_page_is_found(run_doctor, serve
 
 def test_a_redis_that_cannot_be_reached_is_found_and_its_password_not_shown(run_doctor):
     status, printed = run_doctor(REDIS_URL=f"redis://:opensesame@localhost:{free_port()}/0")
-    assert status == 1
+    assert status == 3
     assert "✗ REDIS_URL cannot be used" in printed
     assert "opensesame" not in printed
 

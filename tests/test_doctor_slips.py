@@ -172,6 +172,11 @@ VALUES = [
     ("CLIENT_CERTIFICATE_PASSWORD", "secret", "odd", "no effect", "path"),
     ("SECRET_KEY", "xxxxxxxxxxxxxxxxxxxx", "wrong", "over and over", "random"),
     ("TRUSTED_PROXY_COUNT", "-1", "wrong", "not a number", "Count"),
+    ("TRUSTED_ORIGINS", "https://*.", "wrong", "no origin: https://*.", "scheme and host"),
+    ("TRUSTED_ORIGINS", "*", "wrong", "no origin: *", "scheme and host"),
+    ("TRUSTED_ORIGINS", "https://a.example/x", "wrong", "no origin: https://a.example/x", "scheme and host"),
+    ("TRUSTED_ORIGINS", "https://*.com", "odd", "every site below .com", "your own domain"),
+    ("TRUSTED_ORIGINS", "http://a.example", "odd", "without https", "use https"),
     ("THREADS", "0", "wrong", "not a number above 0", "Correct"),
     ("SESSION_IDLE_MINUTES", "0", "wrong", "not a number above 0", "Correct"),
     ("SESSION_IDLE_MINUTES", "half an hour", "wrong", "not a number above 0", "Correct"),
@@ -188,6 +193,7 @@ VALUES = [
     ("DOMAIN_HINT", "https://contoso.com", "odd", "is no domain", "such as contoso.com"),
     ("DOMAIN_HINT", "adele@contoso.com", "odd", "is no domain", "such as contoso.com"),
     ("REMEMBER_ACCOUNT", "always", "wrong", "neither on nor off", "one of the two"),
+    ("SESSION_COOKIE_PERSISTENT", "12 hours", "wrong", "neither on nor off", "one of the two"),
     ("LOG_FORMAT", "JSON", "wrong", "neither text nor json", "one of the two"),
 ]
 
@@ -384,7 +390,7 @@ def test_a_setting_that_is_right_has_no_finding(tmp_path):
         {"DOMAIN_HINT": "contoso.onmicrosoft.com", "REMEMBER_ACCOUNT": "True"},
         {"DOMAIN_HINT": "consumers", "REMEMBER_ACCOUNT": "no"},
         {"GROUPS": f"Sales (EMEA) = {TENANT.upper()},staff={CLIENT}, staff={CLIENT},"},
-        {"SESSION_IDLE_MINUTES": "0.5", "SESSION_MAX_HOURS": "8.25"},
+        {"SESSION_IDLE_MINUTES": "0.5", "SESSION_MAX_HOURS": "8.25", "SESSION_COOKIE_PERSISTENT": "0"},
         {"REDIS_URL": "rediss://default:p%2Fw@redis.example:6380/2", "SECRET_KEY": KEY},
         {"REDIS_URL": "unix:///run/redis.sock?db=1", "SECRET_KEY": KEY},
         {"REDIS_URL": "redis://:it's“a\\b,c=d@a.example:6379,b.example:6379", "SECRET_KEY": KEY},
@@ -520,6 +526,10 @@ def test_a_certificate_that_is_not_there_or_pasted_is_named(tmp_path):
 
 def test_a_federated_token_that_is_none_is_named(tmp_path):
     (tmp_path / "token").write_text("hello")
-    for value, found in ((tmp_path / "token", "without a token"), (tmp_path, "it is a folder")):
+    for value, found in (
+        (tmp_path / "token", "without a token"),
+        (tmp_path, "it is a folder"),
+        ("/nowhere/token", "cannot be read: there is no such file"),
+    ):
         environ = SOUND | {"CLIENT_SECRET": "", "AZURE_FEDERATED_TOKEN_FILE": str(value), "SECRET_KEY": "k-7" * 12}
         only(examined(environ, Dotenv(tmp_path / ".env")), "AZURE_FEDERATED_TOKEN_FILE", "wrong", found)

@@ -3,7 +3,9 @@
 import io
 import json
 import re
+import secrets
 import time
+import traceback
 
 import flask
 import pytest
@@ -12,6 +14,7 @@ from scripted_api import scripted as scripted  # a fixture
 from visitor import Page
 
 from flask_entra import Auth, GraphError, deadlines
+from flask_entra.config import KEY
 from flask_entra.testing import sign_in
 from flask_entra.transfers import PART_BYTES
 
@@ -263,6 +266,23 @@ def test_an_api_without_a_token_says_what_is_missing(app, scripted):
     assert scripted.asked == []
 
 
+def test_another_api_has_nothing_of_graphs(run, scripted):
+    for base in ("/me", "/v1.0", "/v1.0/me/"):
+        run(lambda context, base=base: auth.api(f"{scripted.url}{base}").get("/beta/things", context))
+    assert [each.path for each in scripted.asked] == [
+        "/me/beta/things",
+        "/v1.0/beta/things",
+        "/v1.0/me/beta/things",
+    ]
+
+
+def test_apis_of_any_number_of_addresses_fill_no_memory(app, run, scripted):
+    run(lambda context: [auth.api(f"{scripted.url}/{n}")._client for n in range(1000)])
+    kept = app.extensions[KEY].api_client
+    assert kept(scripted.url) is kept(scripted.url)
+    assert kept.cache_info().currsize <= 100
+
+
 # --- Page after page -----------------------------------------------------------------------------------------------------
 
 
@@ -341,6 +361,22 @@ def test_a_link_that_leads_elsewhere_or_nowhere_is_not_followed(run, scripted, l
         assert error.kind == "not_understood"
         assert "@odata.nextLink" in error.message
     assert len(scripted.asked) == 1
+
+
+def test_pages_without_items_end_sometime(run, scripted):
+    def empty(asked):
+        number = int(asked.path.rpartition("=")[2]) if "=" in asked.path else 0
+        return (
+            200,
+            {},
+            {"value": [number] if number == 90 else [], "@odata.nextLink": f"{scripted.url}/v1.0/x?s={number + 1}"},
+        )
+
+    scripted.answers = [empty] * 1000
+    found = []
+    error = run(lambda context: [found.append(each) for each in auth.graph.pages("/x", context)])
+    assert (error.kind, found, len(scripted.asked)) == ("not_understood", [90], 192)
+    assert "101 empty pages in a row" in error.message
 
 
 @pytest.mark.parametrize("page", [[], {}, {"value": {}}, {"value": None}, 5])
@@ -428,6 +464,14 @@ def test_no_request_is_no_batch(run, scripted):
         (["/me", {"url": "/me", "id": "1"}], "two requests of the batch have the id '1'"),
         ([{"url": "/me", "dependsOn": ["9"]}], "depends on '9', which is not in it"),
         (["/me"] * 20 + [{"url": "/me", "dependsOn": ["1"]}], "at most 20; this one has 21"),
+        (["/me", {"url": "/me", "dependsOn": "1"}], "request 2 of the batch: dependsOn is no list of ids"),
+        (["/me", {"url": "/me", "dependsOn": [1]}], "dependsOn is no list of ids"),
+        ([{"url": "/me", "method": "HEAD"}], "the method 'HEAD' is none of GET, POST"),
+        ([{"url": "/me", "method": None}], "the method None is none of GET"),
+        ([{"url": "/me", "headers": ["a"]}], "headers are no mapping"),
+        (["/v1.0/me"], "names a version. Leave /v1.0 out"),
+        (["/beta/me"], "Leave /beta out"),
+        (["/v1.0"], "Leave /v1.0 out"),
     ],
 )
 def test_what_cannot_be_a_batch_is_named_before_anything_is_sent(run, scripted, requests, words):
@@ -437,10 +481,25 @@ def test_what_cannot_be_a_batch_is_named_before_anything_is_sent(run, scripted, 
     assert scripted.asked == []
 
 
-@pytest.mark.parametrize("answer", [{}, [], {"responses": {}}])
-def test_an_answer_that_is_no_batch(run, scripted, answer):
-    scripted.answers = [(200, {}, answer)]
-    assert run(lambda context: auth.graph.batch(["/me"], context)).kind == "not_understood"
+@pytest.mark.parametrize("answer", [(200, {}, {}), (200, {}, []), (200, {}, {"responses": {}}), None, (502, {}, b"")])
+def test_a_batch_that_fails_may_have_happened_if_it_has_a_change(run, scripted, answer):
+    scripted.answers = [answer] * 2
+    look = run(lambda context: auth.graph.batch(["/me"], context))
+    change = run(lambda context: auth.graph.batch(["/me", {"url": "/me", "method": "patch", "body": {}}], context))
+    assert look.kind == change.kind == ("not_understood" if answer and answer[0] == 200 else "unavailable")
+    assert (look.may_have_happened, change.may_have_happened) == (False, True)
+    assert "the outcome is unknown" in str(change)
+    assert "the outcome is unknown" not in str(look)
+
+
+def test_of_several_batches_what_the_first_has_brought_is_not_lost(run, scripted):
+    scripted.answers = [answer_to_a_batch, (502, {}, b"")]
+    requests = [*(f"/{n}" for n in range(20)), *[{"url": "/x", "method": "DELETE"}] * 40]
+    found = run(lambda context: auth.graph.batch(requests, context))
+    assert [each["url"] for each in found[:20]] == [f"/{n}" for n in range(20)]
+    assert {each.kind for each in found[20:]} == {"unavailable"}
+    assert [each.may_have_happened for each in found[20:]] == [True] * 20 + [False] * 20  # the last ones were not sent
+    assert len(scripted.asked) == 2
 
 
 @pytest.mark.parametrize(
@@ -492,6 +551,37 @@ def test_a_file_that_lies_elsewhere_is_got_without_the_token(run, scripted):
     assert run(lambda context: auth.graph.download("/file", context).read()) == b"there"
     assert scripted.asked[1].path == "/secret/file?tempauth=1"
     assert "Authorization" not in scripted.asked[1].headers
+
+
+def test_a_file_that_lies_elsewhere_is_asked_for_with_what_is_meant_for_any_host(run, scripted):
+    headers = {
+        "Range": "bytes=0-9",
+        "if-none-match": '"7"',
+        "Accept": "*/*",
+        "ConsistencyLevel": "eventual",
+        "X-Key": "s",
+    }
+    scripted.answers = [(302, {"Location": f"{scripted.url}/secret"}, b""), (206, {}, b"there")]
+    run(lambda context: auth.graph.download("/file", context, headers=headers).read())
+    assert set(headers) <= set(scripted.asked[0].headers)
+    moved = scripted.asked[1].headers
+    assert (moved["Range"], moved["If-None-Match"], moved["Accept"]) == ("bytes=0-9", '"7"', "*/*")
+    assert not {"Authorization", "ConsistencyLevel", "X-Key", "client-request-id"} & set(moved)
+
+
+@pytest.mark.parametrize(
+    "answer", [None, 0.6, (404, {}, {}), (302, {"Location": "x"}, b""), (200, {"Content-Length": "9"}, b"x")]
+)
+def test_the_address_of_a_file_that_lies_elsewhere_is_told_to_nobody(run, scripted, monkeypatch, caplog, answer):
+    monkeypatch.setattr(deadlines, "ANSWER_SECONDS", 0.3)
+    secret = secrets.token_hex()
+    scripted.answers = [(302, {"Location": f"{scripted.url}/{secret}?{secret}"}, b""), answer, answer]
+    error = run(lambda context: auth.graph.download("/file", context).read())
+    assert isinstance(error, GraphError)
+    assert secret not in "".join(traceback.format_exception(error)) + run.page.text + caplog.text
+    error = run(lambda context: auth.graph.get(f"https://files.example/{secret}", context))
+    assert "'https://files.example' is neither" in str(error)
+    assert secret not in "".join(traceback.format_exception(error)) + caplog.text
 
 
 @pytest.mark.parametrize(
@@ -589,9 +679,9 @@ def test_a_part_that_fails_is_sent_again_from_where_the_other_side_is(run, scrip
 def test_an_upload_that_is_cut_off_can_be_continued(run, scripted):
     drive = Drive(scripted, faults=["fine", None, None, None])
     error = run(lambda context: auth.graph.upload(SESSION, context, CONTENT))
-    assert error.kind == "unavailable"
+    assert (error.kind, error.may_have_happened) == ("unavailable", False)
     assert error.upload_url == f"{scripted.url}/up/secret"
-    assert "secret" not in str(error)
+    assert "/up" not in "".join(traceback.format_exception(error)) + run.page.text
     assert len(drive.content) == PART_BYTES
     scripted.asked.clear()
     scripted.answers = [drive.take] * 9
@@ -611,6 +701,35 @@ def test_a_part_that_has_come_already_is_not_sent_again(run, scripted):
     scripted.answers.insert(1, lost)
     assert run(lambda context: auth.graph.upload(SESSION, context, CONTENT))["size"] == len(CONTENT)
     assert scripted.methods() == ["POST", "PUT", "GET", "PUT", "PUT"]
+
+
+@pytest.mark.parametrize("answer", [None, (502, {}, b""), (201, {}, b"<html>"), (201, {}, b"[" * 100_000)])
+def test_a_last_part_whose_answer_is_lost_may_be_there(run, scripted, answer):
+    Drive(scripted, faults=["fine", "fine", answer])
+    scripted.answers[4:] = [(404, {}, {})]  # the session is gone, as when the file is whole
+    error = run(lambda context: auth.graph.upload(SESSION, context, CONTENT))
+    assert error.may_have_happened
+    assert error.kind == ("not_understood" if answer and answer[0] == 201 else "not_found")
+    assert "the outcome is unknown" in str(error)
+
+
+def test_an_upload_that_stands_still_is_given_up(run, scripted):
+    Drive(scripted, faults=["fine", *[(202, {}, {"nextExpectedRanges": [f"{PART_BYTES}-"]})] * 99])
+    error = run(lambda context: auth.graph.upload(SESSION, context, CONTENT))
+    assert (error.kind, error.upload_url) == ("not_understood", f"{scripted.url}/up/secret")
+    assert "stands still" in error.message
+    assert len(scripted.asked) == 5
+
+
+def test_an_upload_is_counted_among_the_requests_of_the_person(run, scripted, app, monkeypatch):
+    Drive(scripted)
+    persons, fetch = [], app.extensions[KEY].http.fetch
+    http = app.extensions[KEY].http
+    monkeypatch.setattr(
+        http, "fetch", lambda *args, **kwargs: persons.append(kwargs.get("person")) or fetch(*args, **kwargs)
+    )
+    run(lambda context: auth.graph.upload(SESSION, context, CONTENT))
+    assert persons == ["the-token"] * 4
 
 
 @pytest.mark.parametrize("answer", [(404, {}, {}), (409, {}, {}), (429, {"Retry-After": "9"}, {})])

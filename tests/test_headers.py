@@ -111,6 +111,7 @@ def test_every_cookie_has_its_name_path_age_and_flags_to_the_letter(visit, https
     assert cookies(answer) == {
         f"{host}session": {"Path=/", "Max-Age=43200", *flags},
         f"{host}signed-in": {"Path=/", "Max-Age=60", *flags},
+        f"{host}signed-out": {"Path=/", "Max-Age=172800", *flags},
         f"{narrow}sign-in": {"Path=/getAToken", "Max-Age=0", *flags},
         f"{host}begun": {"Path=/", "Max-Age=0", *flags},
     }
@@ -205,7 +206,7 @@ def test_signing_in_as_another_person_drops_all_that_the_session_held(visit, pro
     provider.claims, provider.token = {"sub": "bob", "name": "Bob"}, {"access_token": "bobs"}
     browser.sign_in("/login?prompt=login")
     assert 'Hello, <span dir="auto">Bob</span>' in browser.get("/").text
-    assert browser.get("/see").text == "['_logged_in_user', '_token_cache', '_userinfo', '_vouched_until']"
+    assert browser.get("/see").text == "['_began', '_logged_in_user', '_token_cache', '_userinfo', '_vouched_until']"
     provider.userinfo = {"sub": "bob"}
     browser.get("/call_graph")
     assert provider.headers("/userinfo")[-1]["Authorization"] == "Bearer bobs"

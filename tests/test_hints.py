@@ -10,7 +10,7 @@ from conftest import Served
 from fake_provider import asked as asked_of
 from visitor import REDIRECTS, Page, Visitor, cookie_name, cookie_of
 
-from flask_entra import hints
+from flask_entra import Auth, hints
 from sandbox.people import DOMAIN
 
 ADELE, ALEX = f"adele@{DOMAIN}", f"alex@{DOMAIN}"
@@ -222,7 +222,7 @@ def test_an_account_that_cannot_sign_in_keeps_nobody_out(known, box):
     box.person("adele").needs_admin = True
     box.tenant.memory.consents.clear()
     page = known.get("/login")
-    link = Page(page.text).links[0]
+    link = Page(page.text).links[-1]
     page = known.get(link)
     assert page.status_code == 403
     assert "login_hint" not in login(known)
@@ -289,6 +289,16 @@ def test_a_session_that_has_ended_begins_again_without_a_page(known, box):
     assert page.url == f"{known.url}/account?x=1"
     (query,) = asked(box)
     assert (query["prompt"], query["login_hint"]) == ("none", ADELE)
+
+
+def test_a_view_that_wants_a_recent_or_stronger_sign_in_asks_for_none_silently(visit):
+    browser, auth = visit(REMEMBER_ACCOUNT="on", SECRET_KEY="a" * 32), Auth()
+    for name, needs in {"plain": {}, "recent": {"max_age": 300}, "strong": {"auth_context": "c1"}}.items():
+        browser.app.add_url_rule(f"/{name}", name, auth.login_required(lambda *, context: "", **needs))
+    browser.provider.claims = {"preferred_username": "alice"}
+    browser.sign_in()
+    browser.client.delete_cookie(cookie_name(browser.app))
+    assert [browser.begin(f"/{name}").get("prompt") for name in ("plain", "recent", "strong")] == ["none", None, None]
 
 
 def test_where_the_authority_wants_to_see_the_person_the_ordinary_sign_in_begins_at_once(known, box):

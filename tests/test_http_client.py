@@ -320,6 +320,40 @@ def test_an_answer_that_drips_is_given_up_when_its_time_is_over(tmp_path, monkey
             assert time.monotonic() - began < 2
 
 
+@pytest.mark.parametrize(("least", "comes"), [(1000, False), (2, True)])
+def test_a_file_may_take_its_time_but_not_drip(monkeypatch, least, comes):
+    monkeypatch.setattr(deadlines, "ANSWER_SECONDS", 0.6)
+    monkeypatch.setattr(deadlines, "LEAST_BYTES", least)
+    with dripping() as server, BoundedSession(threads=1) as session:
+        response = session.open("GET", f"http://{server}")
+        with contextlib.nullcontext() if comes else pytest.raises(requests.Timeout), response:
+            assert len(b"".join(http_client.chunks(response))) == 60
+
+
+def test_what_is_sent_may_take_longer_than_a_handshake(monkeypatch):
+    monkeypatch.setattr(deadlines, "HANDSHAKE_SECONDS", 0.2)
+    size = 24 * 2**20
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
+
+        def take():
+            connection, _ = listener.accept()
+            with connection:
+                head, _, body = connection.recv(65536).partition(b"\r\n\r\n")
+                left = size - len(body)
+                time.sleep(0.5)
+                while left > 0:
+                    left -= len(connection.recv(2**20))
+                connection.sendall(OK)
+
+        thread = threading.Thread(target=take, daemon=True)
+        thread.start()
+        with BoundedSession(threads=1) as session:
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+            assert session.fetch("PUT", url, data=b"x" * size).content == b"{}"
+        thread.join(5)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse, or accept, where Linux is silent")
 def test_of_several_addresses_one_that_is_silent_leaves_the_others_their_time(raw, black_hole, monkeypatch):
     monkeypatch.setattr(deadlines, "CONNECT_SECONDS", 1.0)

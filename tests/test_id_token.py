@@ -142,6 +142,15 @@ def test_a_text_that_is_no_token_is_refused(given):
         accepted(given)
 
 
+def test_what_is_nested_too_deeply_to_be_read_is_no_token():
+    deep = b'{"a":' * 100_000
+    head = f"{base64url_encode(deep).decode()}.e30.e30"
+    refused("recursion|not a JWT", head)  # newer releases of PyJWT say it themselves
+    refused("recursion|not a JWT", jwt.PyJWS().encode(deep, PRIVATE, "ES256", {"kid": "one"}))
+    with pytest.raises(IdTokenRefused):
+        key_id(head)
+
+
 @pytest.mark.parametrize("given", ["", "a.b.c", 5, None])
 def test_a_text_that_is_no_token_names_no_key(given):
     with pytest.raises(IdTokenRefused):

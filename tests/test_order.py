@@ -17,9 +17,10 @@ ROLE = "Orders.Approve"
 
 @pytest.fixture
 def make(tmp_path):
-    def make(auth, protected=False):
+    def make(auth, protected=False, **settings):
         app = flask.Flask(__name__)
         app.config.update(
+            settings,
             ENTRA_CLIENT_ID="7c5a2f0e-0c51-4c0e-9c0f-1f6c3f0f7a11",
             ENTRA_CLIENT_SECRET="s" * 40,
             ENTRA_AUTHORITY="https://login.microsoftonline.com/contoso.example",
@@ -163,6 +164,38 @@ def test_a_view_that_was_registered_before_login_required_stops_the_app(make, re
     (told,) = {record.exc_info[1].args[0] for record in caplog.records if record.exc_info}
     assert "login_required stands above the route and guards nothing: view (" in told
     assert f"{__file__}, line " in told or register is by_a_view_class
+
+
+def test_files_are_sent_all_the_same_and_a_view_without_context_is_named_at_once(make):
+    auth = Auth()
+    app = make(auth)
+    by_a_route(auth, app)
+    app.static_folder = "pages_static"
+    assert app.test_client().get("/static/none.css").status_code == 404
+    for decorator in (auth.login_required, auth.login_required(scopes=["User.Read"]), auth.bearer_required):
+        for view in (lambda: "x", lambda context, /: "x", CannotTake().get):
+            with pytest.raises(
+                TypeError, match=rf"_required gives a view the argument context, .*\({__file__}, line \d+\)"
+            ):
+                decorator(view)
+    for view in (lambda context: "x", lambda **given: "x", lambda user=None, *, context=None: "x"):
+        assert auth.login_required(view)
+
+
+class CannotTake:
+    def get(self, item):
+        return item
+
+
+def test_the_configuration_page_does_not_blame_the_settings_for_it(make):
+    auth = Auth()
+    app = make(auth, ENTRA_CONFIGURATION_EVERYWHERE=True)
+    by_a_route(auth, app)
+    page = app.test_client().get("/x", headers={"Accept": "text/html"})
+    assert page.status_code == 503
+    assert "<h1>A view is not right</h1>" in page.text
+    assert "Put login_required below the route." in page.text
+    assert "settings of an app registration" not in page.text
 
 
 def test_the_doctor_finds_it_before_anybody_asks(make):

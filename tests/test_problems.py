@@ -13,7 +13,7 @@ from flask_entra import Auth
 from flask_entra.pages import entra_kinds, explanations
 from flask_entra.pages.entra_errors import ENTRA_ERRORS
 from flask_entra.pages.graph_errors import GRAPH_ERRORS
-from flask_entra.pages.problems import sign_in_details
+from flask_entra.signin.errors import sign_in_details
 from flask_entra.testing import sign_in
 from sandbox.faults import Answer
 
@@ -46,8 +46,7 @@ PROTOCOL = {
 GRAPH = {
     "401 sign_in": "token",
     "403 home": "forbidden",
-    "404 home": "no_endpoint",
-    "404 other_account": "not_found",
+    "404 home": "no_endpoint not_found",
     "409 home": "conflict",
     "502 home": "refused",
     "502 retry": "not_understood unavailable",
@@ -213,8 +212,8 @@ def test_the_advice_for_developers_stands_among_the_details(person, box):
     page = html.unescape(person.get("/call_graph").text)
     before, _, after = page.partition("Details for support")
     assert "Ask an administrator" in before
-    assert "app registration" not in before
-    assert "app registration under API permissions" in after
+    assert "login_required" not in before
+    assert "login_required(scopes=[…])" in after
 
 
 KINDS = {
@@ -260,17 +259,21 @@ def test_no_code_has_two_kinds():
 @pytest.mark.parametrize("code", ["AADSTS70011", "AADSTS650053"])
 def test_a_scope_of_a_view_that_there_is_not_is_blamed_on_the_view(visit, provider, code):
     browser = visit(SCOPE="invoices")
-    view = Auth().login_required(lambda *, context: "x", scopes=["ledgers", "invoices"])
+    view = Auth().login_required(lambda *, context: "x", scopes=["ledgers", "journals", "invoices"])
     browser.app.add_url_rule("/ledgers", "ledgers", view)
-    for path, told in (("/ledgers", True), ("/login", False)):
-        page = browser.finish(
-            browser.begin(path), code=None, error="invalid_client", error_description=f"{code}: There is no such scope."
-        )
-        assert page.status_code == 500
-        assert (
-            "A view asks for a permission that there is not, or that is not this API&#39;s: ledgers." in page.text
-        ) == told
-        assert ("SCOPE contains a permission" in page.text) == (not told)
+
+    def page(path, said):
+        error = {"error": "invalid_client", "error_description": f"{code}: {said}"}
+        return html.unescape(browser.finish(browser.begin(path), code=None, **error).text)
+
+    words = "The view at /ledgers asks for a permission that there is not, or that is not this API's: "
+    assert f"{words}journals ledgers." in page("/ledgers?a=1", "There is no such scope.")
+    assert f"{words}ledgers." in page(
+        "/ledgers", "The app asked for scope 'Ledgers' that doesn't exist on the resource 'x'."
+    )
+    assert f"{words}journals." in page("/ledgers", "The app asked for scope 'api://x/journals' that doesn't exist.")
+    for path, said in (("/login", "There is no such scope."), ("/ledgers", "The app asked for scope 'invoices'.")):
+        assert "SCOPE contains a permission" in page(path, said)
 
 
 def test_no_text_points_to_a_page_that_is_not_there():

@@ -13,7 +13,7 @@ import time
 import pytest
 import requests
 from conftest import ROOT, Served, bare_environment
-from programs import listens
+from programs import listens, needs
 from visitor import Visitor
 
 from flask_entra.certificates import read_certificate
@@ -128,6 +128,23 @@ def test_the_readme_is_one_screen():
     assert len(README.read_text().split()) <= 800
 
 
+def test_the_readme_says_of_which_version_the_pages_are():
+    version = re.search(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[1]
+    for page in (README, in_french(README)):
+        assert f"| page (version {version}) |" in page.read_text()
+
+
+def test_the_first_lines_of_the_tests_say_what_is_skipped_and_why(tmp_path):
+    (tmp_path / "bin").mkdir()
+    for program in ("nginx", "redis-server", "node", "npm", "openssl"):
+        (tmp_path / "bin" / program).symlink_to("/bin/true")
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-n", "0", "tests/test_urls.py"]
+    environment = bare_environment() | {"PATH": str(tmp_path / "bin")}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    beginning = done.stdout.partition("collected")[0]
+    assert "skipped: the tests that need chromium (Debian: apt-get install chromium)\n" in beginning
+
+
 def test_a_figure_in_the_readme_is_one_of_the_bench():
     for page, bench in ((README, "docs/bench.md"), (in_french(README), "docs/bench.fr.md")):
         (row,) = re.findall(r"^\|.*\(docs/bench\.(?:fr\.)?md\).*$", page.read_text(), re.MULTILINE)
@@ -165,6 +182,22 @@ def test_french_is_set_as_french_is(page):
         assert not re.search(r" [:;!?»]|« |[^\s\u00a0\u202f][;!?»](?=\s|$)|\w:(?=\s|$)|«[^\u00a0\u202f]", line), line
 
 
+BEGINNINGS = re.compile(r"(?:This page is f|F)or .*At\s+the\s+end\s|Cette page s’adresse .*À\s+la\s+fin", re.DOTALL)
+
+
+@pytest.mark.parametrize("page", **names([page for page in DOCUMENTS if page.parent.name == "docs"]))
+def test_a_page_begins_with_its_readers_and_what_they_will_have_at_its_end(page):
+    paragraphs = [each for each in page.read_text().split("\n\n")[1:] if not each.startswith("*[")]
+    assert BEGINNINGS.match(paragraphs[0])
+
+
+@pytest.mark.parametrize("page", **names([page for page in ENGLISH + FRENCH if page.parent.name == "docs"]))
+def test_a_page_ends_with_what_its_readers_should_see_now(page):
+    heading, _, checkpoint = page.read_text().rpartition("\n## ")[2].partition("\n\n")
+    assert heading in ("Where you are now", "Où vous en êtes")
+    assert re.search(r"\bshould now\b|\bmaintenant\b", checkpoint)
+
+
 PLAIN = [*ENGLISH, *ENGLISH_ONLY, ROOT / ".env.sample"]
 
 
@@ -184,7 +217,19 @@ def test_every_command_has_a_test():
         assert set(re.findall(r"^```sh\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)) <= {
             *COMMANDS.values()
         }
-    here = {"run", "install", "az", "dotenv", "doctor", "flask", "gunicorn", "granian", "prune", "certificate"}
+    here = {
+        "run",
+        "sandbox",
+        "install",
+        "az",
+        "dotenv",
+        "doctor",
+        "flask",
+        "gunicorn",
+        "granian",
+        "prune",
+        "certificate",
+    }
     # .ci/run runs the first as it stands; tests/test_bench.py and tests/test_containers.py try the others.
     elsewhere = {"test", "bench", "certificates"}
     assert set(COMMANDS) == here | elsewhere
@@ -200,7 +245,8 @@ def test_windows_has_the_same_commands():
         .replace(".venv/bin/", ".venv\\Scripts\\")
         .replace("/requirements.txt", "\\requirements.txt")
         .replace("cp ", "copy ")
-        for name in ("run", "install", "dotenv", "doctor", "flask", "granian", "prune", "test")
+        .replace("../shop/", "..\\shop\\")
+        for name in ("run", "sandbox", "install", "dotenv", "doctor", "flask", "granian", "prune", "test")
     }
     assert set(shown) == expected
 
@@ -295,6 +341,25 @@ def test_the_first_command_ends_with_the_app_answering_on_port_5000(tmp_path):
         os.killpg(process.pid, signal.SIGINT)
         process.communicate(timeout=30)
     assert not listens(5000)
+
+
+@posix
+@pytest.mark.xdist_group("port 5000")  # as above
+def test_an_app_of_ones_own_runs_on_the_sandbox_as_written(tmp_path):
+    if listens(5000):
+        pytest.skip("port 5000 is in use on this machine")
+    clone, shop = tmp_path / "clone", tmp_path / "shop"
+    clone.mkdir()
+    shop.mkdir()
+    (clone / "sandbox").symlink_to(ROOT / "sandbox")
+    shutil.copy(ROOT / "tests" / "strangers" / "contract.py", shop / "shop.py")
+    process = start("sandbox", clone, PYTHONPATH=str(ROOT))
+    try:
+        assert "Sandbox ready: open http://localhost:5000" in process.stdout.readline()
+        person = Visitor("http://localhost:5000")
+        assert person.sign_in("adele", "/me").json()["displayName"] == "Adèle Vance"
+    finally:
+        assert "Traceback" not in stop(process)
 
 
 @posix
@@ -410,8 +475,7 @@ def test_pruning_runs_as_written(copy, box):
 
 @posix
 def test_the_certificate_that_is_made_can_be_used(tmp_path):
-    if not shutil.which("openssl"):
-        pytest.skip("openssl is not installed")
+    needs("openssl")
     assert run("certificate", tmp_path)[0] == 0
     assert stat.S_IMODE((tmp_path / "app.pem").stat().st_mode) == 0o600
     certificate = read_certificate(str(tmp_path / "app.pem"))

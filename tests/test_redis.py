@@ -20,7 +20,6 @@ from redis_servers import HOST, Cluster, Redis, Watched
 from visitor import Visitor, cookies_of
 
 from flask_entra.sessions import redis_client
-from flask_entra.sessions.interface import owner_of
 from flask_entra.sessions.redis import RedisStore
 from flask_entra.sessions.redis_address import read_address
 from flask_entra.sessions.seal import Seal
@@ -84,7 +83,7 @@ def test_a_failover_under_load_signs_nobody_out(serve, servers):
     with ThreadPoolExecutor(len(people)) as pool:
         loads = [pool.submit(look, person) for person in people]
         (sid,) = cookies_of(people[0]).values()
-        key = Seal(sid, owner_of(config_of(**app.settings))).key
+        key = Seal(sid, config_of(**app.settings).owner).key
         dies = servers.master if isinstance(servers, Watched) else servers.master_of("session:" + key)
         dies.await_replica()
         dies.stop(9)

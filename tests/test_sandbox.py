@@ -32,7 +32,7 @@ from sandbox import Sandbox
 from sandbox.entra.keys import SigningKey
 from sandbox.faults import Answer, Challenge, Close, Delay, Drip, DripHeaders, Flood, Reset, Silence, Truncated
 from sandbox.people import group_id
-from sandbox.process import CHATTER, clean_environment
+from sandbox.process import CHATTER, KEPT, clean_environment
 
 PROJECT = Path(__file__).resolve().parent.parent
 REDIRECT_URI = "http://localhost:5000/getAToken"
@@ -276,7 +276,7 @@ def test_pages_load_nothing_from_elsewhere_and_say_what_they_are(box, visitor):
     assert "form-action 'self' http://localhost:5000" in policy
     assert "No Microsoft account is involved" in page.text
     assert visitor.get(f"{box.front_url}/sandbox/sandbox.css").status_code == 200
-    assert [button[1] for button in Page(page.text).forms[0][2]] == list(box.people)
+    assert [button[1] for button in Page(page.text).forms[0][2]] == [*box.people, "cancel"]
 
 
 def test_consent_is_asked_once_for_a_set_of_scopes(box, visitor):
@@ -305,8 +305,8 @@ def test_consent_declined_goes_back_as_entra_says_it(visitor):
 def test_whoever_needs_an_administrator_gets_a_link_back(visitor):
     page = Page(visitor.press(visitor.ask(), "person", "miriam").text)
     assert page.heading == "Need admin approval"
-    query = parse_qs(urlsplit(page.links[0]).query)
-    assert page.links[0].startswith(REDIRECT_URI)
+    query = parse_qs(urlsplit(page.links[-1]).query)
+    assert page.links[-1].startswith(REDIRECT_URI)
     assert query["error"] == ["access_denied"]
     assert "AADSTS90094" in query["error_description"][0]
     assert query["state"] == ["the-state"]
@@ -402,7 +402,7 @@ def test_signing_out_goes_back_only_where_the_app_is(box, visitor):
     assert Page(visitor.ask().text).heading == "Pick an account"
     elsewhere = {"post_logout_redirect_uri": "https://attacker.example/"}
     page = Page(visitor.get(url, params=elsewhere, allow_redirects=False).text)
-    assert (page.heading, page.links) == ("You signed out of your account", [])
+    assert (page.heading, page.links) == ("You signed out of your account", ["/"])  # the sandbox's own page
     assert [seen.query for seen in box.seen("logout")] == [back, elsewhere]
 
 
@@ -891,6 +891,7 @@ def run_command(*arguments, **options):
     """Start ``python -m sandbox`` in a process group of its own."""
     if os.name == "nt":
         options["creationflags"] = subprocess.CREATE_NEW_PROCESS_GROUP
+    options["env"] = {**options.get("env", os.environ), "LC_ALL": "C.UTF-8"}  # it speaks the terminal's language
     return subprocess.Popen(
         [sys.executable, "-m", "sandbox", *arguments],
         cwd=PROJECT,
@@ -933,9 +934,12 @@ def test_settings_of_a_real_tenant_do_not_reach_the_app():
     assert clean_environment({**kept, **dropped}) == kept
 
 
-def test_no_setting_of_the_app_is_inherited():
+def test_no_setting_of_a_tenant_is_inherited():
     settings = pytest.importorskip("flask_entra.settings")
-    assert clean_environment(dict.fromkeys(settings.SETTINGS, "from a real tenant")) == {}
+    names = [*settings.SETTINGS, *(f"FLASK_{settings.key_of(name)}" for name in settings.SETTINGS)]
+    left = clean_environment(dict.fromkeys(names, "from a real tenant"))
+    assert set(left) == {*KEPT, *(f"FLASK_{settings.key_of(name)}" for name in KEPT)}
+    assert not {"CLIENT_ID", "AUTHORITY", "ENDPOINT", "SECRET_KEY", "REDIS_URL", "SESSION_FILE_DIR"} & set(KEPT)
 
 
 def test_the_servers_chatter_is_not_shown_and_errors_are():
@@ -967,7 +971,7 @@ def test_the_command_runs_the_app_and_stops_cleanly():
         finally:
             command.send_signal(signal.CTRL_BREAK_EVENT if os.name == "nt" else signal.SIGINT)
             out, err = command.communicate(timeout=15)
-    assert (command.returncode, out) == (0, "")
+    assert (command.returncode, out.count("\n"), out.split(".")[0]) == (0, 1, "Consents are remembered until then")
     assert "Traceback" not in err
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0

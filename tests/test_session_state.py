@@ -33,7 +33,7 @@ class Memory:
 
     def delete(self, key):
         self.asked.append("delete")
-        self.values.pop(key, None)
+        return self.values.pop(key, None) is not None
 
     @contextlib.contextmanager
     def lock(self, key):

@@ -11,7 +11,6 @@ from visitor import REDIRECTS, Page, Visitor, cookies_of, let_the_id_token_expir
 
 from flask_entra import Auth
 from flask_entra.sessions.files import FileStore
-from flask_entra.sessions.interface import owner_of
 from flask_entra.sessions.session import Session
 from flask_entra.signin.current_user import USER
 from flask_entra.signin.step_up import StepUp
@@ -91,7 +90,7 @@ def change(app, person, **claims):
     """Change what the session knows of a person; None takes a claim out."""
     store = FileStore(Path(app.settings["SESSION_FILE_DIR"]))
     (sid,) = (value for name, value in cookies_of(person).items())
-    session = Session(store, 12 * 3600, sid, owner=owner_of(config_of(**app.settings)))
+    session = Session(store, 12 * 3600, sid, owner=config_of(**app.settings).owner)
     session[USER] = {name: value for name, value in {**session[USER], **claims}.items() if value is not None}
     session.save()
 
@@ -156,6 +155,15 @@ def test_a_refresh_does_not_change_when_the_person_signed_in(person, app, box, t
     change(app, person, auth_time=before - 300)
     let_the_id_token_expire(app, person)
     assert person.get("/transfer", follow=False).status_code in REDIRECTS
+
+
+def test_a_refresh_does_not_say_when_somebody_signed_in_whose_sign_in_did_not(person, app, box):
+    person.sign_in()
+    box.person("adele").id_claims["auth_time"] = int(time.time())
+    let_the_id_token_expire(app, person)
+    assert person.get("/plain").text == "plain"
+    assert [each.form["grant_type"] for each in box.seen("token")][-1] == "refresh_token"
+    assert begun(person.get("/transfer", follow=False))["max_age"] == "300"
 
 
 def test_another_sign_in_of_the_same_person_does_not_forget_it_and_one_of_somebody_else_does(person, box):

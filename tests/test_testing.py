@@ -8,8 +8,8 @@ import flask
 import pytest
 from conftest import ROOT, bare_environment
 
-from flask_entra import Auth
-from flask_entra.testing import sign_in
+from flask_entra import Auth, SignInRefused
+from flask_entra.testing import bearer, sign_in
 from flask_entra.testing import sign_in_as as sign_in_as  # a fixture
 
 SETTINGS = {
@@ -137,6 +137,34 @@ def test_whatever_the_settings_are(make, configuration):
     client = make(**configuration).test_client()
     sign_in(client, name="Adèle Vance")
     assert client.get("/plain").json == {"name": "Adèle Vance"}
+
+
+def test_what_the_app_does_at_each_sign_in_is_done(make):
+    auth.on_sign_in(noted)
+    try:
+        client = make().test_client()
+        sign_in(client, name="Adèle Vance")
+        with client.session_transaction() as session:
+            assert session["noted"] == "Adèle Vance"
+        with pytest.raises(SignInRefused, match="closed"):
+            sign_in(client, name="Somebody else")
+        assert client.get("/plain", headers=JSON).status_code == 401
+    finally:
+        auth._on_sign_in.remove(noted)
+
+
+def noted(claims):
+    if claims["name"] != "Adèle Vance":
+        raise SignInRefused("Your account is closed.")
+    flask.session["noted"] = claims["name"]
+
+
+def test_a_text_in_the_place_of_a_list_is_named(client):
+    for argument in ("roles", "groups", "scopes"):
+        with pytest.raises(TypeError, match=rf"Write {argument}=\['Orders.Approve'\]"):
+            sign_in(client, **{argument: "Orders.Approve"})
+    with pytest.raises(TypeError, match="Write scopes="):
+        bearer(client.application, scopes="Orders.Read")
 
 
 def test_the_fixture_is_the_same(sign_in_as, client):

@@ -11,7 +11,6 @@ from configs import config_of
 
 from flask_entra.config import of
 from flask_entra.sessions.files import FileStore
-from flask_entra.sessions.interface import owner_of
 from flask_entra.sessions.session import Session
 from flask_entra.signin.current_user import USER, VOUCHED_UNTIL
 
@@ -101,6 +100,10 @@ class Visitor(requests.Session):
         """Press the app's own button, and go where the page that it answers leads."""
         origin = {"Origin": self.url, "Sec-Fetch-Site": "same-origin", "Sec-Fetch-Dest": "document"}
         page = self.post(f"{self.url}/logout", headers=origin, timeout=30, allow_redirects=False)
+        return self.go_where(page, **kwargs)
+
+    def go_where(self, page, **kwargs):
+        """Go where a page leads by itself, as a browser does at once."""
         return self.get(page.headers["Refresh"].removeprefix("0; url="), **kwargs)
 
     @property
@@ -113,7 +116,7 @@ def let_the_id_token_expire(app, person):
     """As if hours had passed since a person has signed in: their session, in a store of files, says so from now on."""
     store = FileStore(Path(app.settings["SESSION_FILE_DIR"]))
     (sid,) = cookies_of(person).values()
-    session = Session(store, 12 * 3600, sid, owner=owner_of(config_of(**app.settings)))
+    session = Session(store, 12 * 3600, sid, owner=config_of(**app.settings).owner)
     session[VOUCHED_UNTIL] = session[USER]["exp"] = time.time() - 3600
     session.save()
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from flask_entra.doctor.findings import Finding, odd, wrong
 from flask_entra.pages.languages import Text as _
 from flask_entra.settings import Settings, words
-from flask_entra.urls import is_loopback, origin, split_url
+from flask_entra.urls import is_loopback, origin_pattern, split_url
 
 # Werkzeug percent-encodes these in the path of a cookie, browsers do not in the path of a request.
 _ROOT = re.compile(r"/|(/[\w\-.~]+)+/?", re.ASCII)
@@ -81,13 +81,16 @@ def check_hosts(settings: Settings) -> Iterator[Finding]:
 
 def check_origins(settings: Settings) -> Iterator[Finding]:
     for each in words(settings["TRUSTED_ORIGINS"]):
-        parts = split_url(each)
-        host = (parts.hostname or "").removeprefix("*.")
-        if origin(each) != each or parts.username or parts.scheme not in ("http", "https") or "*" in host or not host:
+        pattern = origin_pattern(each)
+        host = (split_url(pattern).hostname or "").removeprefix("*.")
+        if not pattern:
             mend = _(
                 "Write scheme and host, such as https://www.example.com, or https://*.example.com for all below it."
             )
-            yield odd("TRUSTED_ORIGINS", _("holds something that is no origin: %(origin)s", origin=each[:100]), mend)
-        elif parts.scheme == "http" and not is_loopback(host):
+            yield wrong("TRUSTED_ORIGINS", _("holds something that is no origin: %(origin)s", origin=each[:100]), mend)
+        elif "*" in pattern and "." not in host and host != "localhost":
+            found = _("trusts every site below .%(host)s", host=host)
+            yield odd("TRUSTED_ORIGINS", found, _("Name your own domain, as in https://*.example.com."))
+        elif split_url(pattern).scheme == "http" and not is_loopback(host):
             found = _("trusts a site without https: %(origin)s", origin=each[:100])
             yield odd("TRUSTED_ORIGINS", found, _("Whoever is in its network can write its pages: use https there."))

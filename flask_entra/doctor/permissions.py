@@ -7,10 +7,10 @@ from typing import Any
 
 from flask import Flask
 
+from flask_entra.api_client import ApiClient
 from flask_entra.clouds import graph_of
 from flask_entra.doctor.findings import GROUPS, ROLES, Finding
 from flask_entra.doctor.parts import Parts
-from flask_entra.graph import GraphClient
 from flask_entra.graph_error import GraphError
 from flask_entra.pages.languages import Text as _
 from flask_entra.signin.authorization import Requirement
@@ -80,7 +80,7 @@ def _registration(parts: Parts) -> dict[str, Any]:
     if "error" in answer:
         raise SignInError(answer["error"], answer.get("error_description", ""))
     url = f"{graph}/v1.0/applications(appId='{config.client_id}')?$select=appRoles,groupMembershipClaims"
-    return GraphClient(parts.http, graph).get(url, answer["access_token"])
+    return ApiClient(parts.http, graph).get(url, answer["access_token"])
 
 
 def _listed(names: set[str]) -> str:

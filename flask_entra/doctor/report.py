@@ -57,11 +57,17 @@ def line(finding: Finding) -> str:
     return f"{SIGNS[finding.level]} {finding.subject} {finding.found}{place}. {mend}{end}".rstrip()
 
 
+def exit_status(findings: Sequence[Finding]) -> int:
+    """What the command ends with: 1 if something is wrong; 3 if nothing is but what does not answer here; else 0."""
+    wrong = [finding for finding in findings if finding.level == "wrong"]
+    return 0 if not wrong else 3 if all(finding.unreachable for finding in wrong) else 1
+
+
 def as_json(findings: Sequence[Finding]) -> str:
     """The findings as one JSON document, in characters that any encoding has.
 
     `version` is a number, `ok` says that nothing is wrong, and each of `findings` has `setting`, `level` (`right`,
-    `unchecked`, `odd` or `wrong`), `found`, `mend` and `source`.
+    `unchecked`, `odd` or `wrong`), `found`, `mend`, `source` and `unreachable`.
     """
     document = {
         "version": VERSION,
@@ -73,6 +79,7 @@ def as_json(findings: Sequence[Finding]) -> str:
                 "found": str(finding.found),
                 "mend": str(finding.mend),
                 "source": _source(finding.source),
+                "unreachable": finding.unreachable,
             }
             for finding in findings
         ],

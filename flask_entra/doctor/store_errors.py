@@ -9,6 +9,12 @@ from flask_entra.pages.languages import Text as _
 from flask_entra.sessions.redis_address import read_address
 
 _RUNS = _("Check the address, and that Redis runs.")
+_NO_ANSWER, _NOTHING, _NO_HOST = (
+    _("Redis does not answer in time"),
+    _("nothing answers at this address and port"),
+    _("there is no such host"),
+)
+UNREACHABLE = (_NO_ANSWER, _NOTHING, _NO_HOST)  # what may be otherwise where the app runs
 # What an error of Redis says, in lower case, to what that means and the mend. The first that fits counts.
 _REDIS = (
     (
@@ -66,13 +72,9 @@ _REDIS = (
         _("Redis has no database of this number"),
         _("Correct the number at the end of the address."),
     ),
-    (("timeout", "timed out"), _("Redis does not answer in time"), _RUNS),
-    (("refused", "errno 111", "error 111"), _("nothing answers at this address and port"), _RUNS),
-    (
-        ("name or service", "getaddrinfo", "nodename", "name resolution", "no address"),
-        _("there is no such host"),
-        _RUNS,
-    ),
+    (("timeout", "timed out"), _NO_ANSWER, _RUNS),
+    (("refused", "errno 111", "error 111"), _NOTHING, _RUNS),
+    (("name or service", "getaddrinfo", "nodename", "name resolution", "no address"), _NO_HOST, _RUNS),
     (("readonly",), _("it is a replica, which cannot be written"), _("Write the address of the primary.")),
     (
         ("outofmemory", "oom command"),

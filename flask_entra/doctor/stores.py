@@ -10,7 +10,7 @@ from pathlib import Path
 
 from flask_entra.commands import relative
 from flask_entra.doctor import store_errors
-from flask_entra.doctor.findings import Finding, odd, wrong
+from flask_entra.doctor.findings import Finding, odd, unreachable, wrong
 from flask_entra.doctor.parts import Parts
 from flask_entra.pages.languages import Text as _
 from flask_entra.sessions.store import Store, StoreUnavailable
@@ -24,7 +24,8 @@ def ask_store(parts: Parts) -> list[Finding]:
         parts.store.ping()
     except StoreUnavailable as error:
         reason, mend = store_errors.explained(error, url)
-        return [wrong(name, _("cannot be used: %(reason)s", reason=reason), mend)]
+        found = _("cannot be used: %(reason)s", reason=reason)
+        return [(unreachable if reason in store_errors.UNREACHABLE else wrong)(name, found, mend)]
     doubts = (
         [*_ask_redis(parts.store, url)] if url else [*_check_folders(Path(parts.config.settings["SESSION_FILE_DIR"]))]
     )

@@ -25,11 +25,12 @@ from flask_entra.pages.languages import Text as _
 from flask_entra.pages.languages import language
 from flask_entra.pages.other_sites import host_asked_for
 from flask_entra.pages.own_pages import OwnPages
-from flask_entra.pages.problems import Problem, explain, realm, sign_in_details
+from flask_entra.pages.problems import Problem, explain, realm
 from flask_entra.sessions.store import StoreUnavailable
 from flask_entra.signin import callers_tokens, sign_in_link
 from flask_entra.signin.current_user import get_user
 from flask_entra.signin.errors import (
+    AppTokenRefused,
     AuthorityUnavailable,
     CallerRefused,
     IdTokenRefused,
@@ -38,6 +39,7 @@ from flask_entra.signin.errors import (
     SignInElsewhere,
     SignInError,
     SignInRefused,
+    sign_in_details,
 )
 from flask_entra.signin.paths import home, local_path, requested
 
@@ -199,6 +201,8 @@ def _for_the_log(error: Exception) -> str:
     if isinstance(error, SecurityError):
         host, header = host_asked_for()
         return f"the host {host} ({header}) is none that the app answers to: that of REDIRECT_URI, and ALLOWED_HOSTS"
+    if isinstance(error, AppTokenRefused):
+        return " ".join(str(error).split())[:1000]
     if isinstance(error, SignInError):  # its description may come from anybody, by the redirect URI's query
         found = " ".join(f"{name}={value}" for name, value in sign_in_details(error.description).items())
         # Entra's codes say all; what others say stands as it came, on one line.

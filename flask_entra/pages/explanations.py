@@ -110,6 +110,11 @@ OAUTH_ERRORS: dict[str, Explanation] = {
     "temporarily_unavailable": Explanation(503, _("The sign-in service is overloaded."), SOON, "sign_in"),
 }
 OTHER_ERROR = Explanation(400, _("The sign-in could not be finished."), AGAIN, "sign_in")
+APP_NOT_GRANTED = Explanation(
+    500,
+    _("This app has no permissions of its own."),
+    _("Add application permissions under API permissions of the app registration, and grant admin consent."),
+)
 
 
 # --- The authority and the store ----------------------------------------------------------------------------------------

@@ -8,21 +8,23 @@ from typing import Any
 from flask import g, session
 
 from flask_entra.config import Config
-from flask_entra.pages.languages import Span
+from flask_entra.pages.languages import Span, Text
+from flask_entra.pages.languages import Text as _
 from flask_entra.pages.names import name_of
 from flask_entra.signin.current_user import USERINFO, get_user
+from flask_entra.signin.sign_out import Ended
 
 
 class Face:
     """What templates see of this package. The session is read only when a page uses them.
 
     :param config: the app's.
-    :param has_signed_out: whether the person has just signed out; it says so once.
+    :param ended: why nobody is signed in any more; it says so once.
     :ivar config: the same.
     """
 
-    def __init__(self, config: Config, has_signed_out: Callable[[], bool]):
-        self.config, self._has_signed_out = config, has_signed_out
+    def __init__(self, config: Config, ended: Callable[[], Ended | None]):
+        self.config, self._ended = config, ended
 
     @property
     def user(self) -> dict[str, Any] | None:
@@ -36,6 +38,18 @@ class Face:
         """The address that shows the person's profile: `ENDPOINT`, or the userinfo endpoint; empty if there is none."""
         return self.config.endpoint or ("" if "entra_no_session" in g else session.get(USERINFO, ""))
 
-    def signed_out_just_now(self) -> bool:
-        """Whether the person has just signed out. It is said once."""
-        return self._has_signed_out()
+    def signed_out_just_now(self) -> Text | None:
+        """For a page for nobody: why the person who was signed in is no longer, in words. None if nobody was. It is said once."""
+        idle, longest = Span(self.config.idle_seconds), Span(self.config.longest_seconds)
+        told = {
+            Ended.BY_THEMSELVES: _("You have signed out."),
+            Ended.IDLE: _("You have been signed out after %(idle)s without use.", idle=idle),
+            Ended.LONGEST: _(
+                "You have been signed out: a session ends after %(idle)s without use, and %(longest)s after the sign-in.",
+                idle=idle,
+                longest=longest,
+            ),
+            Ended.SOONER: _("Your session has been ended, for example by a sign-out in another app."),
+        }
+        ended = self._ended()
+        return told[ended] if ended else None

@@ -15,6 +15,15 @@ MAY_HAVE_HAPPENED = Explanation(
     title=_("Perhaps done, perhaps not"),
 )
 
+NO_PROFILE = Explanation(
+    404,
+    _("Graph has no data at this address. Your account may have no profile here."),
+    _("Use another account, or ask the person who runs this app."),
+    "other_account",
+    _("Profile not found"),
+    _("Check that ENDPOINT is right."),
+)
+
 GRAPH_ERRORS: dict[str, Explanation] = {
     "token": Explanation(
         401,
@@ -29,16 +38,16 @@ GRAPH_ERRORS: dict[str, Explanation] = {
         _("Ask an administrator of your organization, or the person who runs this app."),
         title=_("Permission missing"),
         for_developers=_(
-            "Grant the permission in the app registration under API permissions. An administrator may have to consent."
+            "A view asks for its permissions by login_required(scopes=[…]), as the reference of Graph names them for each call. "
+            "Some need the consent of an administrator: the app registration has them under API permissions."
         ),
     ),
     "not_found": Explanation(
         404,
-        _("Graph has no data at this address. Your account may have no profile here."),
-        _("Use another account, or ask the person who runs this app."),
-        "other_account",
-        _("Profile not found"),
-        _("Check that ENDPOINT is right."),
+        _("Graph does not have what this page asks for. It may have been deleted or moved."),
+        _("Go back and choose something else, or ask the person who runs this app."),
+        title=_("Not found"),
+        for_developers=_("Check the path that the view asks for."),
     ),
     "no_endpoint": Explanation(
         404,

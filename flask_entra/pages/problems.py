@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import singledispatch
 
 from flask import g
-from werkzeug.exceptions import HTTPException, default_exceptions
+from werkzeug.exceptions import BadRequestKeyError, HTTPException, default_exceptions
 
 from flask_entra.bearer import InvalidToken, merged_claims, refusal
 from flask_entra.bulkhead import Busy
@@ -19,14 +19,22 @@ from flask_entra.config import current
 from flask_entra.graph_error import GraphError
 from flask_entra.pages import explanations
 from flask_entra.pages.entra_errors import ENTRA_ERRORS
-from flask_entra.pages.entra_kinds import kind_of
+from flask_entra.pages.entra_kinds import APP, kind_of
 from flask_entra.pages.explanations import Explanation
-from flask_entra.pages.graph_errors import GRAPH_ERRORS, MAY_HAVE_HAPPENED
+from flask_entra.pages.graph_errors import GRAPH_ERRORS, MAY_HAVE_HAPPENED, NO_PROFILE
 from flask_entra.pages.languages import Text
 from flask_entra.pages.languages import Text as _
 from flask_entra.scopes import comparable_scopes
 from flask_entra.sessions.store import StoreMisconfigured, StoreUnavailable
-from flask_entra.signin.errors import AuthorityUnavailable, IdTokenRefused, SignInElsewhere, SignInError
+from flask_entra.signin.errors import (
+    AppTokenRefused,
+    AuthorityUnavailable,
+    IdTokenRefused,
+    SignInElsewhere,
+    SignInError,
+    sign_in_details,
+)
+from flask_entra.signin.paths import requested
 from flask_entra.urls import split_url
 
 STORE_RETRY_SECONDS = 5
@@ -106,6 +114,9 @@ def _http_error(error: HTTPException) -> Problem:
     own_words = error.description if type(error) is default_exceptions.get(status) else None
     if status < 500 and own_words and own_words != type(error).description:
         explanation = explanation._replace(text=own_words if isinstance(own_words, Text) else Text(str(own_words)))
+    if isinstance(error, BadRequestKeyError) and error.show_exception and error.args:  # Flask's debug mode
+        missing = _("The request has no field %(name)s.", name=error.args[0])
+        explanation = explanation._replace(for_developers=missing)
     # Allow, Retry-After, WWW-Authenticate and the like belong to the status.
     headers = {name: value for name, value in error.get_headers() if not name.startswith("Content-")}
     return Problem(explanation, headers=headers)
@@ -121,11 +132,12 @@ def _sign_in_error(error: SignInError) -> Problem:
         or explanations.OAUTH_ERRORS.get(error.error)
         or explanations.OTHER_ERROR
     )
-    usual = comparable_scopes(current().scope)
-    if code in SCOPE_CODES and (own := [each for each in comparable_scopes(error.scopes) if each not in usual]):
+    if code in SCOPE_CODES and (own := _wrong_scopes(error) - comparable_scopes(current().scope)):
+        page = (g.get("entra_return_to") or requested()).partition("?")[0]
         text = _(
-            "A view asks for a permission that there is not, or that is not this API's: %(scopes)s.",
-            scopes=" ".join(own),
+            "The view at %(page)s asks for a permission that there is not, or that is not this API's: %(scopes)s.",
+            page=page,
+            scopes=" ".join(sorted(own)),
         )
         advice = _("Correct the scopes of its login_required, or the API permissions of the app registration.")
         explanation = explanation._replace(text=text, advice=advice)
@@ -154,6 +166,25 @@ def _sign_in_error(error: SignInError) -> Problem:
     if error.description:
         details.append((_("Description"), error.description[:1000]))
     return Problem(explanation, details)
+
+
+def _wrong_scopes(error: SignInError) -> set[str]:
+    """The scopes that Entra refuses, of those that were asked for: the one that it names, or else any of them may be meant."""
+    asked, named = comparable_scopes(error.scopes), re.search(r"\bscope '([^']{1,1000})'", error.description)
+    names = {each.rpartition("/")[2] for each in named[1].lower().split()} if named else set()
+    return {each for each in asked if each.rpartition("/")[2] in names} or asked
+
+
+@explain.register
+def _app_token_refused(error: AppTokenRefused) -> Problem:
+    problem = _sign_in_error(error)
+    if error.not_granted:
+        api = " ".join(error.scopes).replace("/.default", "")
+        text = _("This app has no permissions of its own for %(api)s.", api=api)
+        problem.explanation = explanations.APP_NOT_GRANTED._replace(text=text)
+    elif problem.explanation.status < 500:  # what is said to a person about a sign-in of theirs
+        problem.explanation = APP
+    return problem
 
 
 @explain.register
@@ -208,6 +239,8 @@ def _graph_error(error: GraphError) -> Problem:
         (_("Graph's request ID"), error.request_id[:100]),
     ]
     explanation = MAY_HAVE_HAPPENED if error.may_have_happened else GRAPH_ERRORS[error.kind]
+    if error.kind == "not_found" and error.url and error.url == current().endpoint.partition("?")[0]:
+        explanation = NO_PROFILE
     return Problem(explanation, [each for each in details if each[1]], error.retry_after)
 
 
@@ -219,13 +252,3 @@ def _invalid_token(error: InvalidToken) -> Problem:
 @explain.register
 def _busy(error: Busy) -> Problem:
     return Problem(explanations.HTTP_ERRORS[503], [(_("Reason"), str(error))], error.retry_after)
-
-
-def sign_in_details(description: str) -> dict[str, str]:
-    """What support asks for, out of Entra's `error_description`: the code, trace id, correlation id and time."""
-    found = {"code": re.search(r"\b(?:AADSTS|AADB2C)\d{4,8}\b", description)}
-    for name, label in (("trace_id", "Trace ID"), ("correlation_id", "Correlation ID"), ("time", "Timestamp")):
-        found[name] = re.search(
-            rf"{label}: ([0-9A-Za-z: -]{{8,40}}?)(?= (?:Trace|Correlation|Timestamp)|\s*$)", description
-        )
-    return {name: match[match.lastindex or 0] for name, match in found.items() if match}

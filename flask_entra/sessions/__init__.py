@@ -1,20 +1,22 @@
 """The server-side session, sealed: files by default, Redis for many machines.
 
 The cookie holds a random session id and nothing else. The store knows neither that id nor what is in a session. `session` is
-what a view sees; `seal` encrypts it; `store` says what a store does, and each store has a file; `interface` makes sessions
-for Flask and sets the cookie. Nothing here knows what is in a session.
+what a view sees; `seal` encrypts it; `store` says what a store does, and each store has a file; `index` finds sessions without
+their cookies; `interface` makes sessions for Flask and sets the cookie. Nothing here knows what is in a session.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 from flask import Flask, Response
 from flask.cli import AppGroup
 
 from flask_entra.config import Config
+from flask_entra.sessions.index import About, Index, Label
 from flask_entra.sessions.interface import SPARE_SECONDS, SealedSessionInterface
 from flask_entra.sessions.store import Store
 
@@ -22,17 +24,24 @@ __all__ = ["init_app"]
 
 
 def init_app(
-    app: Flask, config: Config, respond: Callable[[Exception], Response], watched: Callable[[Store], Store]
-) -> Store:
+    app: Flask,
+    config: Config,
+    respond: Callable[[Exception], Response],
+    about: Callable[[Mapping[str, Any]], About | None],
+    labels: Callable[[About], list[Label]],
+    watched: Callable[[Store], Store],
+) -> tuple[Store, Index]:
     """Give the app its session store: Redis when `REDIS_URL` is set, files otherwise. Adds `flask sessions prune`.
 
     :param respond: makes the answer that tells a person of a failure.
+    :param about: see `Index`; likewise `labels`.
     :param watched: makes of a store one that is watched, if anybody watches.
-    :return: the store.
+    :return: the store, and the index of the sessions in it.
     :raises ModuleNotFoundError: it is Redis, and its client is not installed.
     """
     store = watched(_store(config))
-    app.session_interface = SealedSessionInterface(app, config, store, respond)
+    index = Index(store, config.signing_keys, config.owner, config.longest_seconds, about, labels)
+    app.session_interface = SealedSessionInterface(app, config, store, respond, index)
     commands = AppGroup("sessions", help="The stored sessions.")
     app.cli.add_command(commands)
 
@@ -41,7 +50,7 @@ def init_app(
         """Remove the sessions that expired two days ago or earlier."""
         click.echo(f"{store.prune(SPARE_SECONDS)} expired sessions removed.")
 
-    return store
+    return store, index
 
 
 def _store(config: Config) -> Store:

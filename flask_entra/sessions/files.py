@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
+
 from flask_entra import deadlines
 from flask_entra.sessions import locks
 from flask_entra.sessions.store import StoreMisconfigured, StoreUnavailable, probe, unavailable
@@ -23,7 +25,9 @@ WRITE_SECONDS = 2  # that a write waits for another write of the same session
 CHUNK_BYTES = 32 * 1024  # read at a time; a session is seldom larger
 TEMPORARY_SECONDS = 60  # a file being written is older than this only if its writer has died
 
-_RECORD = re.compile(r"[0-9a-f]{64}(\.[0-9a-f]{16}\.tmp)?")
+_KEY = re.compile("[0-9a-f]{64}")
+_RECORD = re.compile(rf"{_KEY.pattern}(\.[0-9a-f]{{16}}\.tmp)?")
+_NOTES = msgspec.msgpack.Decoder(dict[bytes, float])  # the entries of a label, each with when it ends (Unix seconds)
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +65,7 @@ class FileStore:
     def _choose(self, folder: Path) -> None:
         self._folder = folder / FOLDER
         self._locks, self._marker = self._folder / "locks", self._folder / MARKER
+        self._index = self._folder / "index"  # a file a label; made with the first one
         self._sound = False  # whether the folder has been made, or looked at, and may be used
 
     def _make_folder(self) -> None:
@@ -93,13 +98,16 @@ class FileStore:
             raise unavailable(error) from error
 
     def add(self, key: str, value: bytes, seconds: int) -> None:
-        temporary = self._folder / f"{key}.{secrets.token_hex(8)}.tmp"
+        self._write(self._folder / key, value, time.time() + seconds)
+
+    def _write(self, path: Path, value: bytes, end: float) -> None:
+        temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}.tmp")
         try:
             self._keep_folder()
             with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
                 file.write(value)
-            os.utime(temporary, (time.time(), time.time() + seconds))
-            os.replace(temporary, self._folder / key)
+            os.utime(temporary, (time.time(), end))
+            os.replace(temporary, path)
         except OSError as error:
             with contextlib.suppress(OSError):
                 temporary.unlink()
@@ -112,7 +120,7 @@ class FileStore:
             if value is not None:
                 self.add(key, value, seconds)
 
-    def delete(self, key: str) -> None:
+    def delete(self, key: str) -> bool:
         with contextlib.ExitStack() as stack:
             # Without the lock (a full disk has no room for it), a write that is just going on may bring the value back. Skipping
             # the deletion would be worse.
@@ -121,9 +129,67 @@ class FileStore:
             try:
                 if not self._sound:
                     self._make_folder()
-                (self._folder / key).unlink(missing_ok=True)
+                (self._folder / key).unlink()
+            except FileNotFoundError:
+                return False
             except OSError as error:
                 raise unavailable(error) from error
+        return True
+
+    def note(self, label: str, entry: bytes, seconds: int) -> None:
+        with self._changing(label) as notes:
+            notes[entry] = time.time() + seconds
+
+    def notes(self, label: str) -> list[bytes]:
+        return list(self._read_notes(label))
+
+    def drop_note(self, label: str, entry: bytes) -> None:
+        if entry in self._read_notes(label):
+            with self._changing(label) as notes:
+                notes.pop(entry, None)
+
+    def all_notes(self) -> Iterator[bytes]:
+        for label in self._names(self._index):
+            yield from self._read_notes(label)
+
+    def keys(self) -> Iterator[str]:
+        return self._names(self._folder)
+
+    def _names(self, folder: Path) -> Iterator[str]:
+        try:
+            with os.scandir(folder) as entries:
+                yield from (entry.name for entry in entries if _KEY.fullmatch(entry.name))
+        except FileNotFoundError:  # nothing has been stored yet
+            return
+        except OSError as error:
+            raise unavailable(error) from error
+
+    @contextlib.contextmanager
+    def _changing(self, label: str) -> Iterator[dict[bytes, float]]:
+        with self._hold(f"{label}.write", WRITE_SECONDS):
+            notes = self._read_notes(label)
+            yield notes
+            try:
+                self._index.mkdir(mode=0o700, exist_ok=True)
+                if not notes:
+                    (self._index / label).unlink(missing_ok=True)
+                    return
+            except OSError as error:
+                raise unavailable(error) from error
+            self._write(self._index / label, msgspec.msgpack.encode(notes), max(notes.values()))
+
+    def _read_notes(self, label: str) -> dict[bytes, float]:
+        """The entries of a label that have not ended; none, if what the file has is something else."""
+        try:
+            notes, now = _NOTES.decode(_read(f"{self._index}/{label}")), time.time()
+        except FileNotFoundError:
+            return {}
+        except msgspec.DecodeError:
+            log.warning("The index of the sessions has a file that cannot be read: %s", label[:8])
+            return {}
+        except OSError as error:
+            raise unavailable(error) from error
+        return {entry: end for entry, end in notes.items() if end > now}
 
     def lock(self, key: str) -> contextlib.AbstractContextManager[None]:
         return self._hold(key, deadlines.LOCK_SECONDS)
@@ -148,12 +214,8 @@ class FileStore:
         removed = 0
         with contextlib.suppress(OSError, StoreUnavailable):
             self._keep_folder()
-            with os.scandir(self._folder) as entries:
-                for entry in entries:
-                    with contextlib.suppress(OSError):
-                        if _expired_before(entry, time.time() - spare):
-                            os.unlink(entry)
-                            removed += 1
+            removed = _remove_expired(self._folder, time.time() - spare)
+            _remove_expired(self._index, time.time() - spare)
         log.info("%s expired sessions removed", removed)
         return removed
 
@@ -168,6 +230,17 @@ def _read(path: str) -> bytes:
         return content
     finally:
         os.close(file)
+
+
+def _remove_expired(folder: Path, when: float) -> int:
+    removed = 0
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                if _expired_before(entry, when):
+                    os.unlink(entry)
+                    removed += 1
+    return removed
 
 
 def _expired_before(entry: os.DirEntry[str], when: float) -> bool:

@@ -14,6 +14,7 @@ from flask_session.base import ServerSideSessionInterface
 
 from flask_entra import cookies
 from flask_entra.config import Config
+from flask_entra.sessions.index import Index
 from flask_entra.sessions.session import Session
 from flask_entra.sessions.store import Store, StoreUnavailable
 
@@ -29,14 +30,22 @@ class SealedSessionInterface(ServerSideSessionInterface):  # type: ignore[misc] 
     :param config: the app's.
     :param store: where sessions are kept.
     :param respond: makes the answer that tells a person of a failure.
+    :param index: where they are noted.
     """
 
     session_class = Session
 
-    def __init__(self, app: Flask, config: Config, store: Store, respond: Callable[[Exception], Response]):
+    def __init__(
+        self,
+        app: Flask,
+        config: Config,
+        store: Store,
+        respond: Callable[[Exception], Response],
+        index: Index | None = None,
+    ):
         super().__init__(app, key_prefix="")
-        self._config, self._store, self._respond = config, store, respond
-        self._owner, self._lifetime = owner_of(config), config.idle_seconds
+        self._config, self._store, self._respond, self._index = config, store, respond, index
+        self._owner, self._lifetime = config.owner, config.idle_seconds
         self._prunes_at = float("-inf")
 
     def open_session(self, app: Flask, request: Request) -> Session:
@@ -67,7 +76,8 @@ class SealedSessionInterface(ServerSideSessionInterface):  # type: ignore[misc] 
             if emptied:
                 response.delete_cookie(**self.cookie())
             elif alive:
-                response.set_cookie(value=session.sid, max_age=self._lifetime, **self.cookie())
+                max_age = self._lifetime if self._config.cookie_persistent else None
+                response.set_cookie(value=session.sid, max_age=max_age, **self.cookie())
         _tell_caches(response, session)
 
     def _prune_now_and_then(self) -> None:
@@ -92,23 +102,11 @@ class SealedSessionInterface(ServerSideSessionInterface):  # type: ignore[misc] 
         session.save()
 
     def _session(self, sid: str | None) -> Session:
-        return Session(self._store, self._lifetime, sid, self._config.longest_seconds, self._owner)
+        return Session(self._store, self._lifetime, sid, self._config.longest_seconds, self._owner, self._index)
 
     def cookie(self) -> dict[str, Any]:
         """The name, path and flags of the cookie that has a session's id; see `cookies.attributes`."""
         return cookies.attributes(self._config, SESSION)
-
-
-def owner_of(config: Config) -> str:
-    """The app as its authority knows it, which is what its sessions are sealed for.
-
-    After a change of `CLIENT_ID`, `AUTHORITY` or `OIDC_AUTHORITY`, it is another app: everybody signs in anew, and no token of
-    the old authority goes anywhere.
-
-    :param config: the app's.
-    """
-    owner = f"{config.client_id} {config.issuer_address}"
-    return owner.lower() if config.entra else owner  # to Entra, letter case makes no difference
 
 
 def _tell_caches(response: Response, session: Session) -> None:

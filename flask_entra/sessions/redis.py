@@ -22,6 +22,7 @@ from flask_entra.sessions.redis_client import connect, server_of, servers
 from flask_entra.sessions.store import StoreMisconfigured, StoreUnavailable, probe, unavailable
 
 POLL_SECONDS = 0.02
+SCAN_COUNT = 100  # keys that Redis looks at in one step: it serves nobody else meanwhile
 _ERRORS = (redis.RedisError, redis.exceptions.RedisClusterException)
 _UNREACHABLE = (redis.ConnectionError, redis.TimeoutError)
 # What redis-py raises beside its own errors: when a cluster changes, it closes connections that other threads use.
@@ -176,9 +177,47 @@ class RedisStore:
         except _OfTheChange as raised:
             raise raised.error from None
 
-    def delete(self, key: str) -> None:
+    def delete(self, key: str) -> bool:
         with self._reaching("session:" + key) as client:
-            client.delete("session:" + key)
+            return bool(client.delete("session:" + key))
+
+    # --- The index: a sorted set a label, by when its entries end. Each command is for one key, as a cluster needs it. ----
+
+    def note(self, label: str, entry: bytes, seconds: int) -> None:
+        name, now = "index:" + label, time.time()
+        with self._reaching(name) as client, client.pipeline(transaction=True) as pipe:
+            pipe.zremrangebyscore(name, "-inf", now)
+            pipe.zadd(name, {entry: now + seconds})
+            pipe.expire(name, seconds)
+            pipe.execute()
+
+    def notes(self, label: str) -> list[bytes]:
+        return self._notes("index:" + label)
+
+    def drop_note(self, label: str, entry: bytes) -> None:
+        with self._reaching("index:" + label) as client:
+            client.zrem("index:" + label, entry)
+
+    def all_notes(self) -> Iterator[bytes]:
+        for name in self._names("index:"):
+            yield from self._notes(name)
+
+    def keys(self) -> Iterator[str]:
+        return (name.removeprefix("session:") for name in self._names("session:"))
+
+    def _notes(self, name: str) -> list[bytes]:
+        with self._reaching(name) as client:
+            return cast("list[bytes]", client.zrangebyscore(name, time.time(), "+inf"))
+
+    def _names(self, prefix: str) -> Iterator[str]:
+        with self._reaching("") as client:
+            nodes = servers(client)
+        for node in nodes:
+            cursor = None
+            while cursor != 0:
+                with self._reaching(""):
+                    cursor, names = node.scan(cursor or 0, f"{prefix}*", SCAN_COUNT)
+                yield from (str(name, "ascii") for name in cast("list[bytes]", names))
 
     @contextlib.contextmanager
     def lock(self, key: str) -> Iterator[None]:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 from flask.sessions import SessionMixin
 
+from flask_entra.sessions.index import Index
 from flask_entra.sessions.seal import Seal, made_at, new_id
 from flask_entra.sessions.store import Store
 
@@ -38,6 +39,7 @@ class Session(SessionMixin):
     :param sid: its id, as the cookie says; None for a new one.
     :param longest: how many seconds after it got its id it ends, in use or not. A sign-in gives it a new one.
     :param owner: the app whose session it is (`Seal`).
+    :param index: where it is noted; None for one that need not be found without its cookie.
     :ivar new: whether the store does not have it yet.
     :ivar modified: whether it has to be stored; set it yourself after a change inside a value.
     :ivar accessed: whether anybody has looked at it.
@@ -45,14 +47,22 @@ class Session(SessionMixin):
     :ivar extended: whether the store has begun to count its lifetime anew, so that the cookie must too.
     """
 
-    def __init__(self, store: Store, lifetime: int, sid: str | None, longest: float = math.inf, owner: str = ""):
-        self._store, self._lifetime, self._longest, self._owner = store, lifetime, longest, owner
+    def __init__(
+        self,
+        store: Store,
+        lifetime: int,
+        sid: str | None,
+        longest: float = math.inf,
+        owner: str = "",
+        index: Index | None = None,
+    ):
+        self._store, self._lifetime, self._longest, self._owner, self._index = store, lifetime, longest, owner, index
         self._take_id(sid or new_id())
         self.new = not sid
         self.modified = self.accessed = self.extended = self.personal = False
         self._data: dict[str, Any] | None = None if sid else {}
         self._stored = _EMPTY  # the content as it was read, to tell what the view has changed
-        self._replaced: str | None = None  # the key of the record that it had before, to be deleted
+        self._replaced: tuple[str, bytes] | None = None  # key and content of the record before, which is to be deleted
         self._cleared = self._held = self._vanished = False
 
     def _take_id(self, sid: str) -> None:
@@ -99,7 +109,8 @@ class Session(SessionMixin):
     def regenerate(self) -> None:
         """Take a new id; what is stored under the old one is deleted when the new one is stored. At every sign-in (OWASP)."""
         self._looked_at()
-        self._replaced = None if self.new else self._seal.key
+        if not self.new:
+            self._replaced = self._seal.key, self._stored
         self._take_id(new_id())
         self.new = self.modified = True
 
@@ -124,18 +135,30 @@ class Session(SessionMixin):
         elif self.new:
             self._add()
         else:
+            before = self._stored
             self._store.update(self._seal.key, self._merged, self._lifetime)
             self._stored = msgspec.msgpack.encode(self._data)
+            if self._index:
+                self._index.note_change(self._seal.key, _decode(before), self._looked_at())
             self.extended = True
         self.modified = False
 
     def _add(self) -> None:
         # An old record that is gone has been deleted by a sign-out: what was in it must not come back under a new id.
-        if not self._replaced or self._cleared or self._store.get(self._replaced) is not None:
-            self._stored = msgspec.msgpack.encode(self._data)
-            self._store.add(self._seal.key, self._sealed(self._stored), self._lifetime)
-            self.new, self.extended = False, True
-        self._delete_replaced()
+        carried_on = None if self._cleared else self._replaced
+        if carried_on and self._store.get(carried_on[0]) is None:
+            self._replaced = None
+            return
+        self._stored, key = msgspec.msgpack.encode(self._data), self._seal.key
+        if self._index:
+            self._index.note(key, self._looked_at())
+        self._store.add(key, self._sealed(self._stored), self._lifetime)
+        self.new, self.extended = False, True
+        was_there = self._delete_replaced()
+        # Ended while it was being stored: by the end of the old one, or of all sessions of the person.
+        if (carried_on and not was_there) or (self._index and not self._index.has(key, self._looked_at())):
+            self.delete()
+            self._vanished = True
 
     def _merged(self, record: bytes) -> bytes | None:
         opened = self._opened(record)
@@ -198,7 +221,7 @@ class Session(SessionMixin):
         :raises StoreUnavailable: the store cannot be reached.
         """
         if not self.new:
-            self._store.delete(self._seal.key)
+            self._delete_stored(self._seal.key, self._stored)
         self._delete_replaced()
         self.new = True
 
@@ -209,10 +232,16 @@ class Session(SessionMixin):
         """
         return self._store.get(self._seal.key) is not None
 
-    def _delete_replaced(self) -> None:
-        if self._replaced:
-            self._store.delete(self._replaced)
-            self._replaced = None
+    def _delete_replaced(self) -> bool:
+        was_there = bool(self._replaced and self._delete_stored(*self._replaced))
+        self._replaced = None
+        return was_there
+
+    def _delete_stored(self, key: str, content: bytes) -> bool:
+        was_there = self._store.delete(key)
+        if self._index:
+            self._index.forget(key, _decode(content))
+        return was_there
 
     def _read(self) -> _Opened:
         """What is stored.
@@ -236,6 +265,8 @@ class Session(SessionMixin):
         if idle > min(EXTEND_SECONDS, self._lifetime * EXTEND_SHARE) and opened.end < self._last_end:
             self._store.update(key, self._with_new_end, self._lifetime)
             self.extended = True
+            if self._index:  # one that an older version has stored is not noted yet
+                self._index.note_change(key, {}, opened.data)
         return opened
 
     @property

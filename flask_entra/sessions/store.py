@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 PROBE_SECONDS = 60
@@ -59,11 +59,26 @@ class Store(Protocol):
         A value that has been deleted stays deleted. `change` may be called more than once, and does not wait for anything.
         """
 
-    def delete(self, key: str) -> None:
-        """Remove a value, if it is there."""
+    def delete(self, key: str) -> bool:
+        """Remove a value. Of several that do so at once, one is told that it was there."""
 
     def lock(self, key: str) -> contextlib.AbstractContextManager[None]:
         """Keep others, on all machines, from holding the same lock. One that waits gives up after `deadlines.LOCK_SECONDS`."""
+
+    def note(self, label: str, entry: bytes, seconds: int) -> None:
+        """Add an entry to those of a label, for so many seconds; those of one label are always as many."""
+
+    def notes(self, label: str) -> list[bytes]:
+        """The entries of a label."""
+
+    def drop_note(self, label: str, entry: bytes) -> None:
+        """Remove an entry of a label, if it is there."""
+
+    def all_notes(self) -> Iterator[bytes]:
+        """The entries of all labels, read in small steps; each may come several times."""
+
+    def keys(self) -> Iterator[str]:
+        """The keys of all values, read in small steps; each may come several times."""
 
     def ping(self) -> None:
         """Find out whether the store can be used: write, read, lock and delete a probe."""

@@ -22,9 +22,12 @@ from flask_entra.signin.provider import Provider
 LONGEST = 16 * 1024  # characters; Entra's own limit for the roles and groups of a token keeps it well below
 KINDS = ("JWT", "AT+JWT", "APPLICATION/AT+JWT")  # Entra's tokens say JWT, those of RFC 9068 one of the others
 _PROFILE = KINDS[1:]
-# What only an ID token has (OpenID Connect Core, 2, 3.1.3.6 and 3.3.2.11; FAPI 1.0 part 2, 5.1). It has this app's id as its
-# audience too, and tells who is signed in, not what the sender may do.
-_OF_ID_TOKENS = ("nonce", "at_hash", "c_hash", "s_hash")
+# What only an ID token has (OpenID Connect Core, 2, 3.1.3.6 and 3.3.2.11; FAPI 1.0 part 2, 5.1), or a logout token or another
+# security event (RFC 8417, 2.2). They have this app's id as their audience too, and none says what the sender may do.
+_OF_OTHERS = {
+    **dict.fromkeys(("nonce", "at_hash", "c_hash", "s_hash"), "an ID token"),
+    "events": "a security event token",
+}
 
 
 def audiences(client_id: str, more: Collection[str]) -> list[str]:
@@ -109,9 +112,9 @@ class _Claims(id_token.Claims):
 
     def validate_kind(self) -> None:
         """It is an access token, for a person or for an app. An ID token of this app has the same issuer, audience and key."""
-        for name in _OF_ID_TOKENS:
+        for name, kind in _OF_OTHERS.items():
             if name in self._claims:
-                raise IdTokenRefused(f"it is an ID token ({name})")
+                raise IdTokenRefused(f"it is {kind} ({name})")
         if "scp" in self._claims or (not self._entra and "scope" in self._claims):
             if not scopes_of(self._claims) or (self._entra and not isinstance(self._claims["scp"], str)):
                 raise IdTokenRefused("its permissions (scp) are not text")

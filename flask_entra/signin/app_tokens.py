@@ -8,17 +8,21 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import Any
+from typing import Any, TypeVar
 
 import msal
 
 from flask_entra.config import Config
 from flask_entra.signin.authority import Authority
 from flask_entra.signin.client import Client
-from flask_entra.signin.errors import AuthorityUnavailable, SignInError
+from flask_entra.signin.errors import AppTokenRefused, AuthorityUnavailable
 from flask_entra.signin.token_cache import LAST_SECONDS, as_token
 
 EARLY_SECONDS = 300  # so long before its end, a token is renewed
+REFUSED_SECONDS = 10  # after an API has refused a token, the one in its place is not replaced for so long
+KEPT_AT_MOST = 100  # lists of scopes
+
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
@@ -34,6 +38,7 @@ class AppTokens:
         self._authority, self._client, self._config = authority, client, config
         self._lock = threading.Lock()
         self._kept: dict[tuple[str, ...], tuple[str, str, float]] = {}  # the token, its type, when it ends (monotonic)
+        self._replaced: dict[tuple[str, ...], float] = {}  # when a token was last asked for because an API refused one
 
     def get(self, scopes: list[str], claims: str | None = None, *, refused: str = "") -> dict[str, Any]:
         """A token.
@@ -41,9 +46,10 @@ class AppTokens:
         :param scopes: of one API, each as `<API>/.default`: all that the app has been given there.
         :param claims: a claims challenge to pass on (JSON).
         :param refused: a token that the API has refused, in whose place another one is wanted.
-        :return: `access_token`, `token_type`, `expires_in` (seconds) and `scopes`.
+        :return: `access_token`, `token_type`, `expires_in` (seconds) and `scopes`. It is the refused token if that has just taken
+            the place of another one: an API that refuses every token must not make each call a token request.
         :raises ValueError: a scope is a person's to grant, or the app has no credential.
-        :raises SignInError: the authority refuses.
+        :raises AppTokenRefused: the authority refuses.
         :raises AuthorityUnavailable: the authority cannot be reached.
         """
         if not scopes or not all(each.endswith("/.default") for each in scopes):
@@ -60,6 +66,11 @@ class AppTokens:
         with self._authority.waiting("the app"), self._lock:
             if found := self._found(key, EARLY_SECONDS, refused):  # another thread has asked meanwhile
                 return found
+            if refused:
+                just_replaced = time.monotonic() - self._replaced.get(key, float("-inf")) < REFUSED_SECONDS
+                if just_replaced and (found := self._found(key, LAST_SECONDS, "")):
+                    return found
+                self._keep(self._replaced, key, time.monotonic())
             try:
                 return self._ask(scopes, claims)
             except AuthorityUnavailable:
@@ -81,8 +92,16 @@ class AppTokens:
             lambda app: app.acquire_token_for_client(scopes, claims_challenge=claims), cache, provider
         )
         if "access_token" not in result:
-            raise SignInError(result.get("error", ""), result.get("error_description", ""), scopes)
+            raise AppTokenRefused(result.get("error", ""), result.get("error_description", ""), scopes)
         log.info("Token of the app's own for %s", " ".join(scopes))
         lifetime = int(result.get("expires_in", 0))
-        self._kept[tuple(scopes)] = result["access_token"], result.get("token_type", "Bearer"), began + lifetime
+        kept = result["access_token"], result.get("token_type", "Bearer"), began + lifetime
+        self._keep(self._kept, tuple(scopes), kept)
         return {**as_token(result["access_token"], result.get("token_type"), lifetime), "scopes": list(scopes)}
+
+    @staticmethod
+    def _keep(there: dict[tuple[str, ...], T], key: tuple[str, ...], value: T) -> None:
+        there.pop(key, None)
+        while len(there) >= KEPT_AT_MOST:
+            del there[next(iter(there))]  # the oldest
+        there[key] = value

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 from urllib.parse import urlencode
@@ -26,6 +27,7 @@ from flask_entra.signin.provider import Provider
 from flask_entra.urls import is_endpoint, split_url
 
 UNKNOWN_KEY_SECONDS = 60
+FAILED_LOOK_SECONDS = 10
 _ANYBODYS = object()  # in the place of a `kid` that anybody may have made up
 
 T = TypeVar("T")
@@ -58,6 +60,8 @@ class Authority:
         self._own_keys = CachedDocument(self._fetch_own_keys, self.waiting)
         self._pauses = Pauses()
         self._looked_again: dict[object, float] = {}
+        # Until when (`time.monotonic()`) no keys are fetched again for tokens that anybody may have made up, and why.
+        self._not_again: tuple[float, AuthorityUnavailable | None] = 0.0, None
         self.clock_offset: float | None = None
         self.secret_method: str | None = None
 
@@ -68,6 +72,13 @@ class Authority:
         :raises AuthorityUnavailable: that is not known yet, and cannot be fetched.
         """
         return self._provider.get()
+
+    def asked_now(self) -> Provider:
+        """What it can do, by its discovery document as it is at this moment.
+
+        :raises AuthorityUnavailable: that cannot be fetched.
+        """
+        return self._provider.get(since=time.monotonic())
 
     @contextlib.contextmanager
     def waiting(self, person: str | None = None, *, stranger: bool = False) -> Iterator[None]:
@@ -116,7 +127,7 @@ class Authority:
         not become a flood of requests.
 
         :param stranger: whether anybody may have sent the token, and made up its `kid`. The keys are then fetched again once
-            a minute for all such tokens together.
+            a minute for all such tokens together, and after a failure not for `FAILED_LOOK_SECONDS`.
         :raises NoKeyFits: none of the keys has signed it.
         :raises AuthorityUnavailable: the keys cannot be fetched.
         """
@@ -124,14 +135,19 @@ class Authority:
             return check([*self._keys.get(), *(self._own_keys.peek() or ())])
         except id_token.NoKeyFits:
             kid, now = _ANYBODYS if stranger else id_token.key_id(token), time.monotonic()
+        until, failure = self._not_again
+        if stranger and failure and now < until:
+            raise copy(failure)
         recent = {other: at for other, at in self._looked_again.items() if now - at < UNKNOWN_KEY_SECONDS}
         since = recent.setdefault(kid, now)
         self._looked_again = recent
         try:
             with self.waiting("tokens of callers", stranger=True) if stranger else contextlib.nullcontext():
                 checked = self._checked_anew(check, since)
-        except AuthorityUnavailable:
+        except AuthorityUnavailable as error:
             self._looked_again.pop(kid, None)  # nobody has looked
+            if stranger:
+                self._not_again = time.monotonic() + FAILED_LOOK_SECONDS, copy(error)
             raise
         self._looked_again.pop(kid, None)
         return checked

@@ -173,10 +173,12 @@ class Beginning:
         here = lost_form.page(self._config) if required.not_sent else requested()
         if self._is_elsewhere():
             link = self._link(required, page=here)
-            return redirect(f"{link}&moved={_BY_SOMEBODY if user else _BY_NOBODY}")
-        # A browser in which somebody has signed in before may still be signed in at the authority: no page is needed then.
-        silent = SILENT if not user and not self._prompt and self.remembered.hint() else None
-        return self.begin(
+            return self._led_to(required, redirect(f"{link}&moved={_BY_SOMEBODY if user else _BY_NOBODY}"))
+        # A browser in which somebody has signed in before may still be signed in at the authority: no page is needed then. But a
+        # recent or stronger sign-in is not to be had without one, and a silent answer that is neither would be a refusal.
+        wants_more = required.claims is not None or required.max_age is not None
+        silent = SILENT if not user and not self._prompt and not wants_more and self.remembered.hint() else None
+        response = self.begin(
             next_link=here,
             scopes=required.scopes,
             prompt=silent or self._prompt_for(required),
@@ -185,6 +187,21 @@ class Beginning:
             again=again,
             not_sent=required.not_sent,
         )
+        return self._led_to(required, response)
+
+    def _led_to(self, required: SignInRequired, response: BaseResponse) -> BaseResponse:
+        """The answer to what needs the sign-in: the redirect itself, or for a form a page that leads there.
+
+        Browsers hold each redirect after a form to its page's `form-action` (CSP 3), so that a tenant could not pass the person
+        on to the site of another organization.
+        """
+        if not required.not_sent:
+            return response
+        there = response.headers.pop("Location")
+        response.status_code = 401
+        response.headers["Refresh"] = f"0; url={there}"
+        response.set_data(self._render("sign_in_first.html", there=there))
+        return response
 
     def _link(self, required: SignInRequired, page: str | None = None) -> str:
         return sign_in_link.make(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import Any, cast
 
@@ -11,7 +10,7 @@ from flask import current_app, request
 
 from flask_entra.config import KEY
 from flask_entra.sessions.session import Session
-from flask_entra.signin.errors import person
+from flask_entra.signin import audit
 from flask_entra.signin.id_token import LEEWAY_SECONDS
 
 # Where the session keeps the ID token's claims: identity's own name.
@@ -22,7 +21,6 @@ VOUCHED_UNTIL, RIGHTS_UNTIL, USERINFO = "_vouched_until", "_rights_until", "_use
 # In the environment of a request: its bearer token decides, and not the session.
 BY_TOKEN = "flask_entra.by_token"  # noqa: S105  no token
 
-log = logging.getLogger(__name__)
 session = cast(Session, flask.session)
 
 
@@ -37,7 +35,7 @@ def get_user() -> dict[str, Any] | None:
     user: dict[str, Any] | None = session.get(USER)
     allowed = current_app.extensions[KEY].config.allowed_tenants
     if user and allowed and str(user.get("tid")).lower() not in allowed:
-        log.warning("Signed out: %s: the tenant is no longer one of ALLOWED_TENANTS", person(user))
+        audit.write("signed_out", user, "the tenant is no longer one of ALLOWED_TENANTS")
         session.clear()
         return None
     return user

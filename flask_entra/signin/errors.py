@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,6 +20,24 @@ class SignInError(Exception):
         super().__init__(f"{error}: {description}")
         self.error, self.description, self.scopes = error, description, list(scopes)
         self.more_scopes: list[str] = []
+
+
+class AppTokenRefused(SignInError):
+    """The authority gives the app no token of its own, which no sign-in can change.
+
+    :ivar not_granted: whether the app lacks all application permissions of the API.
+    """
+
+    def __init__(self, error: str, description: str, scopes: Iterable[str]):
+        super().__init__(error, description, scopes)
+        # AADSTS501051: the API gives tokens only to apps that have been assigned to it.
+        self.not_granted = bool(re.search(r"\bAADSTS(65001|501051)\b", description))
+
+    def __str__(self) -> str:
+        mend = (
+            "add its application permissions under API permissions, and grant admin consent" if self.not_granted else ""
+        )
+        return f"no token of the app's own for {' '.join(self.scopes)}: {super().__str__()}{mend and f'; {mend}'}"
 
 
 class SignInRequired(Exception):
@@ -107,11 +126,12 @@ class NotAllowed(Exception):
     :ivar needed: the names of the roles, or the ids of the groups, of which any would do.
     :ivar user: the claims of their ID token.
     :ivar doubt: why the claim is not believed; empty when it is.
+    :ivar lacking: all of that in words for a log.
     """
 
     def __init__(self, claim: str, needed: tuple[str, ...], user: dict[str, Any], doubt: str = ""):
-        wanted = f"{claim}: one of {', '.join(needed)} is needed"
-        super().__init__(f"{person(user)} {wanted}{f'; {doubt}' if doubt else ''}")
+        self.lacking = f"{claim}: one of {', '.join(needed)} is needed{f'; {doubt}' if doubt else ''}"
+        super().__init__(f"{person(user)} {self.lacking}")
         self.claim, self.needed, self.user, self.doubt = claim, needed, user, doubt
 
 
@@ -150,6 +170,7 @@ class MembershipUnknown(Exception):
     :ivar reason: what keeps it from being found out.
     :ivar lasting: whether there is nobody to ask at all, so that another try would not help.
     :ivar retry_after: after how many seconds it is worth another try, or None.
+    :ivar lacking: what they may lack, in words for a log.
     """
 
     def __init__(
@@ -161,10 +182,21 @@ class MembershipUnknown(Exception):
         lasting: bool = False,
         retry_after: int | None = None,
     ):
-        super().__init__(f"{person(user)} groups: one of {', '.join(needed)} is needed; {reason}")
+        self.lacking = f"groups: one of {', '.join(needed)} is needed; {reason}"
+        super().__init__(f"{person(user)} {self.lacking}")
         self.needed, self.reason, self.lasting, self.retry_after = needed, reason, lasting, retry_after
 
 
 def person(user: dict[str, Any] | None) -> str:
     """A person, for a log: the object and the tenant, which an administrator can look up, and no name."""
     return f"oid={user.get('oid') or user['sub']} tid={user.get('tid')}" if user else "nobody"
+
+
+def sign_in_details(description: str) -> dict[str, str]:
+    """What support asks for, out of Entra's `error_description`: the code, trace id, correlation id and time."""
+    found = {"code": re.search(r"\b(?:AADSTS|AADB2C)\d{4,8}\b", description)}
+    for name, label in (("trace_id", "Trace ID"), ("correlation_id", "Correlation ID"), ("time", "Timestamp")):
+        found[name] = re.search(
+            rf"{label}: ([0-9A-Za-z: -]{{8,40}}?)(?= (?:Trace|Correlation|Timestamp)|\s*$)", description
+        )
+    return {name: match[match.lastindex or 0] for name, match in found.items() if match}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from functools import wraps
-from inspect import iscoroutinefunction, unwrap
+from inspect import Parameter, iscoroutinefunction, signature, unwrap
 from typing import Any, Literal, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -40,8 +40,15 @@ def mark(view: V, requirement: Requirement, function: Callable[..., Any]) -> V:
     """Note what a view asks for by itself.
 
     :param function: what the developer wrote.
-    :raises TypeError: it asks for something already.
+    :raises TypeError: it asks for something already, or cannot be given `context`.
     """
+    decorator = _decorator(view)
+    if not _takes_context(function):
+        name = getattr(function, "__name__", type(function).__name__)
+        raise TypeError(
+            f"{decorator} gives a view the argument context, which {_named(function)} does not have. "
+            f"Write: def {name}(*, context)"
+        )
     if isinstance(getattr(function, _MARK, None), Requirement) and hasattr(view, BEARER):
         raise TypeError(
             "login_required and bearer_required stand above the same view. Write bearer_required(…, session=True) alone: "
@@ -51,6 +58,29 @@ def mark(view: V, requirement: Requirement, function: Callable[..., Any]) -> V:
     with contextlib.suppress(TypeError):  # an object that can be called, and not be a key
         _guarded[function] = view
     return view
+
+
+def _takes_context(function: Callable[..., Any]) -> bool:
+    """Whether a function can be called with `context=`, as far as it can be known. What a decorator wraps is its own business."""
+    try:
+        parameters = signature(function, follow_wrapped=False).parameters
+    except (TypeError, ValueError):  # one that is written in C
+        return True
+    own = parameters.get("context")
+    takes_all = any(each.kind is Parameter.VAR_KEYWORD for each in parameters.values())
+    return takes_all if own is None else own.kind in (Parameter.KEYWORD_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def _decorator(view: Callable[..., Any]) -> str:
+    """Which decorator has made a view."""
+    return "bearer_required" if hasattr(view, BEARER) else "login_required"
+
+
+def _named(function: Callable[..., Any]) -> str:
+    """A function's name, and where it stands."""
+    code = getattr(unwrap(function), "__code__", None)
+    where = f" ({code.co_filename}, line {code.co_firstlineno})" if code else ""
+    return f"{getattr(function, '__name__', function)}{where}"
 
 
 def guard_of(app: Flask, endpoint: str) -> Requirement | Literal["public", "static"] | None:
@@ -94,21 +124,35 @@ def led_to_sign_in(view: Callable[..., Any], begin: Callable[[SignInRequired], A
 
 
 def check_order(app: Flask) -> None:
-    """Let no request be answered while one of the decorators stands above the route of a view, where it guards nothing.
+    """Let no page be shown while one of the decorators stands above the route of a view, where it guards nothing."""
 
-    That is known when all views are there, so the first request finds it, and each one fails by it.
+    def mistake() -> Exception | None:
+        if not (found := unguarded(app)):
+            return None
+        decorators = " or ".join(sorted(set(found.values())))
+        return TypeError(
+            f"{decorators} stands above the route and guards nothing: {'; '.join(found)}. Put it below the route."
+        )
+
+    refuse_while(app, mistake)
+
+
+def refuse_while(app: Flask, mistake: Callable[[], Exception | None]) -> None:
+    """Let no page be shown while something is wrong with the views, which is known when all are there: at the first request.
+
+    Files in `static` folders are sent all the same, so that the page that says so looks as it should.
+
+    :param mistake: finds it.
     """
     checked: list[None] = []
 
     @app.before_request
     def check() -> None:
-        if not checked:
-            if found := unguarded(app):
-                decorators = " or ".join(sorted(set(found.values())))
-                raise TypeError(
-                    f"{decorators} stands above the route and guards nothing: {'; '.join(found)}. Put it below the route."
-                )
-            checked.append(None)
+        if checked or (request.endpoint in app.view_functions and guard_of(app, request.endpoint or "") == "static"):
+            return
+        if found := mistake():
+            raise found
+        checked.append(None)
 
 
 def unguarded(app: Flask) -> dict[str, str]:
@@ -126,10 +170,7 @@ def unguarded(app: Flask) -> dict[str, str]:
         except TypeError:  # an object that can be called, and not be a key
             continue
         if guarded is not None and id(guarded) not in reached:
-            code = getattr(unwrap(view), "__code__", None)
-            where = f" ({code.co_filename}, line {code.co_firstlineno})" if code else ""
-            decorator = "bearer_required" if hasattr(guarded, BEARER) else "login_required"
-            found[f"{getattr(view, '__name__', view)}{where}"] = decorator
+            found[_named(view)] = _decorator(guarded)
     return found
 
 

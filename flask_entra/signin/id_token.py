@@ -167,7 +167,7 @@ def _refused() -> Iterator[None]:
         yield
     except jwt.PyJWTError as error:
         raise IdTokenRefused(str(error)) from error
-    except (TypeError, ValueError, AttributeError) as error:  # it has not even the shape of a token
+    except (TypeError, ValueError, AttributeError, RecursionError) as error:  # it has not even the shape of a token
         raise IdTokenRefused("it is not a JWT") from error
 
 

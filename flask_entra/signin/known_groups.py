@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from flask import Flask
 
 from flask_entra.signin.authorization import Requirement
-from flask_entra.signin.guards import guard_of
+from flask_entra.signin.guards import guard_of, refuse_while
 
 
 def unknown_groups(app: Flask, names: Mapping[str, str]) -> list[str]:
@@ -25,18 +25,14 @@ def unknown_groups(app: Flask, names: Mapping[str, str]) -> list[str]:
 
 
 def check_names(app: Flask, names: Mapping[str, str]) -> None:
-    """Let no request be answered while a view names a group that `GROUPS` does not have: nobody could ever open it.
+    """Let no page be shown while a view names a group that `GROUPS` does not have: nobody could ever open it."""
 
-    That is known when all views are there, so the first request finds it, and each one fails by it.
-    """
-    checked: list[None] = []
+    def mistake() -> Exception | None:
+        if not (found := unknown_groups(app, names)):
+            return None
+        return ValueError(
+            f"login_required names a group that the setting GROUPS does not have: {', '.join(found)}. It has: "
+            f"{', '.join(names) or 'none'}. Add the name to GROUPS, as name=id, or write the group's Object ID."
+        )
 
-    @app.before_request
-    def check() -> None:
-        if not checked:
-            if found := unknown_groups(app, names):
-                raise ValueError(
-                    f"login_required names a group that the setting GROUPS does not have: {', '.join(found)}. It has: "
-                    f"{', '.join(names) or 'none'}. Add the name to GROUPS, as name=id, or write the group's Object ID."
-                )
-            checked.append(None)
+    refuse_while(app, mistake)

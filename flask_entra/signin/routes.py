@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -29,10 +28,11 @@ from flask_entra.config import Config
 from flask_entra.cross_site import csrf_exempt
 from flask_entra.scopes import comparable_scopes
 from flask_entra.signals import access_denied, signed_in, signed_out
-from flask_entra.signin import callback_query, guards, lost_form, repeats, sign_out, user_flows
+from flask_entra.signin import audit, callback_query, guards, lost_form, repeats, sign_out, user_flows
 from flask_entra.signin.beginning import NEEDS_A_PAGE, Beginning
+from flask_entra.signin.channels import Channels
 from flask_entra.signin.current_user import get_user
-from flask_entra.signin.errors import IdTokenRefused, SignInError, SignInRefused, person
+from flask_entra.signin.errors import IdTokenRefused, SignInError, SignInRefused
 from flask_entra.signin.paths import home, redirect_uri, route_of
 from flask_entra.signin.pending import SignIns
 from flask_entra.signin.tokens import Tokens
@@ -41,14 +41,13 @@ from flask_entra.urls import origin
 # Where browsers say that they only ask ahead: today's, Chromium and Safari until 2022, Firefox until 2023.
 PURPOSES = ("Sec-Purpose", "Purpose", "X-Moz")
 
-log = logging.getLogger(__name__)
-
 
 class Routes:
     """What an app shows at the addresses of the sign-in.
 
     :param config: the app's.
     :param tokens: the people's.
+    :param channels: hears of sign-outs elsewhere.
     :param not_set_up: the page that says which settings are missing; None when none is.
     :param render: makes one of this package's own pages: the template's name, and its values.
     :param prompt: what a sign-in asks with where nothing else is wanted (OpenID Connect Core, 3.1.2.1).
@@ -63,6 +62,7 @@ class Routes:
         self,
         config: Config,
         tokens: Tokens,
+        channels: Channels,
         *,
         not_set_up: Callable[[], Response | None],
         render: Callable[..., str],
@@ -71,6 +71,7 @@ class Routes:
         after_sign_out: str | None,
     ):
         self._config, self._tokens, self._not_set_up, self._render = config, tokens, not_set_up, render
+        self._channels = channels
         self._on_sign_in, self._after_sign_out = on_sign_in, after_sign_out
         self.sign_ins, self.note = SignIns(config), sign_out.Note(config)
         self.beginning = Beginning(config, tokens, self.sign_ins, not_set_up=not_set_up, render=render, prompt=prompt)
@@ -85,6 +86,9 @@ class Routes:
         routes.add_url_rule(self._config.login_path, "login", self.beginning.login)
         routes.add_url_rule(route or self._redirect_path, "auth_response", self.answer)
         routes.add_url_rule(self._config.logout_path, "logout", self.logout, methods=["GET", "POST"])
+        channels = f"{self._config.logout_path}/"
+        routes.add_url_rule(f"{channels}front-channel", "front_channel_logout", self._channels.front)
+        routes.add_url_rule(f"{channels}back-channel", "back_channel_logout", self._channels.back, methods=["POST"])
         app.register_blueprint(routes)
 
         @app.before_request
@@ -119,7 +123,8 @@ class Routes:
         g.entra_return_to, g.entra_user = flow["next"], user
         try:
             claims = self._tokens.finish(flow, answer)
-        except IdTokenRefused:
+        except IdTokenRefused as error:
+            audit.sign_in_failed(error, user)
             self._forget(flow)
             after_this_request(self.beginning.remembered.forget)
             raise
@@ -127,6 +132,7 @@ class Routes:
             self._forget(flow)
             if flow.get("silent") and error.error in NEEDS_A_PAGE:
                 return self.beginning.begin_with_a_page(flow)
+            audit.sign_in_failed(error, user)
             if not user:  # the account that could not sign in must keep nobody else out
                 after_this_request(self.beginning.remembered.forget)
             # A person who is signed in and refuses to consent to more still has the rest of the app.
@@ -134,12 +140,12 @@ class Routes:
                 error.more_scopes = [scope for scope in flow["scope"] if comparable_scopes([scope])]
             raise
         self._forget(flow)  # if the authority did not answer, it stays, so that a reload can succeed
-        self._let_in(claims)
+        self.let_in(claims)
         after_this_request(self.sign_ins.count_finished)
-        after_this_request(self.note.remove)
+        after_this_request(self.note.begin)
         after_this_request(lambda response: self.beginning.remembered.keep(response, claims))
         repeats.finish(flow["again"])
-        log.info("Signed in: %s from %s", person(claims), request.remote_addr)
+        audit.write("signed_in", claims)
         signed_in.send(_app(), user=claims)
         if flow.get("not_sent"):
             return lost_form.told(self._render, flow["next"])
@@ -158,12 +164,16 @@ class Routes:
             )
         if known:  # the answer to a sign-in that is finished already: the person went back, or clicked twice
             return redirect(home())
-        if answer.get("error"):
-            raise SignInError(answer["error"], answer.get("error_description", ""))
-        raise SignInError("too_many_sign_ins" if self.sign_ins.was_given_up(states) else "no_sign_in_begun")
+        begun = "too_many_sign_ins" if self.sign_ins.was_given_up(states) else "no_sign_in_begun"
+        audit.write("sign_in_refused", None, begun)  # what the answer says may be anybody's
+        raise SignInError(answer.get("error") or begun, answer.get("error_description", ""))
 
-    def _let_in(self, claims: dict[str, Any]) -> None:
-        """Let the app refuse the sign-in, or add to the session."""
+    def let_in(self, claims: dict[str, Any]) -> None:
+        """Let the app refuse the sign-in, or add to the session.
+
+        :param claims: of the person, who has just been signed in.
+        :raises SignInRefused: it refuses.
+        """
         try:
             for function in self._on_sign_in:
                 function(claims)
@@ -171,7 +181,7 @@ class Routes:
             session.clear()  # nobody is signed in by half
             g.entra_user = None
             if isinstance(error, SignInRefused):
-                log.warning("Sign-in refused by the app: %s", person(claims))
+                audit.write("sign_in_refused", claims, f"by the app: {error}" if error.reason else "by the app")
                 access_denied.send(_app(), user=claims, error=error)
                 after_this_request(self.beginning.remembered.forget)
             raise
@@ -202,7 +212,7 @@ class Routes:
         after_this_request(self.beginning.remembered.forget)
         goal = self._tokens.sign_out(origin(redirect_uri(self._config)) + path)
         if user:
-            log.info("Signed out: %s", person(user))
+            audit.write("signed_out", user)
             after_this_request(self.sign_ins.forget_finished)
             after_this_request(self.note.leave)
             signed_out.send(_app(), user=user)

@@ -101,16 +101,26 @@ def auth_time(user: dict[str, Any]) -> float | None:
 
 
 def kept_auth_time(before: dict[str, Any] | None, claims: dict[str, Any]) -> dict[str, Any]:
-    """The `auth_time` of a new ID token, where it does not say it, or would say that of a refresh.
+    """The `auth_time` of a sign-in of before, for a new ID token of the same person that does not say it.
 
     :param before: the claims of the person who was signed in; None when nobody was.
     :param claims: those of the new ID token.
-    :return: the claim to add; none when the new token's own stands, or it is another person's.
+    :return: the claim to add; none when it is not known, or the new token is another person's.
     """
     known = auth_time(before) if before else None
     if before is None or known is None or any(before[name] != claims[name] for name in ("iss", "sub")):
         return {}
     return {"auth_time": known}
+
+
+def refreshed(before: dict[str, Any], claims: dict[str, Any]) -> dict[str, Any]:
+    """The claims of an ID token that a refresh has brought, with the `auth_time` of the sign-in, if that has said it.
+
+    A refresh is no sign-in (Core, 12.2), and some authorities tell the time of the refresh all the same.
+
+    :param before: the claims of the person, whose token it is.
+    """
+    return {name: value for name, value in claims.items() if name != "auth_time"} | kept_auth_time(before, claims)
 
 
 def check_answer(flow: dict[str, Any], claims: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ from flask_entra.config import Config
 from flask_entra.scopes import missing_scopes
 from flask_entra.sessions.session import Session
 from flask_entra.signals import token_refreshed
-from flask_entra.signin import step_up, userinfo
+from flask_entra.signin import noted, step_up, userinfo
 from flask_entra.signin.authority import Authority
 from flask_entra.signin.client import Client
 from flask_entra.signin.current_user import RIGHTS_UNTIL, USER, USERINFO, VOUCHED_UNTIL, get_user, is_current
@@ -105,8 +105,8 @@ class Tokens:
         step_up.check_answer(flow, claims)
         said = claims if "auth_time" in claims else {**claims, **step_up.kept_auth_time(get_user(), claims)}
         user = {**self._names(result, provider), **said}
-        began = {USER: user, VOUCHED_UNTIL: user["exp"], TOKEN_CACHE: cache.serialize()}
-        session.begin({**began, USERINFO: provider.userinfo_endpoint} if provider.userinfo_endpoint else began)
+        begun = {USER: user, VOUCHED_UNTIL: user["exp"], TOKEN_CACHE: cache.serialize(), noted.BEGAN: noted.began()}
+        session.begin({**begun, USERINFO: provider.userinfo_endpoint} if provider.userinfo_endpoint else begun)
         return user
 
     def _names(self, result: dict[str, Any], provider: Provider) -> dict[str, Any]:
@@ -237,7 +237,7 @@ class Tokens:
         claims = result.get("id_token_claims")
         if claims:
             names = {name: user[name] for name in NAMES if name in user}
-            user = {**names, **claims, **step_up.kept_auth_time(user, claims)}
+            user = {**names, **step_up.refreshed(user, claims)}
             session.update({USER: user, VOUCHED_UNTIL: claims["exp"], TOKEN_CACHE: cache.serialize()})
         else:  # the authority may leave it out (Core, 12.2); it has vouched for the person once more all the same
             until = time.time() + max(0, user["exp"] - user["iat"])
@@ -273,12 +273,15 @@ def _renewed(result: dict[str, Any], scopes: list[str], claims: str | None) -> d
         log.info("Token refreshed for %s", " ".join(scopes) or "no scope")
         token_refreshed.send(current_app._get_current_object(), user=session[USER], scopes=list(scopes))  # type: ignore[attr-defined]
         return as_token(result["access_token"], result.get("token_type"), result.get("expires_in", 0))
-    log.warning("No new token: %s %s", result["error"], result.get("error_description", ""))
+    said = result["error"], result.get("error_description", "")
     if result["error"] in WANTS_THE_PERSON:
+        # It is no fault when a page needs a permission for the first time, or a password was changed.
+        log.info("A sign-in is needed for %s: %s %s", " ".join(scopes) or "no scope", *said)
         raise SignInRequired(merged_claims(claims, result.get("claims")), scopes)
+    log.warning("No new token: %s %s", *said)
     if result["error"] in COMES_BACK:
         raise AuthorityUnavailable(f"the token endpoint answers {result['error']}")
-    raise SignInError(result["error"], result.get("error_description", ""))
+    raise SignInError(result["error"], result.get("error_description", ""), scopes)
 
 
 def _not_granted(scopes: list[str], result: dict[str, Any]) -> set[str]:

@@ -12,7 +12,7 @@ from .addresses import SHARED, named_tenant
 from .errors import EntraError, missing, not_multitenant, translate, unknown_client
 from .oauth import Server
 from .registration import Registration
-from .scopes import GRAPH_ID
+from .scopes import no_scope
 from .tenant import Tenant
 
 PROMPTS = ("", "login", "none", "consent", "select_account", "create", "admin_consent")
@@ -88,11 +88,7 @@ def _check_parameters(tenant: Tenant) -> None:
     try:
         tenant.short_names(scopes)
     except ValueError as error:
-        message = (
-            f"The application '{tenant.registration.client_id}' asked for scope '{error}' that doesn't exist on the "
-            f"resource '{GRAPH_ID}'. Contact the app vendor."
-        )
-        raise EntraError("invalid_client", 650053, message) from error
+        raise EntraError("invalid_client", 650053, no_scope(error)) from error
     if request.args.get("prompt", "") not in PROMPTS:
         raise EntraError("invalid_request", 90023, "The value of the parameter 'prompt' is not supported.")
     if not request.args.get("max_age", "0").isdecimal():

@@ -26,6 +26,7 @@ class Code:
     issued_at: float
     signed_in_at: float = 0
     tells_auth_time: bool = False
+    sid: str = ""
     used: bool = False
 
     # The two methods that Authlib calls on a code (rfc6749 AuthorizationCodeMixin).
@@ -111,6 +112,11 @@ class Memory:
         """Remember that a person consented to some scopes, given by their short names."""
         with self.lock:
             self.consents.setdefault(person, set()).update(scopes)
+
+    def forget_consents(self) -> None:
+        """Take all consents back."""
+        with self.lock:
+            self.consents.clear()
 
     def revoke(self, person: str) -> None:
         """Revoke a person's refresh tokens, and end the single sign-on sessions."""

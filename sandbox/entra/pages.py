@@ -1,4 +1,4 @@
-"""The pages that a browser visits over plain http: sign-in, sign-out, start and errors.
+"""The pages that a browser visits over plain http: sign-in, sign-out, errors, and the sandbox's own page.
 
 RP-Initiated Logout 1.0, as Entra has it: https://learn.microsoft.com/entra/identity-platform/v2-protocols-oidc
 """
@@ -13,6 +13,7 @@ from werkzeug import Response as BaseResponse
 from .addresses import only_over
 from .errors import EntraError
 from .oauth import Server
+from .own_page import OwnPage
 from .signin import SignIn
 from .sso import SingleSignOn
 from .tenant import Tenant
@@ -30,6 +31,7 @@ class Pages:
         self._tenant = tenant
         self._sso = SingleSignOn(tenant)
         self._sign_in = SignIn(tenant, server, self._sso)
+        self._own_page = OwnPage(tenant)
 
     def blueprint(self) -> Blueprint:
         """The routes, for Flask."""
@@ -40,44 +42,46 @@ class Pages:
         methods = ["GET", "POST"]
         routes.add_url_rule("/<name>/oauth2/v2.0/authorize", view_func=self._sign_in.authorize, methods=methods)
         routes.add_url_rule("/<name>/oauth2/v2.0/logout", view_func=self.logout, methods=methods)
-        routes.add_url_rule("/", view_func=self.start)
+        routes.add_url_rule("/", view_func=self._own_page.start)
+        routes.add_url_rule("/consents", view_func=self._own_page.forget_consents, methods=["POST"])
+        routes.add_url_rule("/token", view_func=self._own_page.token, methods=["POST"])
         routes.add_url_rule("/favicon.ico", view_func=self.icon)
         return routes
 
     def logout(self, name: str) -> BaseResponse:
         """Sign out, and go back to the app if the request names a page of it."""
         self._tenant.addresses.id_of(name)
-        self._sso.end()
+        ended = self._sso.end()
         goal = request.values.get("post_logout_redirect_uri", "")
         # Any other page would make this an open redirect.
-        if goal and origin(goal) in self._app_origins():
-            if "state" in request.values:
-                goal = with_query(goal, {"state": request.values["state"]})
+        if origin(goal) not in self._tenant.registration.origins():
+            goal = ""
+        elif "state" in request.values:
+            goal = with_query(goal, {"state": request.values["state"]})
+        urls = sorted(self._tenant.registration.front_channel_logout_urls)
+        # As Entra does it: with the session, and without the issuer.
+        frames = [with_query(url, {"sid": ended.state}) for url in urls] if ended else []
+        if goal and not frames:
             response = redirect(goal, 302)
         else:
-            response = make_response(render_template("signed_out.html"))
+            g.frame_sources = [origin(url) for url in frames]
+            g.script_source = "'self'" if goal else "'none'"
+            response = make_response(render_template("signed_out.html", frames=frames, goal=goal))
         self._sso.forget(response)
         return response
-
-    def start(self) -> str:
-        """The page for a person who opens the tenant's own address."""
-        return render_template("start.html", apps=sorted(self._app_origins()))
 
     def icon(self) -> tuple[str, int]:
         """Nothing: browsers ask for an icon, and there is none."""
         return "", 204
 
-    def _app_origins(self) -> set[str]:
-        return {origin(uri) for uri in self._tenant.registration.redirect_uris}
-
     def _headers(self, response: Response) -> Response:
         """Add the headers that every page has."""
         # Chromium applies form-action to the redirects that follow a form as well, so the app's origins are in it.
-        goals = " ".join(sorted({"'self'", *self._app_origins()}))
-        scripts = g.get("script_source", "'none'")
+        goals = " ".join(sorted({"'self'", *self._tenant.registration.origins()}))
+        scripts, frames = g.get("script_source", "'none'"), " ".join(g.get("frame_sources", [])) or "'none'"
         response.headers["Content-Security-Policy"] = (
             f"default-src 'none'; style-src 'self'; img-src 'self'; script-src {scripts}; "
-            f"base-uri 'none'; frame-ancestors 'none'; form-action {goals}"
+            f"frame-src {frames}; base-uri 'none'; frame-ancestors 'none'; form-action {goals}"
         )
         response.headers["Cache-Control"] = "no-store, no-cache"
         response.headers["X-Content-Type-Options"] = "nosniff"

@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from .keys import SigningKey, b64url
+from .urls import origin
 
 # Gets the claims and the header of an ID token. Returns a whole token, a pair of claims and header to sign, or None to
 # sign the two that it got and may have changed.
@@ -55,6 +56,9 @@ class Registration:
     :ivar group_claims: ID tokens carry the person's groups (*Token configuration*, *Add groups claim*).
     :ivar auth_time_claim: ID tokens carry `auth_time` (*Token configuration*, *Add optional claim*).
     :ivar login_hint_claim: ID tokens carry `login_hint`, likewise.
+    :ivar sid_claim: ID tokens carry `sid`, the single sign-on session that they come from, likewise.
+    :ivar front_channel_logout_urls: what the sign-out page asks for in frames (*Authentication*, *Front-channel logout URL*): one
+        for each app.
     :ivar may_read_applications: the app has the permission `Application.Read.All`, consented by an administrator.
     :ivar own_signing_key: a key with which the app's ID tokens are signed instead of the tenant's, as it is where an app maps
         claims. It is published only to who asks for it (`?appid=`).
@@ -92,9 +96,15 @@ class Registration:
         self.group_claims = True
         self.auth_time_claim = False
         self.login_hint_claim = False
+        self.sid_claim = False
+        self.front_channel_logout_urls: set[str] = set()
         self.may_read_applications = False
         self.own_signing_key: SigningKey | None = None
         self.forge: Forge | None = None
+
+    def origins(self) -> list[str]:
+        """The origins of the app, by its redirect URIs."""
+        return sorted({origin(uri) for uri in self.redirect_uris})
 
     def add_certificate(self, pem: str) -> None:
         """Add a certificate with which the app may authenticate.

@@ -90,6 +90,14 @@ def short_name(scope: str, graph_url: str) -> str:
     raise ValueError(scope)
 
 
+def no_scope(error: ValueError) -> str:
+    """The message about a scope that Entra may know, and the tenant does not.
+
+    :param error: as `short_name` raises it.
+    """
+    return f"The sandbox has no permission '{error}', though Entra may. It has {', '.join((*GRAPH, *ORDERS))}."
+
+
 def sentences(scopes: set[str]) -> list[str]:
     """The sentences of the consent page for the scopes that are asked for.
 

@@ -61,6 +61,8 @@ class SignIn:
         written = request.args.get("login_hint", "")
         hinted = self._tenant.hinted(written) or self._tenant.hinted(written.lower())
         hint = hinted.username.lower() if hinted else written.lower()
+        if request.method == "POST" and "cancel" in request.form:
+            raise _declined(grant)
         if request.method == "POST" and "person" in request.form:
             return self._picked(grant, hint)
         if request.method == "POST" and session and "consent" in request.form:
@@ -106,8 +108,7 @@ class SignIn:
     def _answered(self, grant: Any, session: Session) -> Response:
         """Take the answer of the consent page."""
         if request.form["consent"] != "accept" or session.person.needs_admin:
-            message = "User declined to consent to access the app."
-            raise EntraError("access_denied", 65004, message, suberror="cancel", redirect_uri=grant.redirect_uri)
+            raise _declined(grant)
         self._tenant.memory.consent(session.person.key, self._wanted())
         return self._finish(grant, session)
 
@@ -136,7 +137,8 @@ class SignIn:
         made = self._server.create_authorization_response(grant=grant, grant_user=session.person)
         parameters = dict(parse_qsl(urlsplit(made.headers["Location"]).query, keep_blank_values=True))
         answer = {"code": parameters["code"]}
-        self._tenant.memory.codes[answer["code"]].signed_in_at = session.signed_in_at
+        code = self._tenant.memory.codes[answer["code"]]
+        code.signed_in_at, code.sid = session.signed_in_at, session.state
         if request.args.get("client_info") == "1":
             answer["client_info"] = self._tenant.client_info(session.person)
         if "state" in request.args:
@@ -147,6 +149,12 @@ class SignIn:
     def _wanted(self) -> set[str]:
         """The short names of the scopes that the request asks for."""
         return self._tenant.short_names(request.args["scope"].split())
+
+
+def _declined(grant: Any) -> EntraError:
+    """AADSTS65004: the person has pressed *Cancel*."""
+    message = "User declined to consent to access the app."
+    return EntraError("access_denied", 65004, message, suberror="cancel", redirect_uri=grant.redirect_uri)
 
 
 def deliver(redirect_uri: str, parameters: dict[str, str]) -> Response:

@@ -74,13 +74,12 @@ class Graph:
         return routes
 
     def nothing(self, anything: str = "") -> Response:
-        """Refuse what Graph does not have, or the sandbox does not."""
-        if not anything.startswith("/") and self._known.test(
-            f"/{anything}"
-        ):  # by another method than those that it has
-            raise GraphError(405, "Request_BadRequest", "Specified HTTP method is not allowed for the request target.")
-        segment = anything.lstrip("/").partition("/")[0]
-        raise GraphError(400, "BadRequest", f"Resource not found for the segment '{segment}'.")
+        """Refuse what the sandbox does not have. Graph would find no resource for a segment that it does not know."""
+        path = f"/{anything}"
+        if not anything.startswith("/") and self._known.test(path):  # by another method than those that it has
+            message = f"The sandbox has no {request.method} of '{path}'. Microsoft Graph may have it."
+            raise GraphError(405, "Request_BadRequest", message)
+        raise GraphError(400, "BadRequest", f"The sandbox has no resource '{path}'. Microsoft Graph may have it.")
 
     def _unknown(self, error: E) -> Response | E:
         """The JSON for an error of Flask's, such as one of a method that HTTP does not know.

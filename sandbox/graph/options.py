@@ -28,7 +28,9 @@ def check_options(*known: str) -> None:
         if not name.startswith("$"):
             continue
         if name not in known:
-            raise GraphError(400, "BadRequest", f"The sandbox does not have the query option '{name}' here.")
+            raise GraphError(
+                400, "BadRequest", f"The sandbox has no query option '{name}' here. Microsoft Graph may have it."
+            )
         if len(values) > 1:
             message = f"Query option '{name}' was specified more than once, but it must be specified at most once."
             raise GraphError(400, "BadRequest", message)

@@ -84,7 +84,7 @@ class Users:
             message = f"Request with {name} query parameter only works through MSGraph with a special request header: "
             message += "'ConsistencyLevel: eventual'"
             if advanced:
-                message = "The sandbox does not have the query option '$search' here."
+                message = "The sandbox has no query option '$search' here. Microsoft Graph may have it."
             raise GraphError(400, "Request_UnsupportedQuery", message)
         check_options("$select", "$top", "$count", "$skiptoken")
         everybody = self._access.people

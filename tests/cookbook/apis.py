@@ -10,7 +10,7 @@ orders = auth.api(os.environ["ORDERS_URL"], scopes=[os.environ["ORDERS_SCOPE"]])
 @app.get("/orders")
 @auth.login_required
 def my_orders(*, context):
-    return orders.get("/orders/v1/mine")["value"]
+    return orders.get("/mine")["value"]
 
 
 @app.get("/roles")

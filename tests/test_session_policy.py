@@ -1,0 +1,85 @@
+"""How long a session lives, by the settings, and what a person is told when it has ended."""
+
+import time
+
+import pytest
+from visitor import Page, cookie_name
+
+LIMITS = {"SESSION_IDLE_MINUTES": "90", "SESSION_MAX_HOURS": "8.5"}
+
+
+def told(browser):
+    """What home says of the end of a session, or None."""
+    page = browser.get("/").text
+    return Page(page.partition('role="status">')[2].partition("</p>")[0]).text or None
+
+
+def cookies_set(answer):
+    """The attributes of each cookie that an answer sets, by its name."""
+    lines = answer.headers.getlist("Set-Cookie")
+    return {line.partition("=")[0]: line.split("; ")[1:] for line in lines}
+
+
+@pytest.mark.parametrize(
+    ("minutes", "says"),
+    [
+        (0, None),
+        (1, "Your session has been ended, for example by a sign-out in another app."),
+        (89, "Your session has been ended, for example by a sign-out in another app."),
+        (91, "You have been signed out after 90 minutes without use."),
+        (
+            511,
+            "You have been signed out: a session ends after 90 minutes without use, and 510 minutes after the sign-in.",
+        ),
+    ],
+)
+def test_home_says_why_nobody_is_signed_in_any_more_once(visit, monkeypatch, minutes, says):
+    browser = visit(**LIMITS)
+    if minutes:
+        browser.sign_in()
+        browser.client.delete_cookie(cookie_name(browser.app))  # the browser deletes it after the idle time
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + minutes * 60)
+    assert told(browser) == says
+    assert told(browser) is None
+
+
+def test_it_is_said_in_french_too_and_not_while_somebody_is_signed_in(visit, monkeypatch):
+    browser = visit()
+    browser.sign_in()
+    assert browser.signed_in
+    assert told(browser) is None
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 13 * 3600)
+    page = browser.get("/?lang=fr").text
+    assert "Vous avez été déconnecté après 12 heures d’inactivité." in page.replace("\u202f", " ").replace("\xa0", " ")
+
+
+@pytest.mark.parametrize("planted", ["", "x", "-1", "9" * 4000, "²", "1e3"])
+def test_a_note_that_somebody_has_made_up_does_no_harm(visit, planted):
+    browser = visit()
+    browser.client.set_cookie(cookie_name(browser.app, "signed-out"), planted)
+    assert browser.get("/").status_code == 200
+    assert told(browser) is None
+
+
+def test_signing_out_says_so_and_no_more(visit):
+    browser = visit()
+    browser.sign_in()
+    browser.sign_out()
+    assert told(browser) == "You have signed out."
+    assert told(browser) is None
+
+
+@pytest.mark.parametrize(("setting", "persistent"), [("on", True), ("1", True), ("off", False), ("0", False)])
+def test_the_cookies_end_with_the_browser_if_the_setting_says_so(visit, monkeypatch, setting, persistent):
+    browser = visit(SESSION_COOKIE_PERSISTENT=setting)
+    found = cookies_set(browser.sign_in())
+    for name in ("session", "signed-out"):
+        attributes = found[cookie_name(browser.app, name)]
+        assert persistent == any(each.startswith(("Max-Age", "Expires")) for each in attributes)
+        assert "HttpOnly" in attributes
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 2 * 3600)  # the session's end moves, and its cookie is set again
+    attributes = cookies_set(browser.get("/"))[cookie_name(browser.app)]
+    assert persistent == any(each.startswith("Max-Age") for each in attributes)
