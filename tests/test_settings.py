@@ -194,6 +194,7 @@ ROOMS = [
         "commands",
         "config",
         "cookies",
+        "credential",
         "cross_site",
         "deadlines",
         "deprecated",
@@ -209,6 +210,7 @@ ROOMS = [
         "signals",
         "urls",
         "views",
+        "watched_file",
     },
 ]
 

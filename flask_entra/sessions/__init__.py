@@ -63,7 +63,7 @@ def _store(config: Config) -> Store:
                 f'REDIS_URL needs the package {error.name}: pip install "flask-entra[redis]"', name=error.name
             ) from None
 
-        return RedisStore(config.settings["REDIS_URL"], config.threads)
+        return RedisStore(config.settings["REDIS_URL"], config.threads, config.settings.file_of("REDIS_URL"))
     from flask_entra.sessions.files import FileStore
 
     return FileStore(Path(config.settings["SESSION_FILE_DIR"]))
