@@ -173,7 +173,7 @@ ROOMS = [
     {"apis"},
     {"bearer_views"},
     {"app_state"},
-    {"doctor", "middleware"},
+    {"doctor", "middleware", "telemetry"},
     {"health", "pages", "testing"},
     {"background", "graph_calls", "memberships", "token_credential"},
     {"api_calls"},

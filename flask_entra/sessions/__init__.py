@@ -29,15 +29,17 @@ def init_app(
     respond: Callable[[Exception], Response],
     about: Callable[[Mapping[str, Any]], About | None],
     labels: Callable[[About], list[Label]],
+    watched: Callable[[Store], Store],
 ) -> tuple[Store, Index]:
     """Give the app its session store: Redis when `REDIS_URL` is set, files otherwise. Adds `flask sessions prune`.
 
     :param respond: makes the answer that tells a person of a failure.
     :param about: see `Index`; likewise `labels`.
+    :param watched: makes of a store one that is watched, if anybody watches.
     :return: the store, and the index of the sessions in it.
     :raises ModuleNotFoundError: it is Redis, and its client is not installed.
     """
-    store = _store(config)
+    store = watched(_store(config))
     index = Index(store, config.signing_keys, config.owner, config.longest_seconds, about, labels)
     app.session_interface = SealedSessionInterface(app, config, store, respond, index)
     commands = AppGroup("sessions", help="The stored sessions.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import logging
 import threading
 import time
@@ -237,7 +238,9 @@ class RedisStore:
         lock = self._acquired(name, time.monotonic() + deadlines.LOCK_SECONDS)
         released = threading.Event()
         with contextlib.suppress(RuntimeError):  # no more threads: the lease is not renewed
-            threading.Thread(target=self._renew, args=(lock, released), daemon=True).start()
+            # In this context, where a tracer may be held back.
+            renew = contextvars.copy_context().run
+            threading.Thread(target=renew, args=(self._renew, lock, released), daemon=True).start()
         try:
             yield
         finally:
