@@ -184,7 +184,19 @@ def test_every_command_has_a_test():
         assert set(re.findall(r"^```sh\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)) <= {
             *COMMANDS.values()
         }
-    here = {"run", "install", "az", "dotenv", "doctor", "flask", "gunicorn", "granian", "prune", "certificate"}
+    here = {
+        "run",
+        "install",
+        "az",
+        "dotenv",
+        "doctor",
+        "flask",
+        "gunicorn",
+        "granian",
+        "prune",
+        "certificate",
+        "sessions",
+    }
     elsewhere = {"test", "bench"}  # .ci/run runs the first as it stands; tests/test_bench.py tries the second
     assert set(COMMANDS) == here | elsewhere
     assert sum(len(SHOWN.findall(page.read_text())) for page in ENGLISH) == len(COMMANDS)
@@ -405,6 +417,7 @@ def test_the_servers_start_as_written(copy, box):
 @posix
 def test_pruning_runs_as_written(copy, box):
     assert "expired sessions removed" in run("prune", copy, **box.settings)[1]
+    assert "0 sessions ended." in run("sessions", copy, **box.settings)[1]
 
 
 @posix

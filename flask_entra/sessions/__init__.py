@@ -11,13 +11,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import click
 from flask import Flask, Response
-from flask.cli import AppGroup
 
 from flask_entra.config import Config
 from flask_entra.sessions.index import About, Index, Label
-from flask_entra.sessions.interface import SPARE_SECONDS, SealedSessionInterface, owner_of
+from flask_entra.sessions.interface import SealedSessionInterface, owner_of
 from flask_entra.sessions.store import Store
 
 __all__ = ["init_app"]
@@ -30,7 +28,7 @@ def init_app(
     about: Callable[[Mapping[str, Any]], About | None],
     labels: Callable[[About], list[Label]],
 ) -> tuple[Store, Index]:
-    """Give the app its session store: Redis when `REDIS_URL` is set, files otherwise. Adds `flask sessions prune`.
+    """Give the app its session store: Redis when `REDIS_URL` is set, files otherwise.
 
     :param respond: makes the answer that tells a person of a failure.
     :param about: see `Index`; likewise `labels`.
@@ -40,14 +38,6 @@ def init_app(
     store = _store(config)
     index = Index(store, config.signing_keys, owner_of(config), config.longest_seconds, about, labels)
     app.session_interface = SealedSessionInterface(app, config, store, respond, index)
-    commands = AppGroup("sessions", help="The stored sessions.")
-    app.cli.add_command(commands)
-
-    @commands.command("prune")
-    def prune() -> None:
-        """Remove the sessions that expired two days ago or earlier."""
-        click.echo(f"{store.prune(SPARE_SECONDS)} expired sessions removed.")
-
     return store, index
 
 
