@@ -5,6 +5,7 @@ import importlib
 import os
 import sys
 import tempfile
+import uuid
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from gunicorn import glogging
@@ -16,7 +17,8 @@ from flask_entra.settings import number
 environment = dict(os.environ)
 loaded = app_config.load()  # (gunicorn has a setting named config)
 for name in os.environ.keys() - environment.keys():
-    del os.environ[name]  # it came from .env, which each process reads for itself, also after a reload
+    if not name.startswith("OTEL_"):  # OpenTelemetry begins before the app
+        del os.environ[name]  # it came from .env, which each process reads for itself, also after a reload
 # PORT is set by a platform whose proxy connects from outside this machine; otherwise a proxy on this machine connects. Without
 # a proxy that buffers requests, a few half-sent ones would take all threads (SECURITY.md).
 bind = f"0.0.0.0:{os.environ['PORT']}" if "PORT" in os.environ else "127.0.0.1:8000"
@@ -54,3 +56,18 @@ for library in ("flask", "flask_session.base", "identity.flask", "jwt", "msal", 
 if loaded.get("ENTRA_REDIS_URL"):
     importlib.import_module("redis.cluster")
 gc.freeze()  # so that looking for garbage writes to no page that is shared
+
+
+def post_fork(server, worker):
+    """Begin OpenTelemetry in each process, if a variable OTEL_… is set: its metrics and its exporters are a process's own."""
+    if logs.telemetry_runs() or not any(name.startswith("OTEL_") for name in os.environ):
+        return
+    try:
+        from opentelemetry.instrumentation.auto_instrumentation import initialize
+    except ImportError:
+        server.log.warning("OTEL_… is set, but OpenTelemetry is not installed: pip install 'flask-entra[telemetry]'")
+        return
+    given = os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
+    if "service.instance.id=" not in given:
+        os.environ["OTEL_RESOURCE_ATTRIBUTES"] = ",".join(filter(None, (given, f"service.instance.id={uuid.uuid4()}")))
+    initialize()

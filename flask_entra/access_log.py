@@ -6,6 +6,7 @@ and gunicorn's way through `logging` collects eighty values for a line, which ta
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
@@ -26,6 +27,7 @@ def write(
     headers: Sequence[tuple[str, str]],
     seconds: float,
     as_json: bool,
+    exporters: Sequence[logging.Handler] = (),
 ) -> None:
     """Write the line of an answer that begins.
 
@@ -34,6 +36,7 @@ def write(
     :param status: of the answer, likewise.
     :param headers: of the answer.
     :param seconds: since the request came.
+    :param exporters: where the line goes besides, with its fields.
     """
     # The development server has coloured lines of its own.
     if environ.get("SERVER_SOFTWARE", "").startswith("Werkzeug/"):
@@ -49,6 +52,16 @@ def write(
     asked = tuple(each if each.isprintable() else printable(each) for each in told)
     # One call writes the whole line, so that the lines of many threads and processes do not mix.
     sys.stderr.write(line(at, environ[REQUEST_ID], asked, int(status[:3]), length, seconds))
+    if exporters:
+        address, method, path = asked
+        fields = {"request_id": environ[REQUEST_ID], "address": address, "method": method, "path": path}
+        fields |= {"status": int(status[:3]), "bytes": length, "seconds": seconds}
+        message = f"{method} {path} {status[:3]}"
+        record = logging.makeLogRecord(
+            {"name": _NAME, "levelno": logging.INFO, "levelname": "INFO", "msg": message, **fields}
+        )
+        for each in exporters:
+            each.handle(record)
 
 
 def _as_text(at: str, request_id: str, asked: tuple[str, ...], status: int, length: int, seconds: float) -> str:

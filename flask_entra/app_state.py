@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import functools
-import logging.config
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 from flask import Flask, current_app
 from werkzeug.wrappers import Response as BaseResponse
 
-from flask_entra import cross_site, doctor, health, logs, middleware, pages, sessions
+from flask_entra import cross_site, doctor, health, logs, middleware, pages, session_commands, sessions
 from flask_entra.api_client import ApiClient
 from flask_entra.clouds import graph_of
 from flask_entra.config import KEY, Config
@@ -111,15 +110,16 @@ def init_app(
         raise RuntimeError("auth.init_app(app) was called twice for this app, or after Auth(app, …). Call it once.")
     config = Config.of_app(app, given, credential)
     if "ENTRA_LOGGING" in config.on:
-        logging.config.dictConfig(logs.config(config.settings["LOG_FORMAT"]))
+        logs.set_up(config.settings["LOG_FORMAT"])
     middleware.init_app(app, config)
     own_pages = pages.OwnPages(app, config)
-    answers = pages.Answers(config, own_pages)
-    store, index = sessions.init_app(app, config, answers.respond, noted.about, noted.labels)
-    http = BoundedSession(config.threads)
+    parts = _parts(app)
+    answers = parts.answers(config, own_pages)
+    store, index = sessions.init_app(app, config, answers.respond, noted.about, noted.labels, parts.watched)
+    http = parts.http(config.threads)
     authority = Authority(http, config)
     client = Client(authority, config)
-    tokens = Tokens(authority, client, config)
+    tokens = parts.tokens(authority, client, config)
     configuration = doctor.Configuration(app, config, own_pages, answers)
     routes = Routes(
         config,
@@ -164,10 +164,30 @@ def init_app(
     if "ENTRA_HEALTH" in config.on:
         health.init_app(app, config, store, authority)
     doctor.add_command(app, state)
+    session_commands.init_app(app, store, index)
     guards.check_order(app)
     known_groups.check_names(app, config.groups)
     if protected:  # last: a page that says what is wrong with the settings needs no sign-in
         guards.protect(app, auth.admit)
+
+
+class _Parts(NamedTuple):
+    """The classes of the parts that OpenTelemetry may watch."""
+
+    answers: type[pages.Answers]
+    http: type[BoundedSession]
+    tokens: type[Tokens]
+    watched: Callable[[Store], Store]
+
+
+def _parts(app: Flask) -> _Parts:
+    # Somebody who wants telemetry has begun with it (`opentelemetry-instrument`, gunicorn.conf.py). Others pay nothing for it.
+    if not logs.telemetry_runs():
+        return _Parts(pages.Answers, BoundedSession, Tokens, lambda store: store)
+    from flask_entra import telemetry
+
+    telemetry.watch(app)
+    return _Parts(telemetry.WatchedAnswers, telemetry.WatchedSession, telemetry.WatchedTokens, telemetry.watched_store)
 
 
 def _sign_in_where_it_is_needed(app: Flask, state: AppState, answers: pages.Answers) -> None:

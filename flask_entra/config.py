@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
-import hmac
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +12,9 @@ from typing import Any, cast
 from flask import Flask, current_app
 
 from flask_entra import group_names
-from flask_entra.certificates import read_certificate
-from flask_entra.clouds import exchange_audience, is_entra
+from flask_entra.clouds import is_entra
+from flask_entra.credential import Credential
 from flask_entra.hints import is_domain_hint
-from flask_entra.managed_identity import ManagedIdentity
 from flask_entra.scopes import comparable_scopes, qualified_scopes
 from flask_entra.settings import SETTINGS, Settings, duration, is_on, number, words
 from flask_entra.urls import is_loopback, origin, origin_pattern, split_url
@@ -56,7 +52,7 @@ class Config:
     """What follows from the settings of an app. `.env.sample` explains the settings.
 
     :ivar settings: each as it was written.
-    :ivar client_credential: MSAL's; None without one.
+    :ivar credential: what the app proves itself with, and what signs its cookies.
     :ivar authority: with the user flow of Azure AD B2C and the tenant of External ID; None without one.
     :ivar oidc_authority: without a slash at its end; None without one.
     :ivar entra: whether people sign in with Microsoft.
@@ -66,7 +62,6 @@ class Config:
     :ivar groups: the ids of the groups that have a name (the setting `GROUPS`), by name; in lower case.
     :ivar domain_hint: the organization at which people usually sign in; empty for none.
     :ivar remember_account: whether a browser remembers the account that signed in last.
-    :ivar signing_keys: the keys of what a browser keeps signed; the last one signs. Empty while there is none.
     :ivar https: whether people reach the app by https.
     :ivar idle_seconds: how long a session lives after its last use.
     :ivar longest_seconds: how long a session lives after the sign-in, in use or not.
@@ -79,7 +74,7 @@ class Config:
 
     settings: Settings
     client_id: str
-    client_credential: Any
+    credential: Credential
     authority: str | None
     oidc_authority: str | None
     entra: bool
@@ -93,7 +88,6 @@ class Config:
     groups: Mapping[str, str]
     domain_hint: str
     remember_account: bool
-    signing_keys: list[bytes]
     https: bool
     threads: int
     proxies: int
@@ -118,7 +112,6 @@ class Config:
         :param client_credential: MSAL's, if the app gave one that is not a secret's text.
         """
         settings, config = Settings.of_app(app.config, given, Path(app.instance_path)), app.config
-        credential, secret = (client_credential, "") if client_credential else _credential(settings)
         redirect_uri = settings["REDIRECT_URI"]
         entra = is_entra(settings["OIDC_AUTHORITY"])
         # `User.Read` is Microsoft's, so another provider is asked for it only by name.
@@ -130,12 +123,10 @@ class Config:
             endpoint = ""
         option = {key: config.get(key) or usual for key, usual in OPTIONS.items()}
         prefix = str(option["ENTRA_URL_PREFIX"]).rstrip("/")
-        # What signs the cookie of a sign-in that has begun. All workers, on all machines, must agree on it.
-        key = settings["SECRET_KEY"].encode() or (secret and _derived(secret))
         return cls(
             settings=settings,
             client_id=settings["CLIENT_ID"],
-            client_credential=credential,
+            credential=Credential(settings, client_credential),
             authority=_authority(settings),
             oidc_authority=settings["OIDC_AUTHORITY"].rstrip("/") or None,
             entra=entra,
@@ -149,7 +140,6 @@ class Config:
             groups=group_names.read(settings["GROUPS"])[0],
             domain_hint=settings["DOMAIN_HINT"] if is_domain_hint(settings["DOMAIN_HINT"]) else "",
             remember_account=is_on(settings["REMEMBER_ACCOUNT"]),
-            signing_keys=[*_fallbacks(settings), *([key] if key else [])],
             https=split_url(redirect_uri).scheme == "https",
             threads=number(settings["THREADS"]) or int(SETTINGS["THREADS"].default),
             proxies=number(settings["TRUSTED_PROXY_COUNT"]) or 0,
@@ -166,6 +156,16 @@ class Config:
             layout_title_block=option["ENTRA_LAYOUT_TITLE_BLOCK"],
             csp=option["ENTRA_CSP"],
         )
+
+    @property
+    def client_credential(self) -> Any:
+        """MSAL's, as it is now; None without one."""
+        return self.credential.msal
+
+    @property
+    def signing_keys(self) -> list[bytes]:
+        """The keys of what a browser keeps signed; the last one signs. All workers, on all machines, must agree on it."""
+        return self.credential.signing_keys
 
     @property
     def issuer_address(self) -> str:
@@ -208,45 +208,9 @@ def current() -> Config:
     return cast(Config, current_app.extensions[KEY].config)
 
 
-def _derived(secret: str) -> bytes:
-    """The key that signs sign-ins where no `SECRET_KEY` is set."""
-    return hmac.digest(secret.encode(), b"sign-in", "sha256")
-
-
-def _fallbacks(settings: Settings) -> list[bytes]:
-    """The keys that a sign-in which is in progress may be signed with, besides the present one."""
-    found = [each.encode() for each in settings["SECRET_KEY_FALLBACKS"].split()]
-    for each in settings["CLIENT_CREDENTIAL_FALLBACKS"].split():
-        secret, path = each, settings.dotenv.path.parent / each
-        if os.path.isfile(path):  # a certificate with its key; anything else is a client secret
-            with contextlib.suppress(ValueError):
-                secret = read_certificate(str(path), settings["CLIENT_CERTIFICATE_PASSWORD"]).private_key
-        found.append(_derived(secret))
-    return found
-
-
 def _seconds(settings: Settings, name: str, unit: int) -> int:
     written = duration(settings[name]) or float(SETTINGS[name].default)
     return max(1, round(written * unit))
-
-
-def _credential(settings: Settings) -> tuple[object, str]:
-    """MSAL's `client_credential`, and the secret in it that all machines share."""
-    if settings["CLIENT_CERTIFICATE_PATH"]:
-        try:
-            certificate = read_certificate(settings["CLIENT_CERTIFICATE_PATH"], settings["CLIENT_CERTIFICATE_PASSWORD"])
-        except ValueError:  # the doctor finds it too, and says so
-            return None, ""
-        return certificate.msal_credential, certificate.private_key
-    if settings["MANAGED_IDENTITY_CLIENT_ID"]:
-        identity = ManagedIdentity(settings["MANAGED_IDENTITY_CLIENT_ID"], exchange_audience(settings["AUTHORITY"]))
-        return {"client_assertion": identity.token}, ""
-    # Last, because a platform sets it for all that runs there, also for an app that has a credential of its own.
-    if settings["AZURE_FEDERATED_TOKEN_FILE"] and not settings["CLIENT_SECRET"]:
-        token_file = Path(settings["AZURE_FEDERATED_TOKEN_FILE"])
-        # Kubernetes replaces the token every hour or so: MSAL calls this for each token request.
-        return {"client_assertion": lambda: token_file.read_text().strip()}, ""
-    return settings["CLIENT_SECRET"] or None, settings["CLIENT_SECRET"]
 
 
 def _authority(settings: Settings) -> str | None:

@@ -8,7 +8,6 @@ from typing import Any
 
 from flask import Flask, abort
 
-from flask_entra.certificates import CertificateError, read_certificate
 from flask_entra.config import Config
 from flask_entra.managed_identity import IdentityUnavailable
 from flask_entra.sessions.store import Store
@@ -50,10 +49,9 @@ def wrong_credential(config: Config) -> str:
     """Why the app cannot prove who it is, in words for a log; empty if it can, as far as is known here."""
     credential, settings = config.client_credential, config.settings
     if settings["CLIENT_CERTIFICATE_PATH"]:
-        try:
-            certificate = read_certificate(settings["CLIENT_CERTIFICATE_PATH"], settings["CLIENT_CERTIFICATE_PASSWORD"])
-        except CertificateError as error:
-            return f"CLIENT_CERTIFICATE_PATH cannot be used: {error.trouble}"
+        certificate = config.credential.certificate
+        if certificate is None:
+            return "CLIENT_CERTIFICATE_PATH cannot be used"
         if certificate.x509.not_valid_after_utc.timestamp() < time.time():
             return f"the certificate of CLIENT_CERTIFICATE_PATH has expired on {certificate.x509.not_valid_after_utc:%Y-%m-%d}"
     elif isinstance(credential, dict) and callable(assertion := credential.get("client_assertion")):

@@ -70,6 +70,23 @@ def config(log_format: str) -> dict[str, Any]:
     }
 
 
+def set_up(log_format: str) -> None:
+    """Configure the standard library's logging; what exports lines to OpenTelemetry stays.
+
+    :param log_format: `text` or `json`.
+    """
+    root, kept = logging.getLogger(), exporters()
+    logging.config.dictConfig(config(log_format))
+    for each in kept:
+        if each not in root.handlers:
+            root.addHandler(each)  # behind our own, which gives a line the ID of its request
+
+
+def exporters() -> list[logging.Handler]:
+    """The handlers that export the lines of all loggers to OpenTelemetry; none if it does not run."""
+    return [each for each in logging.getLogger().handlers if type(each).__module__.startswith("opentelemetry.")]
+
+
 class OnceInAWhile:
     """Which of many lines that say the same are written. Safe to share among threads."""
 
@@ -122,6 +139,15 @@ def moment(at: float) -> str:
 class _Json(JsonFormatter):
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
         return moment(record.created)
+
+
+def telemetry_runs() -> bool:
+    """Whether somebody has begun OpenTelemetry in this process. (redis-py imports it wherever it is installed.)"""
+    found = [sys.modules.get(f"opentelemetry.{name}") for name in ("trace", "metrics")]
+    if not all(found):
+        return False
+    providers = found[0].get_tracer_provider(), found[1].get_meter_provider()  # type: ignore[union-attr]
+    return any("Proxy" not in type(each).__name__ for each in providers)  # those that stand in until there is one
 
 
 def trace_id() -> str:

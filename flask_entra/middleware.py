@@ -44,6 +44,7 @@ class _Middleware:
         self._redirect_path = route_of(config.redirect_uri).encode().decode("latin-1")  # as WSGI spells it (PEP 3333)
         self._trusts_proxies = config.proxies > 0
         self._has_health = "ENTRA_HEALTH" in config.on
+        self._exporters = logs.exporters()
         self._logs_access, self._as_json = "ENTRA_ACCESS_LOG" in config.on, config.settings["LOG_FORMAT"] == "json"
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -58,7 +59,8 @@ class _Middleware:
         def start(status: str, headers: Sequence[tuple[str, str]], *rest: Any) -> Any:
             headers = [*headers, *self._policy.headers(environ, headers), ("X-Request-ID", request_id)]
             if self._logs_access:
-                access_log.write(environ, asked, status, headers, time.perf_counter() - began, self._as_json)
+                seconds = time.perf_counter() - began
+                access_log.write(environ, asked, status, headers, seconds, self._as_json, self._exporters)
             return start_response(status, headers, *rest)
 
         return self._wsgi_app(environ, start)

@@ -18,6 +18,7 @@ from dotenv import find_dotenv
 from flask_entra import group_names
 from flask_entra.environment import Dotenv, Source, is_skipped
 from flask_entra.urls import split_url
+from flask_entra.watched_file import read_lines
 
 PREFIX = "ENTRA_"
 FLASKS_OWN = ("SECRET_KEY", "SECRET_KEY_FALLBACKS", "APPLICATION_ROOT")
@@ -48,6 +49,7 @@ SETTINGS = {
     "ALLOWED_HOSTS": Setting(),
     "SCOPE": Setting("User.Read"),
     "ENDPOINT": Setting("https://graph.microsoft.com/v1.0/me", "url"),
+    "CLIENT_SECRET_FILE": Setting(kind="path"),
     "CLIENT_CERTIFICATE_PATH": Setting(kind="path"),
     "CLIENT_CERTIFICATE_PASSWORD": Setting(kind="secret"),
     "MANAGED_IDENTITY_CLIENT_ID": Setting(kind="id"),
@@ -64,11 +66,13 @@ SETTINGS = {
     "DOMAIN_HINT": Setting(),
     "REMEMBER_ACCOUNT": Setting("off"),
     "REDIS_URL": Setting(kind="url"),
+    "REDIS_URL_FILE": Setting(kind="path"),
     "SESSION_FILE_DIR": Setting("flask_session", "path"),
     "SESSION_IDLE_MINUTES": Setting("720", "duration"),
     "SESSION_MAX_HOURS": Setting("24", "duration"),
     "SESSION_COOKIE_PERSISTENT": Setting("on"),
     "SECRET_KEY": Setting(kind="secret"),
+    "SECRET_KEY_FILE": Setting(kind="path"),
     "SECRET_KEY_FALLBACKS": Setting(kind="secret"),
     "CLIENT_CREDENTIAL_FALLBACKS": Setting(kind="secret"),
     "TRUSTED_PROXY_COUNT": Setting("0", "count"),
@@ -77,6 +81,9 @@ SETTINGS = {
     "APP_NAME": Setting("Flask starter"),
     "THREADS": Setting("64", "count"),
 }
+
+# Those that a file may hold instead, as Docker and Kubernetes mount secrets.
+IN_FILES = {name.removesuffix("_FILE"): name for name in ("CLIENT_SECRET_FILE", "REDIS_URL_FILE", "SECRET_KEY_FILE")}
 
 
 class Settings(dict[str, str]):
@@ -99,7 +106,7 @@ class Settings(dict[str, str]):
         *,
         keyed: bool = False,
     ):
-        environ = {**_of_the_workload(environ), **environ}
+        environ = {**environ, **_of_the_workload(environ)}
         self.table, self.environ, self.dotenv, self.elsewhere, self.keyed = table, environ, dotenv, elsewhere, keyed
         for name, setting in table.items():
             value = environ.get(name, setting.default).strip()
@@ -109,6 +116,10 @@ class Settings(dict[str, str]):
             if value and setting.kind == "path":  # not relative to wherever the app happens to be started
                 value = str(dotenv.path.parent / value)
             self[name] = value
+        for name in IN_FILES:
+            if file := self.file_of(name):
+                with contextlib.suppress(OSError, ValueError):  # the doctor says why
+                    self[name] = read_lines(file)[0]
 
     @classmethod
     def read(cls, dotenv_path: Path, environ: Mapping[str, str] | None = None) -> Settings:
@@ -168,8 +179,17 @@ class Settings(dict[str, str]):
             changed = {name: value for name, value in written.items() if value != read[name]}
             return cls(SETTINGS, {**read.environ, **changed}, read.dotenv, read.elsewhere) if changed else read
         # The settings' bare names mean nothing in the environment of such an app; the network's variables do, and the platform's.
-        environ = {name: value for name, value in os.environ.items() if name not in SETTINGS or name == _TOKEN_FILE}
+        environ = {name: value for name, value in os.environ.items() if name not in SETTINGS}
+        if _TOKEN_FILE in os.environ and not written.get("OIDC_AUTHORITY"):  # it is for Entra
+            environ[_TOKEN_FILE] = os.environ[_TOKEN_FILE]
         return cls(SETTINGS, {**environ, **written}, Dotenv(folder / ".env"), keyed=True)
+
+    def file_of(self, name: str) -> str:
+        """The path of the file that holds a setting instead; empty if it is given, or there is no such file.
+
+        :param name: one of `IN_FILES`.
+        """
+        return "" if self.environ.get(name, "").strip() else self[IN_FILES[name]]
 
     def source(self, name: str) -> Source | None:
         """Where a value came from, or None for a setting that has none.
@@ -177,6 +197,8 @@ class Settings(dict[str, str]):
         :param name: of a setting, or of any other variable.
         """
         given = self.environ.get(name)
+        if name in IN_FILES and self.file_of(name):
+            return self.source(IN_FILES[name])
         if given is None or (not given.strip() and name != "SCOPE"):
             return Source("default") if self.get(name) else None
         if self.keyed and name in self.table:
@@ -199,10 +221,18 @@ def _of_the_workload(environ: Mapping[str, str]) -> dict[str, str]:
     https://azure.github.io/azure-workload-identity/docs/installation/mutating-admission-webhook.html
     """
     given = {name: value.strip() for name, value in environ.items() if value.strip()}
-    own = given.keys() & {"CLIENT_SECRET", "CLIENT_CERTIFICATE_PATH", "MANAGED_IDENTITY_CLIENT_ID", "OIDC_AUTHORITY"}
+    own = given.keys() & {
+        "CLIENT_SECRET",
+        "CLIENT_SECRET_FILE",
+        "CLIENT_CERTIFICATE_PATH",
+        "MANAGED_IDENTITY_CLIENT_ID",
+        "OIDC_AUTHORITY",
+    }
     if _TOKEN_FILE not in given or own:
         return {}
-    found = {"CLIENT_ID": given.get("AZURE_CLIENT_ID", "")} if "CLIENT_ID" not in given else {}
+    found = {}
+    if "AZURE_CLIENT_ID" in given and "CLIENT_ID" not in given:
+        found["CLIENT_ID"] = given["AZURE_CLIENT_ID"]
     if "AZURE_TENANT_ID" in given and not given.keys() & {"AUTHORITY", "B2C_TENANT_NAME"}:
         host = given.get("AZURE_AUTHORITY_HOST", "https://login.microsoftonline.com")
         found["AUTHORITY"] = f"{host.rstrip('/')}/{given['AZURE_TENANT_ID']}"

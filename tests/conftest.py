@@ -97,7 +97,7 @@ class Served:
                 requests.get(f"http://127.0.0.1:{self.port}/healthz", timeout=5)
                 assert self.process.poll() is None, f"another process listens at {self.port}\n{self.log()}"
                 return
-            except requests.ConnectionError:
+            except (requests.ConnectionError, requests.Timeout):
                 assert self.process.poll() is None, self.log()
                 time.sleep(0.02)
         raise AssertionError(self.log())

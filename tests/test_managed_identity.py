@@ -335,3 +335,6 @@ def test_an_app_of_ones_own_reads_them_too(monkeypatch, box, pod, tmp_path):
     Auth(app)
     assert (of(app).client_id, of(app).authority) == (box.client_id, box.authority())
     assert of(app).client_credential["client_assertion"]().startswith("eyJ")
+    other = flask.Flask("app", instance_path=str(tmp_path))
+    Auth(other, oidc_authority="https://login.example.com", client_id="public")  # to which the pod's token says nothing
+    assert (of(other).client_id, of(other).client_credential) == ("public", None)

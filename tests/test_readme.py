@@ -229,6 +229,7 @@ def test_every_command_has_a_test():
         "granian",
         "prune",
         "certificate",
+        "sessions",
     }
     # .ci/run runs the first as it stands; tests/test_bench.py and tests/test_containers.py try the others.
     elsewhere = {"test", "bench", "certificates"}
@@ -471,6 +472,7 @@ def test_the_servers_start_as_written(copy, box):
 @posix
 def test_pruning_runs_as_written(copy, box):
     assert "expired sessions removed" in run("prune", copy, **box.settings)[1]
+    assert "0 sessions ended." in run("sessions", copy, **box.settings)[1]
 
 
 @posix

@@ -8,6 +8,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from flask_entra import watched_file
+
 TOKEN = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.c2ln"
 NONE = {"CLIENT_SECRET": None, "SECRET_KEY": "k" * 32}
 
@@ -60,18 +62,23 @@ def test_a_token_file_that_is_gone_or_empty(visit, tmp_path, capsys, content, to
     assert browser.get("/readyz").status_code == 200
 
 
-@pytest.mark.parametrize(("broken", "told"), [(False, "has expired on 20"), (True, "cannot be used: ")])
-def test_a_certificate_that_has_expired_or_is_gone(visit, tmp_path, capsys, broken, told):
+def test_a_certificate_that_has_expired_or_is_gone(visit, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(watched_file, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(watched_file, "SETTLED_SECONDS", 0)
     browser = visit(**NONE, CLIENT_CERTIFICATE_PATH=certificate(tmp_path / "app.pem", 30))
     assert browser.get("/readyz").status_code == 200
-    if broken:
-        (tmp_path / "app.pem").write_text("nothing")
-    else:
-        certificate(tmp_path / "app.pem", -1)
+    (tmp_path / "app.pem").write_text("nothing")
+    status, log = asked(browser, capsys)
+    assert status == 200  # the one from before is used
+    assert "CLIENT_CERTIFICATE_PATH: the file cannot be used" in log
+    certificate(tmp_path / "app.pem", -1)
     status, log = asked(browser, capsys)
     assert status == 503
-    assert "Not ready: " in log
-    assert told in log
+    assert "Not ready: the certificate of CLIENT_CERTIFICATE_PATH has expired on 20" in log
+    (tmp_path / "app.pem").write_text("nothing")
+    status, log = asked(visit(**NONE, CLIENT_CERTIFICATE_PATH=str(tmp_path / "app.pem")), capsys)
+    assert status == 503
+    assert "CLIENT_CERTIFICATE_PATH cannot be used" in log
 
 
 @pytest.mark.parametrize(

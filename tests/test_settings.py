@@ -173,7 +173,8 @@ ROOMS = [
     {"apis"},
     {"bearer_views"},
     {"app_state"},
-    {"doctor", "middleware"},
+    {"session_commands"},
+    {"doctor", "middleware", "telemetry"},
     {"health", "pages", "testing"},
     {"background", "graph_calls", "memberships", "token_credential"},
     {"api_calls"},
@@ -194,6 +195,7 @@ ROOMS = [
         "commands",
         "config",
         "cookies",
+        "credential",
         "cross_site",
         "deadlines",
         "deprecated",
@@ -209,6 +211,7 @@ ROOMS = [
         "signals",
         "urls",
         "views",
+        "watched_file",
     },
 ]
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from flask_entra import group_names
-from flask_entra.doctor import addresses, credentials, dotenv_file, own_addresses, redis_url, scopes, spelling
+from flask_entra.doctor import addresses, credentials, dotenv_file, files, own_addresses, redis_url, scopes, spelling
 from flask_entra.doctor.findings import AUTHORITIES, CREDENTIALS, Finding, odd, wrong
 from flask_entra.hints import is_domain_hint
 from flask_entra.pages.languages import Text as _
-from flask_entra.settings import Settings, duration, number
+from flask_entra.settings import IN_FILES, Settings, duration, number
 from flask_entra.urls import split_url
 
 _SWITCHED = ("on", "off", "true", "false", "yes", "no", "1", "0")
@@ -41,6 +41,9 @@ def check_settings(settings: Settings, taken: frozenset[str] = frozenset()) -> l
 
 def _check_alternatives(settings: Settings) -> Iterator[Finding]:
     one = _("Keep one of them and remove the others.")
+    for name, file in IN_FILES.items():
+        if settings[file] and not settings.file_of(name):
+            yield wrong(f"{name} + {file}", _("exclude each other: both are set"), one)
     *own, by_platform = CREDENTIALS
     given = [name for name in own if settings[name]]
     if given and settings[by_platform]:
@@ -83,6 +86,7 @@ _CHECKS = (
     dotenv_file.check_reading,
     spelling.check_spelling,
     addresses.check_any_address,
+    files.check_files,
     credentials.check_client_id,
     credentials.check_credential,
     credentials.check_managed_identity,

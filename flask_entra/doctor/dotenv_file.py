@@ -128,7 +128,11 @@ def _missing(settings: Settings) -> list[str]:
     """Those of the settings that every app needs that are missing, and have nothing in their place."""
     # A provider other than Entra may want a public client: then SECRET_KEY is what the app cannot do without.
     public = () if is_entra(settings["OIDC_AUTHORITY"]) else ("SECRET_KEY",)
-    ways = {"CLIENT_ID": ("CLIENT_ID",), "CLIENT_SECRET": (*CREDENTIALS, *public), "AUTHORITY": AUTHORITIES}
+    ways = {
+        "CLIENT_ID": ("CLIENT_ID",),
+        "CLIENT_SECRET": (*CREDENTIALS, "CLIENT_SECRET_FILE", *public),
+        "AUTHORITY": AUTHORITIES,
+    }
     return [name for name, others in ways.items() if not any(settings[each] for each in others)]
 
 

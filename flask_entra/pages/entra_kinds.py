@@ -90,6 +90,12 @@ _RANGES = {
 }
 
 
+def is_published(code: str) -> bool:
+    """Whether Microsoft lists the very code, such as `AADSTS53003`."""
+    digits = code.removeprefix("AADSTS")
+    return digits.isdecimal() and int(digits) in _KINDS
+
+
 def kind_of(code: str) -> Explanation | None:
     """What kind of error a code is.
 

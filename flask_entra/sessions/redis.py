@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import logging
 import threading
 import time
@@ -19,6 +20,7 @@ from flask_entra.bulkhead import Bulkhead, Refusal
 from flask_entra.sessions.redis_address import RedisAddress, read_address
 from flask_entra.sessions.redis_client import connect, server_of, servers
 from flask_entra.sessions.store import StoreMisconfigured, StoreUnavailable, probe, unavailable
+from flask_entra.watched_file import WatchedFile, read_text
 
 POLL_SECONDS = 0.02
 SCAN_COUNT = 100  # keys that Redis looks at in one step: it serves nobody else meanwhile
@@ -105,27 +107,37 @@ class RedisStore:
 
     :param url: as `redis_address` says.
     :param threads: how many threads the process answers requests with; a share of them may wait for Redis.
+    :param file: the path of the file that holds the address, and may hold another one later; empty if there is none.
     """
 
-    def __init__(self, url: str, threads: int):
+    def __init__(self, url: str, threads: int, file: str = ""):
         self._bulkhead, self._servers = Bulkhead(threads), {"": _Server("Redis")}
         self._client: redis.Redis | None = None
         self._address: RedisAddress | None = None
-        with contextlib.suppress(ValueError):  # the doctor says so
+        self._file: WatchedFile[RedisAddress] | None = None
+        with contextlib.suppress(OSError, ValueError):  # the doctor says so
             self._address = read_address(url)
+            if file:
+                self._file = WatchedFile("REDIS_URL_FILE", file, lambda path: read_address(read_text(path)))
 
     @contextlib.contextmanager
     def _reaching(self, name: str) -> Iterator[redis.Redis]:
         """Reach the server that has a key."""
         if self._address is None:
             raise StoreMisconfigured("REDIS_URL cannot be read as an address")
-        server = self._servers[""]
+        if self._file and (changed := self._file.get()) != self._address:
+            # What is under way goes on with the client that it has, whose connections are closed with the last use of it.
+            self._address, self._client, self._servers = changed, None, {"": _Server("Redis")}
+        client, address, server = self._client, self._address, self._servers[""]
         try:
-            if self._client:
-                server = self._server_of(self._client, name)
+            if client:
+                server = self._server_of(client, name)
             with server.asked(), self._bulkhead.place("Redis"):
-                self._client = self._client or connect(self._address)
-                yield self._client
+                if client is None:
+                    client = connect(address)
+                    if address == self._address:
+                        self._client = client
+                yield client
             server.note_answer()
         except Refusal as error:
             raise StoreUnavailable(str(error)) from error
@@ -133,6 +145,8 @@ class RedisStore:
             server.note_silence("Sentinel names no master")
             raise StoreUnavailable("Sentinel does not answer, or knows no such master that does") from error
         except _ERRORS as error:
+            if self._file and isinstance(error, redis.AuthenticationError):
+                self._file.look_again()  # the next request may have another password
             # The client of a cluster says so when no node of it answers, in an exception of its own; before redis-py 7.4,
             # without its cause.
             reasons = [error, error.__cause__ or error.__context__]
@@ -224,7 +238,9 @@ class RedisStore:
         lock = self._acquired(name, time.monotonic() + deadlines.LOCK_SECONDS)
         released = threading.Event()
         with contextlib.suppress(RuntimeError):  # no more threads: the lease is not renewed
-            threading.Thread(target=self._renew, args=(lock, released), daemon=True).start()
+            # In this context, where a tracer may be held back.
+            renew = contextvars.copy_context().run
+            threading.Thread(target=renew, args=(self._renew, lock, released), daemon=True).start()
         try:
             yield
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -20,6 +21,8 @@ from flask_entra.signin.provider import Provider
 from flask_entra.signin.transport import Transport
 from flask_entra.urls import origin, split_url
 
+# What Entra says of a certificate that is not registered (any more), and of a client secret that is wrong or has expired.
+_CREDENTIAL_REFUSED = re.compile(r"\bAADSTS(700027|7000215|7000222)\b")
 # MSAL warns everybody who does not ask for form_post. But a browser sends no SameSite=Lax cookie with another site's POST, and by
 # that cookie this app knows which sign-in it began; the code in the query is bound to it by PKCE, and kept out of the logs.
 # The warning would be an error in an app whose tests take warnings for errors, and silencing it is not for a package to do.
@@ -98,8 +101,12 @@ class Client:
         :raises AuthorityUnavailable: the authority cannot be reached, or its answer is not understood.
         """
         with _failures_of_msal():
-            app = self._msal(provider, self._config.client_credential, cache, same_scope)
-            result: dict[str, Any] = acquire(app)
+            credential = self._config.client_credential
+            result: dict[str, Any] = acquire(self._msal(provider, credential, cache, same_scope))
+            if result and _CREDENTIAL_REFUSED.search(result.get("error_description", "")):
+                self._config.credential.look_again()  # another may be in its file since a moment ago
+                if (present := self._config.client_credential) != credential:
+                    result = acquire(self._msal(provider, present, cache, same_scope))
         return result
 
     def check_credential(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ are found and given up when there are too many. On https the marker is a `__Host
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import logging
 import re
@@ -89,7 +90,7 @@ class SignIns:
         tab = _tab(states[0])
         cookie = request.cookies.get(self._cookie(tab)["key"], "")
         try:
-            packed, at = serializer(self._config).loads(cookie, return_timestamp=True)
+            packed, at = self._loaded(cookie)
         except itsdangerous.BadData:
             if cookie:
                 log.warning(
@@ -101,6 +102,20 @@ class SignIns:
         # Not by itsdangerous's max_age: that refuses what was signed by a machine whose clock is a second ahead.
         fresh = time.time() - at.timestamp() < SIGN_IN_SECONDS
         return flow if fresh and flow.get("state") == states[0] and self._is_marked(tab) else None
+
+    def _loaded(self, cookie: str) -> tuple[Any, datetime.datetime]:
+        """What a cookie holds, and when it was signed.
+
+        :raises itsdangerous.BadData: by nobody who has one of the keys.
+        """
+        try:
+            return serializer(self._config).loads(cookie, return_timestamp=True)  # type: ignore[no-any-return]
+        except itsdangerous.BadData:
+            if not cookie:
+                raise
+            # Another process may have seen a new key, or certificate, a moment before this one.
+            self._config.credential.look_again()
+            return serializer(self._config).loads(cookie, return_timestamp=True)  # type: ignore[no-any-return]
 
     def was_given_up(self, states: list[str]) -> bool:
         """Whether this browser has begun a sign-in, and did not keep it, because there were too many.
