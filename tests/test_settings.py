@@ -203,6 +203,7 @@ ROOMS = [
         "logs",
         "pauses",
         "scopes",
+        "same_error",
         "sealed",
         "settings",
         "signals",
