@@ -124,10 +124,12 @@ class ApiClient:
             failure = failure_of(error, url.partition("?")[0], client_request_id)
             repeatable = kwargs.get("repeatable", method not in WRITES)
             failure.may_have_happened = not repeatable and (isinstance(error, TooLarge) or was_sent(error))
+            failure.url = url.partition("?")[0]
             raise failure from error
         if response.status_code in done:
             return response
         failure = of_answer(response)
+        failure.url = url.partition("?")[0]
         failure.may_have_happened = method in WRITES and response.status_code >= 500 and failure.kind != "throttled"
         if failure.kind == "throttled" and failure.retry_after:
             self._pauses.note(origin(url), failure.retry_after, person)

@@ -26,6 +26,7 @@ from flask_entra.signin.app_tokens import AppTokens
 from flask_entra.signin.authority import Authority
 from flask_entra.signin.authorization import Requirement
 from flask_entra.signin.callers_tokens import CallersTokens
+from flask_entra.signin.channels import Channels
 from flask_entra.signin.client import Client
 from flask_entra.signin.errors import SignInRequired
 from flask_entra.signin.on_behalf_of import OnBehalfOf
@@ -123,6 +124,7 @@ def init_app(
     routes = Routes(
         config,
         tokens,
+        Channels(config, authority, index),
         not_set_up=configuration.page,
         render=own_pages.render,
         prompt=prompt,

@@ -18,6 +18,12 @@ GRAPH_CLOUDS = {
 }
 # The audiences of its tokens, which are never meant for an app.
 GRAPH_AUDIENCES = frozenset({"00000003-0000-0000-c000-000000000000", *(f"https://{host}" for host in GRAPH_CLOUDS)})
+# Whom a token must be for that takes the place of a client secret, where the cloud is another than the worldwide one.
+# https://learn.microsoft.com/entra/workload-id/workload-identity-federation-config-app-trust-managed-identity
+_EXCHANGE_AUDIENCES = {
+    "login.microsoftonline.us": "api://AzureADTokenExchangeUSGov",
+    "login.partner.microsoftonline.cn": "api://AzureADTokenExchangeChina",
+}
 # The names that stand for several tenants in an authority, and the hosts whose documents name each other.
 SEVERAL_TENANTS = frozenset({"common", "organizations"})
 WORLDWIDE_HOSTS = frozenset({"login.microsoftonline.com", "login.microsoft.com", "login.windows.net"})
@@ -42,6 +48,14 @@ def is_entra(oidc_authority: str) -> bool:
     parts = split_url(oidc_authority)
     custom_domain = re.fullmatch(rf"/{GUID.pattern}/v2\.0/?", parts.path, re.IGNORECASE)
     return not oidc_authority or is_microsoft(parts.hostname) or custom_domain is not None
+
+
+def exchange_audience(authority: str | None) -> str:
+    """Whom a token must be for that takes the place of a client secret.
+
+    :param authority: the setting `AUTHORITY`.
+    """
+    return _EXCHANGE_AUDIENCES.get(split_url(authority).hostname or "", "api://AzureADTokenExchange")
 
 
 def graph_of(authority: str | None, endpoint: str) -> str:

@@ -16,8 +16,9 @@ from flask import Flask, current_app
 
 from flask_entra import group_names
 from flask_entra.certificates import read_certificate
-from flask_entra.clouds import is_entra
+from flask_entra.clouds import exchange_audience, is_entra
 from flask_entra.hints import is_domain_hint
+from flask_entra.managed_identity import ManagedIdentity
 from flask_entra.scopes import comparable_scopes, qualified_scopes
 from flask_entra.settings import SETTINGS, Settings, duration, is_on, number, words
 from flask_entra.urls import is_loopback, origin, origin_pattern, split_url
@@ -237,10 +238,14 @@ def _credential(settings: Settings) -> tuple[object, str]:
         except ValueError:  # the doctor finds it too, and says so
             return None, ""
         return certificate.msal_credential, certificate.private_key
-    if settings["AZURE_FEDERATED_TOKEN_FILE"]:
+    if settings["MANAGED_IDENTITY_CLIENT_ID"]:
+        identity = ManagedIdentity(settings["MANAGED_IDENTITY_CLIENT_ID"], exchange_audience(settings["AUTHORITY"]))
+        return {"client_assertion": identity.token}, ""
+    # Last, because a platform sets it for all that runs there, also for an app that has a credential of its own.
+    if settings["AZURE_FEDERATED_TOKEN_FILE"] and not settings["CLIENT_SECRET"]:
         token_file = Path(settings["AZURE_FEDERATED_TOKEN_FILE"])
         # Kubernetes replaces the token every hour or so: MSAL calls this for each token request.
-        return {"client_assertion": lambda: token_file.read_text().strip()}, settings["CLIENT_SECRET"]
+        return {"client_assertion": lambda: token_file.read_text().strip()}, ""
     return settings["CLIENT_SECRET"] or None, settings["CLIENT_SECRET"]
 
 

@@ -25,11 +25,13 @@ class GraphError(Exception):
     :ivar message: Graph's words, or what could not be understood.
     :ivar request_id: what Microsoft's support finds the call by.
     :ivar retry_after: how many seconds to wait, or None.
+    :ivar url: what was asked for, without its query; empty where that is not known, as for a part of a batch.
     :ivar may_have_happened: whether a call that was to change something may have changed it all the same: its outcome is
         unknown, which the text says too. It has not been sent again: look before you do.
     :ivar upload_url: where an upload that was cut off can be continued (`GraphCalls.upload`), or empty.
     """
 
+    url = ""
     may_have_happened = False
     upload_url = ""
 

@@ -10,6 +10,7 @@ from flask import Flask, abort
 
 from flask_entra.certificates import CertificateError, read_certificate
 from flask_entra.config import Config
+from flask_entra.managed_identity import IdentityUnavailable
 from flask_entra.sessions.store import Store
 from flask_entra.signin import guards
 from flask_entra.signin.authority import Authority
@@ -61,6 +62,8 @@ def wrong_credential(config: Config) -> str:
                 return "AZURE_FEDERATED_TOKEN_FILE is empty"
         except OSError as error:
             return f"AZURE_FEDERATED_TOKEN_FILE cannot be read: {error.strerror}"
+        except IdentityUnavailable as error:
+            return str(error)
     return ""
 
 

@@ -21,6 +21,7 @@ from flask_entra.urls import split_url
 
 PREFIX = "ENTRA_"
 FLASKS_OWN = ("SECRET_KEY", "SECRET_KEY_FALLBACKS", "APPLICATION_ROOT")
+_TOKEN_FILE = "AZURE_FEDERATED_TOKEN_FILE"  # noqa: S105  the name of a variable
 _FROM_DOTENV = "_FLASK_ENTRA_FROM_DOTENV"  # a variable that names those that a `.env` has set
 WHERE_FROM = "ENTRA_SETTINGS"  # the key of Flask's configuration that says where the values came from
 
@@ -49,6 +50,7 @@ SETTINGS = {
     "ENDPOINT": Setting("https://graph.microsoft.com/v1.0/me", "url"),
     "CLIENT_CERTIFICATE_PATH": Setting(kind="path"),
     "CLIENT_CERTIFICATE_PASSWORD": Setting(kind="secret"),
+    "MANAGED_IDENTITY_CLIENT_ID": Setting(kind="id"),
     "AZURE_FEDERATED_TOKEN_FILE": Setting(kind="path"),
     "OIDC_AUTHORITY": Setting(kind="url"),
     "B2C_TENANT_NAME": Setting(),
@@ -97,6 +99,7 @@ class Settings(dict[str, str]):
         *,
         keyed: bool = False,
     ):
+        environ = {**_of_the_workload(environ), **environ}
         self.table, self.environ, self.dotenv, self.elsewhere, self.keyed = table, environ, dotenv, elsewhere, keyed
         for name, setting in table.items():
             value = environ.get(name, setting.default).strip()
@@ -164,8 +167,8 @@ class Settings(dict[str, str]):
         if isinstance(read, Settings):
             changed = {name: value for name, value in written.items() if value != read[name]}
             return cls(SETTINGS, {**read.environ, **changed}, read.dotenv, read.elsewhere) if changed else read
-        # The settings' bare names mean nothing in the environment of such an app, but the network's variables do.
-        environ = {name: value for name, value in os.environ.items() if name not in SETTINGS}
+        # The settings' bare names mean nothing in the environment of such an app; the network's variables do, and the platform's.
+        environ = {name: value for name, value in os.environ.items() if name not in SETTINGS or name == _TOKEN_FILE}
         return cls(SETTINGS, {**environ, **written}, Dotenv(folder / ".env"), keyed=True)
 
     def source(self, name: str) -> Source | None:
@@ -188,6 +191,22 @@ class Settings(dict[str, str]):
                     return place
                 places.append(place)
         return Source("environment", instead_of=places[0] if places else None)
+
+
+def _of_the_workload(environ: Mapping[str, str]) -> dict[str, str]:
+    """The settings that Kubernetes sets by names of its own, where the workload identity of AKS is switched on.
+
+    https://azure.github.io/azure-workload-identity/docs/installation/mutating-admission-webhook.html
+    """
+    given = {name: value.strip() for name, value in environ.items() if value.strip()}
+    own = given.keys() & {"CLIENT_SECRET", "CLIENT_CERTIFICATE_PATH", "MANAGED_IDENTITY_CLIENT_ID", "OIDC_AUTHORITY"}
+    if _TOKEN_FILE not in given or own:
+        return {}
+    found = {"CLIENT_ID": given.get("AZURE_CLIENT_ID", "")} if "CLIENT_ID" not in given else {}
+    if "AZURE_TENANT_ID" in given and not given.keys() & {"AUTHORITY", "B2C_TENANT_NAME"}:
+        host = given.get("AZURE_AUTHORITY_HOST", "https://login.microsoftonline.com")
+        found["AUTHORITY"] = f"{host.rstrip('/')}/{given['AZURE_TENANT_ID']}"
+    return found
 
 
 def key_of(name: str) -> str:

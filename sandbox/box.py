@@ -85,6 +85,8 @@ class Sandbox:
     group_claims = _KeptBy[bool]("registration")
     auth_time_claim = _KeptBy[bool]("registration")
     login_hint_claim = _KeptBy[bool]("registration")
+    sid_claim = _KeptBy[bool]("registration")
+    front_channel_logout_urls = _KeptBy[set[str]]("registration")
     may_read_applications = _KeptBy[bool]("registration")
     own_signing_key = _KeptBy[keys.SigningKey | None]("registration")
     forge = _KeptBy[Forge | None]("registration")

@@ -64,6 +64,7 @@ class RealProvider:
                     "certificate": str(certificate),
                     "redirect_uri": f"{app_url}/getAToken",
                     "home": f"{app_url}/",
+                    "back_channel": f"{app_url}/logout/back-channel",
                     "people": PEOPLE,
                     "password": PASSWORD,
                     **self.client,

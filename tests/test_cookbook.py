@@ -1,6 +1,9 @@
 """Each recipe of docs/views.md, at the sandbox."""
 
 import io
+import re
+import subprocess
+import sys
 
 import pytest
 from conftest import ROOT
@@ -105,7 +108,17 @@ def test_a_file_goes_there_and_comes_back(person, box, size):
     answer = person.go_on(person.get("/files/a.txt"))
     assert answer.content == content
     assert answer.headers["Content-Disposition"] == "attachment"
-    assert person.get("/files/none.txt").status_code == 404
+    page = person.get("/files/none.txt")
+    assert page.status_code == 404
+    assert "Graph does not have what this page asks for" in page.text
+    assert "Profile" not in Page(page.text).heading
+
+
+@pytest.mark.parametrize("file", [("", b""), ("empty.txt", b""), ("..", b"x")])
+def test_a_form_without_a_file_is_told_to_choose_one(person, box, file):
+    answer = sent(person, "/files", files={"file": (file[0], io.BytesIO(file[1]))})
+    assert (answer.status_code, "Choose a file that is not empty." in answer.text) == (400, True)
+    assert not box.seen("upload")
 
 
 def test_an_upload_of_100_megabytes_goes_on_where_it_was_cut_off(person, box):
@@ -135,3 +148,15 @@ def test_a_webhook_is_open_to_programs(app):
 def test_work_in_the_background_has_the_persons_mails(person):
     assert sent(person, "/count").status_code == 202
     until(lambda: person.get("/count").json()["count"] == 2)
+
+
+@pytest.mark.parametrize("page", ["views.md", "views.fr.md"])
+def test_the_imports_of_the_page_are_those_that_its_blocks_need(page):
+    first, *blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)
+    check = [sys.executable, "-m", "ruff", "check", "--isolated", "--output-format", "concise", "-"]
+    options = {"capture_output": True, "text": True, "timeout": 30}
+    code = "\n".join([first, *blocks])
+    undefined = subprocess.run([*check, "--select", "F821,F401"], input=code, **options)
+    # Blueprints and objects of the apps that the blocks come from.
+    own = {"mail", "staff", "api", "board", "CDN", "STATE", "counts", "GraphServiceClient"}
+    assert set(re.findall(r"F\d+ .*`(.+?)`", undefined.stdout)) <= own, undefined.stdout

@@ -485,7 +485,7 @@ def test_logs_for_machines_are_one_json_object_a_line(gunicorn):
     page = person.get("/getAToken?error=x%0Ay&state=z", headers={"Cookie": ""})
     app.stop()
     events = [json.loads(line) for line in app.log().splitlines()]
-    assert {"flask_entra.signin.routes", "flask_entra.access_log"} <= {event["name"] for event in events}
+    assert {"flask_entra.audit", "flask_entra.access_log"} <= {event["name"] for event in events}
     request_id = page.text.partition("Request ID")[2]
     assert page.headers["X-Request-ID"] in request_id
     access = [event for event in events if event["name"] == "flask_entra.access_log"]

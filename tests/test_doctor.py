@@ -71,7 +71,9 @@ SLIPS = [
     ("OIDC_AUTHORITY", "https://login.example.com/x/v2.0", "wrong", "more than one authority"),
     ("B2C_TENANT_NAME", "contoso", "wrong", "more than one authority"),
     ("CLIENT_CERTIFICATE_PATH", "/nowhere/app.pem", "wrong", "cannot be used"),
-    ("AZURE_FEDERATED_TOKEN_FILE", "/nowhere/token", "wrong", "cannot be read"),
+    ("AZURE_FEDERATED_TOKEN_FILE", "/nowhere/token", "odd", "is not used, because CLIENT_SECRET is set"),
+    ("MANAGED_IDENTITY_CLIENT_ID", "my-identity", "wrong", "neither a GUID nor the word system"),
+    ("MANAGED_IDENTITY_CLIENT_ID", "dd96df90-ffaf-4b01-a34d-b3a2abc47d16", "wrong", "is the same as CLIENT_ID"),
     ("ALLOWED_TENANTS", "contoso.com", "wrong", "no tenant ID"),
     ("TRUSTED_PROXY_COUNT", "one", "wrong", "is not a number"),
     ("REDIS_URL", "localhost:6379", "wrong", "redis://"),
@@ -114,7 +116,7 @@ def test_one_slip_is_one_finding():
     for name, value, _level, _text in SLIPS:
         if "AUTHORITY" not in name and "B2C" not in name:
             assert len({each.setting for each in findings(**{name: value})}) <= 1 + (
-                name.startswith(("CLIENT_CERT", "AZURE")) * 2
+                name.startswith(("CLIENT_CERT", "AZURE", "MANAGED")) * 2
             )
 
 

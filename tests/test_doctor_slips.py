@@ -526,6 +526,10 @@ def test_a_certificate_that_is_not_there_or_pasted_is_named(tmp_path):
 
 def test_a_federated_token_that_is_none_is_named(tmp_path):
     (tmp_path / "token").write_text("hello")
-    for value, found in ((tmp_path / "token", "without a token"), (tmp_path, "it is a folder")):
+    for value, found in (
+        (tmp_path / "token", "without a token"),
+        (tmp_path, "it is a folder"),
+        ("/nowhere/token", "cannot be read: there is no such file"),
+    ):
         environ = SOUND | {"CLIENT_SECRET": "", "AZURE_FEDERATED_TOKEN_FILE": str(value), "SECRET_KEY": "k-7" * 12}
         only(examined(environ, Dotenv(tmp_path / ".env")), "AZURE_FEDERATED_TOKEN_FILE", "wrong", found)

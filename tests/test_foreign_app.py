@@ -284,3 +284,12 @@ def test_one_object_serves_two_apps(make):
     assert [client.get("/me").text for client in clients] == ["Adèle", "Bob"]
     with pytest.raises(RuntimeError, match="called twice for this app"):
         auth.init_app(first)
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_a_field_that_a_form_lacks_is_named_in_debug_mode(make, debug):
+    app = make(DEBUG=debug)
+    app.add_url_rule("/form", "form", lambda: flask.request.form["phone"], methods=["POST"])
+    page = app.test_client().post("/form", headers=HTML)
+    assert page.status_code == 400
+    assert ("The request has no field phone." in page.text) is debug

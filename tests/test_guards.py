@@ -33,6 +33,8 @@ OF_THE_PACKAGE = {
     "/login": "public",
     "/getAToken": "public",
     "/logout": "public",
+    "/logout/back-channel": "public",
+    "/logout/front-channel": "public",
     "/healthz": "public",
     "/readyz": "public",
 }

@@ -58,8 +58,7 @@ PROTOCOL = {
 GRAPH = {
     "401 sign_in": "token",
     "403 home": "forbidden",
-    "404 home": "no_endpoint",
-    "404 other_account": "not_found",
+    "404 home": "no_endpoint not_found",
     "409 home": "conflict",
     "502 home": "refused",
     "502 retry": "not_understood unavailable",

@@ -182,6 +182,22 @@ def test_french_is_set_as_french_is(page):
         assert not re.search(r" [:;!?»]|« |[^\s\u00a0\u202f][;!?»](?=\s|$)|\w:(?=\s|$)|«[^\u00a0\u202f]", line), line
 
 
+BEGINNINGS = re.compile(r"(?:This page is f|F)or .*At\s+the\s+end\s|Cette page s’adresse .*À\s+la\s+fin", re.DOTALL)
+
+
+@pytest.mark.parametrize("page", **names([page for page in DOCUMENTS if page.parent.name == "docs"]))
+def test_a_page_begins_with_its_readers_and_what_they_will_have_at_its_end(page):
+    paragraphs = [each for each in page.read_text().split("\n\n")[1:] if not each.startswith("*[")]
+    assert BEGINNINGS.match(paragraphs[0])
+
+
+@pytest.mark.parametrize("page", **names([page for page in ENGLISH + FRENCH if page.parent.name == "docs"]))
+def test_a_page_ends_with_what_its_readers_should_see_now(page):
+    heading, _, checkpoint = page.read_text().rpartition("\n## ")[2].partition("\n\n")
+    assert heading in ("Where you are now", "Où vous en êtes")
+    assert re.search(r"\bshould now\b|\bmaintenant\b", checkpoint)
+
+
 PLAIN = [*ENGLISH, *ENGLISH_ONLY, ROOT / ".env.sample"]
 
 
@@ -214,7 +230,8 @@ def test_every_command_has_a_test():
         "prune",
         "certificate",
     }
-    elsewhere = {"test", "bench"}  # .ci/run runs the first as it stands; tests/test_bench.py tries the second
+    # .ci/run runs the first as it stands; tests/test_bench.py and tests/test_containers.py try the others.
+    elsewhere = {"test", "bench", "certificates"}
     assert set(COMMANDS) == here | elsewhere
     assert sum(len(SHOWN.findall(page.read_text())) for page in ENGLISH) == len(COMMANDS)
 
@@ -253,8 +270,8 @@ def test_the_two_commands_show_that_they_are_working(name):
 
 @pytest.mark.parametrize("page", **names([page for page in ENGLISH if "```python\n" in page.read_text()]))
 def test_the_code_that_is_shown_is_code_that_is_tested(page):
-    shown = re.findall(r"<!-- code: (\S+) -->\n```python\n(.*?)```", page.read_text(), re.DOTALL)
-    assert len(shown) == page.read_text().count("```python\n") > 0
+    shown = re.findall(r"<!-- code: (\S+) -->\n```(?:python|html)\n(.*?)```", page.read_text(), re.DOTALL)
+    assert len(shown) == len(re.findall(r"^```(?:python|html)$", page.read_text(), re.MULTILINE)) > 0
     for file, code in shown:
         # The README's view is to be added to app.py; the test below adds it there.
         text = (ROOT / file).read_text()

@@ -136,6 +136,22 @@ def test_a_sign_out_comes_back_and_the_next_sign_in_asks_who_it_is(at, app):
     assert person.signed_in
 
 
+@pytest.mark.parametrize("at", ["oidc-provider"], indirect=True)  # of the three, it alone has a back channel
+def test_a_sign_out_at_the_provider_ends_the_session_here(at, app):
+    person, log = app(), logging.getLogger("flask_entra.signin.channels")
+    sign_in(at, person)
+    other = visitor(at)
+    sign_in(at, other, who="bob")
+    lines = []
+    log.addFilter(lambda record: lines.append(record.getMessage()) or True)
+    page = person.get(f"{at.url}/session/end")
+    action, fields, _ = Page(page.text).forms[0]
+    at.fill_in(person, page, action, fields, "alice", cancel=False)  # it has told the app before it answers
+    assert not person.signed_in
+    assert lines == ["Signed out: oid=alice tid=None (back-channel sign-out)"]
+    assert other.signed_in
+
+
 def test_another_account_can_be_taken(at, app):
     person = app()
     sign_in(at, person)

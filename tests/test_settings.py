@@ -201,6 +201,7 @@ ROOMS = [
         "group_names",
         "hints",
         "logs",
+        "managed_identity",
         "pauses",
         "scopes",
         "same_error",

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from flask_entra.config import Config
-from flask_entra.doctor.findings import Finding
+from flask_entra.doctor.findings import Finding, credential_name
 from flask_entra.pages.languages import Text as _
 from flask_entra.scopes import comparable_scopes
 from flask_entra.signin.provider import ALGORITHMS, Provider
 
 _NAME = "OIDC_AUTHORITY"
-
-
-def credential_name(settings: Mapping[str, str]) -> str:
-    """The setting that the app authenticates with."""
-    others = ("CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE")
-    return next((each for each in others if settings[each]), "CLIENT_SECRET")
 
 
 def check_abilities(provider: Provider, config: Config) -> Iterator[Finding]:

@@ -41,7 +41,12 @@ def check_settings(settings: Settings, taken: frozenset[str] = frozenset()) -> l
 
 def _check_alternatives(settings: Settings) -> Iterator[Finding]:
     one = _("Keep one of them and remove the others.")
-    if len(given := [name for name in CREDENTIALS if settings[name]]) > 1:
+    *own, by_platform = CREDENTIALS
+    given = [name for name in own if settings[name]]
+    if given and settings[by_platform]:
+        found = _("is not used, because %(name)s is set", name=given[0])
+        yield odd(by_platform, found, _("Remove %(name)s to have no secret to keep.", name=given[0]))
+    if len(given) > 1:
         yield wrong(" + ".join(given), _("exclude each other: more than one credential is set"), one)
     if len(given := [name for name in AUTHORITIES if settings[name]]) > 1:
         yield wrong(" + ".join(given), _("exclude each other: more than one authority is set"), one)
@@ -80,6 +85,7 @@ _CHECKS = (
     addresses.check_any_address,
     credentials.check_client_id,
     credentials.check_credential,
+    credentials.check_managed_identity,
     credentials.check_federated_token,
     credentials.check_certificate,
     addresses.check_authority,

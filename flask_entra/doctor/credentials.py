@@ -9,7 +9,17 @@ from pathlib import Path
 
 from flask_entra.certificates import CertificateError, Trouble, read_certificate
 from flask_entra.clouds import GUID, is_microsoft
-from flask_entra.doctor.findings import SECRET_KEY_MEND, Finding, Level, odd, unreadable, wrong
+from flask_entra.doctor.findings import (
+    SECRET_KEY_MEND,
+    WITHOUT_A_SECRET,
+    Finding,
+    Level,
+    credential_name,
+    odd,
+    unreadable,
+    wrong,
+)
+from flask_entra.managed_identity import JWT, SYSTEM
 from flask_entra.pages.languages import Day, Text
 from flask_entra.pages.languages import Text as _
 from flask_entra.settings import Settings
@@ -59,14 +69,25 @@ def check_credential(settings: Settings) -> Iterator[Finding]:
         yield Finding("SECRET_KEY", level, _("is short enough to be guessed"), _("Use 32 or more random characters."))
     elif key and len(set(key)) == 1 and len(key) < 32:
         yield wrong("SECRET_KEY", _("is one character over and over"), _("Use 32 or more random characters."))
-    elif not key and settings["AZURE_FEDERATED_TOKEN_FILE"]:
+    elif not key and credential_name(settings) in WITHOUT_A_SECRET:
         found = _("is missing, and there is no secret or certificate to derive it from")
         yield wrong("SECRET_KEY", found, SECRET_KEY_MEND)
 
 
+def check_managed_identity(settings: Settings) -> Iterator[Finding]:
+    name = "MANAGED_IDENTITY_CLIENT_ID"
+    identity = settings[name]
+    if identity and identity.lower() == settings["CLIENT_ID"].lower():
+        mend = _("Copy the Client ID from the Overview of the managed identity, which is not the app registration.")
+        yield wrong(name, _("is the same as CLIENT_ID"), mend)
+    elif identity and identity.lower() != SYSTEM and not GUID.fullmatch(identity):
+        mend = _("Copy the Client ID from the Overview of the managed identity, or write system.")
+        yield wrong(name, _("is neither a GUID nor the word system"), mend)
+
+
 def check_federated_token(settings: Settings) -> Iterator[Finding]:
     name = "AZURE_FEDERATED_TOKEN_FILE"
-    if not settings[name]:
+    if credential_name(settings) != name:
         return
     try:
         token = Path(settings[name]).read_text().strip()
@@ -74,7 +95,7 @@ def check_federated_token(settings: Settings) -> Iterator[Finding]:
         found = _("cannot be read: %(reason)s", reason=unreadable(error))
         yield wrong(name, found, _("Check the path, and that the app may read the file."))
         return
-    if not re.fullmatch(r"[\w-]+\.[\w-]+\.[\w-]+", token):  # RFC 7519, 3
+    if not JWT.fullmatch(token):
         yield wrong(name, _("names a file without a token in it"), _("Give the file that your platform writes it to."))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -122,6 +123,11 @@ def _place(source: Source) -> Text:
     return _("environment")
 
 
+def credential_name(settings: Mapping[str, str]) -> str:
+    """The setting that the app authenticates with; `CLIENT_SECRET` if there is none."""
+    return next((each for each in CREDENTIALS if settings[each]), "CLIENT_SECRET")
+
+
 def unreadable(error: BaseException | None) -> Text:
     """Why a file cannot be read, to be read after `cannot be used:`.
 
@@ -148,7 +154,14 @@ REQUIRED = {
 SECRET_KEY_MEND = _("Set it to 32 or more random characters, the same on every machine.")
 CLOCK, ROLES, GROUPS, VIEWS = _("The clock"), _("Roles"), _("Groups"), _("Views")  # findings that are about no setting
 AUTHORITIES = ("AUTHORITY", "OIDC_AUTHORITY", "B2C_TENANT_NAME")
-CREDENTIALS = ("CLIENT_SECRET", "CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE")
+# In the order in which they count.
+CREDENTIALS = (
+    "CLIENT_CERTIFICATE_PATH",
+    "MANAGED_IDENTITY_CLIENT_ID",
+    "CLIENT_SECRET",
+    "AZURE_FEDERATED_TOKEN_FILE",
+)
+WITHOUT_A_SECRET = ("MANAGED_IDENTITY_CLIENT_ID", "AZURE_FEDERATED_TOKEN_FILE")
 PLACEHOLDER = re.compile(
     r"<[^>]*>|\b(enter|your|paste|insert)[ _-]|_here\b|tenant_guid|tenant_id|client_id|client_secret"
     r"|change_?me|^x+$|^[.…]+$|^\W*(todo|tbd)\W*$|0{8}-(0{4}-){3}0{12}",

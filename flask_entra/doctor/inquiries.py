@@ -6,15 +6,27 @@ import contextlib
 import re
 from collections.abc import Iterator
 
+import jwt
 import requests
 
 from flask_entra.bulkhead import Busy, Refusal
 from flask_entra.clouds import GUID
 from flask_entra.config import Config
-from flask_entra.doctor.abilities import check_abilities, credential_name
+from flask_entra.doctor.abilities import check_abilities
 from flask_entra.doctor.addresses import without_own_tenant
-from flask_entra.doctor.findings import AUTHORITIES, CLOCK, Finding, all_shown, odd, shown, unreachable, wrong
+from flask_entra.doctor.findings import (
+    AUTHORITIES,
+    CLOCK,
+    Finding,
+    all_shown,
+    credential_name,
+    odd,
+    shown,
+    unreachable,
+    wrong,
+)
 from flask_entra.doctor.parts import Parts
+from flask_entra.managed_identity import IdentityUnavailable
 from flask_entra.pages.entra_errors import ENTRA_ERRORS
 from flask_entra.pages.languages import Text as _
 from flask_entra.pages.problems import explain
@@ -35,6 +47,8 @@ _BLAMED = {
 }
 # What is true of an app whichever tenant is asked: it is for one tenant, or its secret is wrong or has expired.
 _SAID_OF_ANY_TENANT = ("AADSTS50194", "AADSTS7000215", "AADSTS7000222")
+# No federated credential of the app registration fits: none at all, or not the issuer, the audience or the subject.
+_NOT_FEDERATED = ("AADSTS70021", "AADSTS700211", "AADSTS700212", "AADSTS700213")
 _IS_BUSY = re.compile(r" answered (429|5\d\d)$")
 _NETWORK = _("Check the address, this machine's network, and HTTPS_PROXY if there is a proxy.")
 
@@ -62,11 +76,14 @@ def ask_authority(parts: Parts) -> Iterator[Finding]:
         return  # a token that needs no person is given by one tenant of Entra ID only
     try:
         answer = parts.client.check_credential()
-    except SignInError as error:
+    except (SignInError, AuthorityUnavailable) as error:
+        if isinstance(error.__cause__, IdentityUnavailable):
+            yield _without_identity(credential, error.__cause__)
+            return
+        if isinstance(error, AuthorityUnavailable):
+            yield _unreachable(parts, name, error)
+            return
         answer = {"error": error.error, "error_description": error.description}
-    except AuthorityUnavailable as error:
-        yield _unreachable(parts, name, error)
-        return
     if "error" not in answer:
         yield Finding(credential, "right", _("is accepted by the tenant"))
         return
@@ -74,7 +91,24 @@ def ask_authority(parts: Parts) -> Iterator[Finding]:
     if "{tenantid}" in provider.issuer and code not in _SAID_OF_ANY_TENANT:
         return  # `common` and `organizations` are not tenants, so they issue no app-only token
     found = _("is not accepted by the tenant (%(code)s)", code=code)
-    yield wrong(_BLAMED.get(code, credential), found, _refused(parts.config, code, answer))
+    mend = _federate(parts.config) if code in _NOT_FEDERATED else _refused(parts.config, code, answer)
+    yield wrong(_BLAMED.get(code, credential), found, mend)
+
+
+def _without_identity(credential: str, error: IdentityUnavailable) -> Finding:
+    """Why the managed identity has no token, which elsewhere than in Azure it never has."""
+    found = _("gives this app no token (%(error)s)", error=str(error))
+    mend = _("Assign the identity to the service, or to the machine, that the app runs on. Only there it has tokens.")
+    return (wrong if error.lasting else unreachable)(credential, found, mend)
+
+
+def _federate(config: Config) -> _:
+    """What to enter at the app registration, so that it takes the token that was sent, which is no secret in these parts."""
+    claims = jwt.decode(config.client_credential["client_assertion"](), options={"verify_signature": False})
+    told = {name: str(claims.get(name))[:200] for name in ("iss", "sub", "aud")}
+    return _(
+        "Add a federated credential to the app registration: issuer %(iss)s, subject %(sub)s, audience %(aud)s.", **told
+    )
 
 
 def _refused(config: Config, code: str, answer: dict[str, str]) -> str | _:

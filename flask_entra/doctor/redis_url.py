@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from flask_entra.doctor.findings import SECRET_KEY_MEND, Finding, odd, wrong
+from flask_entra.doctor.findings import SECRET_KEY_MEND, WITHOUT_A_SECRET, Finding, credential_name, odd, wrong
 from flask_entra.pages.languages import Text
 from flask_entra.pages.languages import Text as _
 from flask_entra.sessions.redis_address import SCHEMES, SENTINEL_OPTIONS, RedisAddress, read_address
@@ -48,7 +48,7 @@ def check_redis(settings: Settings) -> Iterator[Finding]:
     elif not _has_known_options(address):
         mend = _("Compare it with the documentation of redis-py, or remove what follows the question mark.")
         yield wrong(_NAME, _("has an option that the Redis client does not take"), mend)
-    elif not settings["SECRET_KEY"] and not settings["AZURE_FEDERATED_TOKEN_FILE"]:
+    elif not settings["SECRET_KEY"] and credential_name(settings) not in WITHOUT_A_SECRET:
         found = _("is missing, so it changes with the client secret, and sign-ins that are under way then fail")
         yield odd("SECRET_KEY", found, SECRET_KEY_MEND)
 

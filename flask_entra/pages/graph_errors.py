@@ -15,6 +15,15 @@ MAY_HAVE_HAPPENED = Explanation(
     title=_("Perhaps done, perhaps not"),
 )
 
+NO_PROFILE = Explanation(
+    404,
+    _("Graph has no data at this address. Your account may have no profile here."),
+    _("Use another account, or ask the person who runs this app."),
+    "other_account",
+    _("Profile not found"),
+    _("Check that ENDPOINT is right."),
+)
+
 GRAPH_ERRORS: dict[str, Explanation] = {
     "token": Explanation(
         401,
@@ -35,11 +44,10 @@ GRAPH_ERRORS: dict[str, Explanation] = {
     ),
     "not_found": Explanation(
         404,
-        _("Graph has no data at this address. Your account may have no profile here."),
-        _("Use another account, or ask the person who runs this app."),
-        "other_account",
-        _("Profile not found"),
-        _("Check that ENDPOINT is right."),
+        _("Graph does not have what this page asks for. It may have been deleted or moved."),
+        _("Go back and choose something else, or ask the person who runs this app."),
+        title=_("Not found"),
+        for_developers=_("Check the path that the view asks for."),
     ),
     "no_endpoint": Explanation(
         404,

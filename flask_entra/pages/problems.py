@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import singledispatch
 
 from flask import g
-from werkzeug.exceptions import HTTPException, default_exceptions
+from werkzeug.exceptions import BadRequestKeyError, HTTPException, default_exceptions
 
 from flask_entra.bearer import InvalidToken, merged_claims, refusal
 from flask_entra.bulkhead import Busy
@@ -21,7 +21,7 @@ from flask_entra.pages import explanations
 from flask_entra.pages.entra_errors import ENTRA_ERRORS
 from flask_entra.pages.entra_kinds import APP, kind_of
 from flask_entra.pages.explanations import Explanation
-from flask_entra.pages.graph_errors import GRAPH_ERRORS, MAY_HAVE_HAPPENED
+from flask_entra.pages.graph_errors import GRAPH_ERRORS, MAY_HAVE_HAPPENED, NO_PROFILE
 from flask_entra.pages.languages import Text
 from flask_entra.pages.languages import Text as _
 from flask_entra.scopes import comparable_scopes
@@ -114,6 +114,9 @@ def _http_error(error: HTTPException) -> Problem:
     own_words = error.description if type(error) is default_exceptions.get(status) else None
     if status < 500 and own_words and own_words != type(error).description:
         explanation = explanation._replace(text=own_words if isinstance(own_words, Text) else Text(str(own_words)))
+    if isinstance(error, BadRequestKeyError) and error.show_exception and error.args:  # Flask's debug mode
+        missing = _("The request has no field %(name)s.", name=error.args[0])
+        explanation = explanation._replace(for_developers=missing)
     # Allow, Retry-After, WWW-Authenticate and the like belong to the status.
     headers = {name: value for name, value in error.get_headers() if not name.startswith("Content-")}
     return Problem(explanation, headers=headers)
@@ -236,6 +239,8 @@ def _graph_error(error: GraphError) -> Problem:
         (_("Graph's request ID"), error.request_id[:100]),
     ]
     explanation = MAY_HAVE_HAPPENED if error.may_have_happened else GRAPH_ERRORS[error.kind]
+    if error.kind == "not_found" and error.url and error.url == current().endpoint.partition("?")[0]:
+        explanation = NO_PROFILE
     return Problem(explanation, [each for each in details if each[1]], error.retry_after)
 
 

@@ -8,6 +8,7 @@ together, and not to whom. With the secret, it tells whose they are, and still h
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -119,25 +120,33 @@ class Index:
         return self._alive(self._store.all_notes())
 
     def end(self, entry: Entry) -> bool:
-        """End a session: delete it, and its entry first, by which a sign-in that is just being stored sees that it has ended.
+        """End a session.
+
+        One that is just being stored sees by its entry, which is gone, that it has ended, or else is deleted after that.
 
         :return: whether it had not ended already.
-        :raises StoreUnavailable: the store cannot be written.
+        :raises StoreUnavailable: the store cannot be written. The session can still be found, for another try.
         """
+        was_there = self._store.delete(entry.key)
         self._drop(*entry)
-        return self._store.delete(entry.key)
+        return self._store.delete(entry.key) or was_there
 
-    def claim(self, label: Label, seconds: float) -> bool:
-        """Whether nobody has claimed a label before; it is claimed from now on. Of several at once, one succeeds.
+    @contextlib.contextmanager
+    def once(self, label: Label, seconds: float) -> Iterator[bool]:
+        """Do something once: whether it has not been done before. It has, when the block ends without an exception.
 
+        :param label: what it is; of several that begin it at once, the others wait.
         :param seconds: how long it is remembered.
         :raises StoreUnavailable: the store cannot be used.
         """
+        if not self._keys:  # no session is noted either, so that nothing can be done
+            yield True
+            return
         with self._store.lock(self._keys[0].digest(label)):
-            if any(self._store.notes(keys.digest(label)) for keys in self._keys):
-                return False
-            self._store.note(self._keys[0].digest(label), b"claimed", max(1, round(seconds)))
-        return True
+            is_first = not any(self._store.notes(keys.digest(label)) for keys in self._keys)
+            yield is_first
+            if is_first:
+                self._store.note(self._keys[0].digest(label), b"done", max(1, math.ceil(seconds)))
 
     def _alive(self, notes: Iterator[bytes]) -> Iterator[Entry]:
         seen = set()

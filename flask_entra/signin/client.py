@@ -12,6 +12,7 @@ import msal
 
 from flask_entra.bearer import merged_claims
 from flask_entra.config import Config
+from flask_entra.managed_identity import IdentityUnavailable
 from flask_entra.signin.authority import Authority
 from flask_entra.signin.errors import AuthorityUnavailable, IdTokenRefused, SignInError
 from flask_entra.signin.paths import redirect_uri
@@ -145,6 +146,10 @@ def _failures_of_msal() -> Iterator[None]:
         yield
     except (AuthorityUnavailable, IdTokenRefused):
         raise
+    except IdentityUnavailable as error:
+        if error.lasting:
+            raise SignInError("invalid_client", f"MANAGED_IDENTITY_CLIENT_ID: {error}") from error
+        raise AuthorityUnavailable(str(error), retry_after=error.retry_after) from error
     except OSError as error:  # the federated token's file; errors of the network are AuthorityUnavailable already
         raise SignInError("invalid_client", f"AZURE_FEDERATED_TOKEN_FILE cannot be read: {error.strerror}") from error
     except RuntimeError as error:

@@ -44,6 +44,11 @@ def labels(about: About) -> list[Label]:
     return [by_sid(about["sid"]), of_person] if about.get("sid") else [of_person]
 
 
+def claims(about: About) -> dict[str, Any]:
+    """What the index says of a session that are claims of its ID token."""
+    return {claim: about[claim] for claim in CLAIMS if claim in about}
+
+
 def by_sid(sid: str) -> Label:
     """The label of a session at the authority. The index is for one authority alone, so that its name need not be in it."""
     return "sid", sid

@@ -68,7 +68,7 @@ def page_of_the_caller(config: Config) -> str | None:
 
 
 def local_path(link: str | None) -> str:
-    """The link, if it is a path of this app other than the sign-out's; otherwise home. Never another site (RFC 9700, 4.11).
+    """The link, if it is a path of this app and none of a sign-out; otherwise home. Never another site (RFC 9700, 4.11).
 
     Below a path, what is beside that is another app.
 
@@ -85,6 +85,6 @@ def local_path(link: str | None) -> str:
         and urlsplit(urljoin("http://here", link)).netloc == "here"
     ):
         path = posixpath.normpath(unquote(urlsplit(link).path))
-        if f"{path}/".startswith(f"{root}/") and path != root + current().logout_path:
+        if f"{path}/".startswith(f"{root}/") and not f"{path}/".startswith(f"{root}{current().logout_path}/"):
             return link
     return home()

@@ -30,6 +30,7 @@ from flask_entra.scopes import comparable_scopes
 from flask_entra.signals import access_denied, signed_in, signed_out
 from flask_entra.signin import audit, callback_query, guards, lost_form, repeats, sign_out, user_flows
 from flask_entra.signin.beginning import NEEDS_A_PAGE, Beginning
+from flask_entra.signin.channels import Channels
 from flask_entra.signin.current_user import get_user
 from flask_entra.signin.errors import IdTokenRefused, SignInError, SignInRefused
 from flask_entra.signin.paths import home, redirect_uri, route_of
@@ -46,6 +47,7 @@ class Routes:
 
     :param config: the app's.
     :param tokens: the people's.
+    :param channels: hears of sign-outs elsewhere.
     :param not_set_up: the page that says which settings are missing; None when none is.
     :param render: makes one of this package's own pages: the template's name, and its values.
     :param prompt: what a sign-in asks with where nothing else is wanted (OpenID Connect Core, 3.1.2.1).
@@ -60,6 +62,7 @@ class Routes:
         self,
         config: Config,
         tokens: Tokens,
+        channels: Channels,
         *,
         not_set_up: Callable[[], Response | None],
         render: Callable[..., str],
@@ -68,6 +71,7 @@ class Routes:
         after_sign_out: str | None,
     ):
         self._config, self._tokens, self._not_set_up, self._render = config, tokens, not_set_up, render
+        self._channels = channels
         self._on_sign_in, self._after_sign_out = on_sign_in, after_sign_out
         self.sign_ins, self.note = SignIns(config), sign_out.Note(config)
         self.beginning = Beginning(config, tokens, self.sign_ins, not_set_up=not_set_up, render=render, prompt=prompt)
@@ -82,6 +86,9 @@ class Routes:
         routes.add_url_rule(self._config.login_path, "login", self.beginning.login)
         routes.add_url_rule(route or self._redirect_path, "auth_response", self.answer)
         routes.add_url_rule(self._config.logout_path, "logout", self.logout, methods=["GET", "POST"])
+        channels = f"{self._config.logout_path}/"
+        routes.add_url_rule(f"{channels}front-channel", "front_channel_logout", self._channels.front)
+        routes.add_url_rule(f"{channels}back-channel", "back_channel_logout", self._channels.back, methods=["POST"])
         app.register_blueprint(routes)
 
         @app.before_request

@@ -70,10 +70,13 @@ class PersonGrant:
         """The claims requests of the sign-in and of this request, put together."""
         return claims_request.merge(before, claims_request.parse(self.request.form.get("claims")))
 
-    def auth_time(self, code: Code) -> dict[str, Any]:
-        """When the person has signed in, if the app has asked for that (`max_age`, only then), or has the optional claim."""
+    def of_sign_in(self, code: Code) -> dict[str, Any]:
+        """The claims about the sign-in: when it was, if the app has asked for that (`max_age`, only then), and what session it
+        began; each of them if it is an optional claim of the app's."""
+        registration = self.tenant.registration
         asked = code.tells_auth_time and isinstance(self, CodeGrant)
-        return {"auth_time": int(code.signed_in_at)} if asked or self.tenant.registration.auth_time_claim else {}
+        claims: dict[str, Any] = {"sid": code.sid} if registration.sid_claim else {}
+        return claims | ({"auth_time": int(code.signed_in_at)} if asked or registration.auth_time_claim else {})
 
     def wants_client_info(self) -> bool:
         return bool(self.request.form.get("client_info") == "1")
@@ -140,7 +143,7 @@ class CodeGrant(PersonGrant, AuthorizationCodeGrant):
             scopes = asked.split()
             self.check_scopes(scopes, user)
         scopes = [*scopes, *(scope for scope in code.scopes if scope in OIDC and scope not in scopes)]
-        more = {**self.auth_time(code), **claims_request.contexts(code.claims)}
+        more = {**self.of_sign_in(code), **claims_request.contexts(code.claims)}
         return self.tenant.issue(
             user, scopes, claims, code.value, named_tenant(), code.nonce, self.wants_client_info(), more
         )
@@ -232,7 +235,7 @@ class RefreshGrant(PersonGrant, RefreshTokenGrant):
             token.code,
             named_tenant(),
             client_info=self.wants_client_info(),
-            more=self.auth_time(self.tenant.memory.codes[token.code]),
+            more=self.of_sign_in(self.tenant.memory.codes[token.code]),
         )
 
     def revoke_old_credential(self, token: RefreshToken) -> None:

@@ -26,6 +26,7 @@ class Code:
     issued_at: float
     signed_in_at: float = 0
     tells_auth_time: bool = False
+    sid: str = ""
     used: bool = False
 
     # The two methods that Authlib calls on a code (rfc6749 AuthorizationCodeMixin).

@@ -51,15 +51,22 @@ class Pages:
     def logout(self, name: str) -> BaseResponse:
         """Sign out, and go back to the app if the request names a page of it."""
         self._tenant.addresses.id_of(name)
-        self._sso.end()
+        ended = self._sso.end()
         goal = request.values.get("post_logout_redirect_uri", "")
         # Any other page would make this an open redirect.
-        if goal and origin(goal) in self._tenant.registration.origins():
-            if "state" in request.values:
-                goal = with_query(goal, {"state": request.values["state"]})
+        if origin(goal) not in self._tenant.registration.origins():
+            goal = ""
+        elif "state" in request.values:
+            goal = with_query(goal, {"state": request.values["state"]})
+        urls = sorted(self._tenant.registration.front_channel_logout_urls)
+        # As Entra does it: with the session, and without the issuer.
+        frames = [with_query(url, {"sid": ended.state}) for url in urls] if ended else []
+        if goal and not frames:
             response = redirect(goal, 302)
         else:
-            response = make_response(render_template("signed_out.html"))
+            g.frame_sources = [origin(url) for url in frames]
+            g.script_source = "'self'" if goal else "'none'"
+            response = make_response(render_template("signed_out.html", frames=frames, goal=goal))
         self._sso.forget(response)
         return response
 
@@ -71,10 +78,10 @@ class Pages:
         """Add the headers that every page has."""
         # Chromium applies form-action to the redirects that follow a form as well, so the app's origins are in it.
         goals = " ".join(sorted({"'self'", *self._tenant.registration.origins()}))
-        scripts = g.get("script_source", "'none'")
+        scripts, frames = g.get("script_source", "'none'"), " ".join(g.get("frame_sources", [])) or "'none'"
         response.headers["Content-Security-Policy"] = (
             f"default-src 'none'; style-src 'self'; img-src 'self'; script-src {scripts}; "
-            f"base-uri 'none'; frame-ancestors 'none'; form-action {goals}"
+            f"frame-src {frames}; base-uri 'none'; frame-ancestors 'none'; form-action {goals}"
         )
         response.headers["Cache-Control"] = "no-store, no-cache"
         response.headers["X-Content-Type-Options"] = "nosniff"

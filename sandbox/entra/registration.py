@@ -56,6 +56,9 @@ class Registration:
     :ivar group_claims: ID tokens carry the person's groups (*Token configuration*, *Add groups claim*).
     :ivar auth_time_claim: ID tokens carry `auth_time` (*Token configuration*, *Add optional claim*).
     :ivar login_hint_claim: ID tokens carry `login_hint`, likewise.
+    :ivar sid_claim: ID tokens carry `sid`, the single sign-on session that they come from, likewise.
+    :ivar front_channel_logout_urls: what the sign-out page asks for in frames (*Authentication*, *Front-channel logout URL*): one
+        for each app.
     :ivar may_read_applications: the app has the permission `Application.Read.All`, consented by an administrator.
     :ivar own_signing_key: a key with which the app's ID tokens are signed instead of the tenant's, as it is where an app maps
         claims. It is published only to who asks for it (`?appid=`).
@@ -93,6 +96,8 @@ class Registration:
         self.group_claims = True
         self.auth_time_claim = False
         self.login_hint_claim = False
+        self.sid_claim = False
+        self.front_channel_logout_urls: set[str] = set()
         self.may_read_applications = False
         self.own_signing_key: SigningKey | None = None
         self.forge: Forge | None = None

@@ -137,7 +137,8 @@ class SignIn:
         made = self._server.create_authorization_response(grant=grant, grant_user=session.person)
         parameters = dict(parse_qsl(urlsplit(made.headers["Location"]).query, keep_blank_values=True))
         answer = {"code": parameters["code"]}
-        self._tenant.memory.codes[answer["code"]].signed_in_at = session.signed_in_at
+        code = self._tenant.memory.codes[answer["code"]]
+        code.signed_in_at, code.sid = session.signed_in_at, session.state
         if request.args.get("client_info") == "1":
             answer["client_info"] = self._tenant.client_info(session.person)
         if "state" in request.args:

@@ -63,9 +63,14 @@ class SingleSignOn:
         """Set the session's cookie on a response."""
         response.set_cookie(self._cookie, session.value, httponly=True, samesite="Lax")
 
-    def end(self) -> None:
-        """End the browser's session; `forget` takes the cookie away."""
+    def end(self) -> Session | None:
+        """End the browser's session; `forget` takes the cookie away.
+
+        :return: the session, if somebody was signed in.
+        """
+        ended = self.session()
         self._tenant.memory.end_session(self._value())
+        return ended
 
     def forget(self, response: Response) -> None:
         """Delete the cookie on a response."""

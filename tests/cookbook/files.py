@@ -1,6 +1,6 @@
 """Files: uploaded and downloaded in parts, so that none has to fit into the memory."""
 
-from flask import Response, request
+from flask import Response, abort, request
 from werkzeug.utils import secure_filename
 
 from cookbook import app, auth
@@ -12,6 +12,8 @@ def upload(*, context):
     request.max_content_length = 200 * 1024 * 1024  # the starter's own limit is 64 KiB
     file = request.files["file"]
     name = secure_filename(file.filename)
+    if not name or not file.stream.read(1):  # none was chosen, or it is empty: an upload needs at least one byte
+        abort(400, "Choose a file that is not empty.")
     item = auth.graph.upload(f"/me/drive/root:/{name}:/createUploadSession", context, file.stream)
     return {"name": item["name"], "size": item["size"]}
 

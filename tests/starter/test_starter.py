@@ -17,7 +17,7 @@ JSON = {"Accept": "application/json"}
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory):
-    """The app, with settings of its own whatever is in `.env`."""
+    """The app, with settings of its own: those of `.env` are left out."""
     settings = {
         "FLASK_SKIP_DOTENV": "1",
         "CLIENT_ID": "11111111-1111-4111-8111-111111111111",
@@ -39,7 +39,7 @@ def client(app):
 
 @pytest.fixture
 def graph():
-    """Graph's answers. A request that has none here fails the test."""
+    """Graph's answers. A request without one gets no answer, which is a 502; an answer that nobody asks for fails the test."""
     with responses.RequestsMock() as answers:
         yield answers
 

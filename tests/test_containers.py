@@ -1,0 +1,135 @@
+"""compose.yaml and deploy/: what their commands start, and that they agree with the Dockerfile.
+
+`tests/container.py` tries the steps of the Dockerfile itself.
+"""
+
+import os
+import re
+import runpy
+import subprocess
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+import yaml
+from conftest import ROOT
+from container import environment, the
+from programs import free_port, gunicorn_command, listens, needs, posix, until
+from visitor import Visitor
+
+
+@pytest.fixture
+def services():
+    """The services of compose.yaml, with the values that Compose puts in."""
+    values = {"REDIS_PASSWORD": "a-password", "REDIRECT_URI": "https://localhost:8443/getAToken"}
+    text = re.sub(r"\$\{(\w+):\?[^}]*\}", lambda found: values[found[1]], (ROOT / "compose.yaml").read_text()).replace(
+        "$$", "$"
+    )
+    return yaml.safe_load(text)["services"]
+
+
+def script(service, **changes):
+    """The script that a service runs, with paths and addresses of this machine."""
+    *shell, text = service["command"]
+    assert shell == ["/bin/sh", "-ec"]
+    for old, new in changes.items():
+        assert old in text, old
+        text = text.replace(old, str(new))
+    return text
+
+
+def documented(name):
+    """A command of docs/operate.md."""
+    page = (ROOT / "docs" / "operate.md").read_text()
+    return page.partition(f"<!-- command: {name} -->\n```sh\n")[2].partition("```")[0]
+
+
+@posix
+@pytest.mark.slow
+def test_the_composition_signs_people_in(services, serve, box, tmp_path):
+    needs("redis-server")
+    needs("nginx")
+    commands = documented("certificates").replace("app.example.com", "localhost")
+    subprocess.run(["sh", "-ec", commands], cwd=tmp_path, check=True, capture_output=True)
+    for name in ("run/redis", "run/secrets", "data", "conf.d", "temporary"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "run/secrets/redis_password").write_text("a-password")
+    redis_port, site_port, *ports = (free_port() for _ in range(4))
+    certificates = f"{tmp_path}/certificates/"
+    redis = script(
+        services["redis"],
+        **{"/run/": f"{tmp_path}/run/", "/certificates/": certificates, "/data": tmp_path / "data"},
+        **{"docker-entrypoint.sh ": "", "chown -R redis": "ls", "6379": redis_port},
+    )
+    addresses = [services[name]["networks"]["inner"]["ipv4_address"] for name in ("app-1", "app-2")]
+    inside = {f"{address}:8000": f"127.0.0.1:{port}" for address, port in zip(addresses, ports, strict=True)}
+    nginx = script(
+        services["nginx"],
+        **{"/nginx.conf": ROOT / "nginx.conf", "/etc/nginx/": f"{tmp_path}/", "/certificates/": certificates},
+        **{"exec nginx -g 'daemon off;'": ""},
+        **inside,
+    )
+    of_compose = {**os.environ, "REDIRECT_URI": f"https://localhost:{site_port}/getAToken"}
+    subprocess.run(["sh", "-ec", nginx], env=of_compose, check=True)
+    site = (tmp_path / "conf.d/default.conf").read_text()
+    assert "server_name localhost;" in site
+    assert not re.search(r"(?m)^[^#]*(example\.com|/var/log|:800[01] )", site)
+    temporary = "".join(
+        f"{each}_temp_path {tmp_path}/temporary;" for each in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (tmp_path / "nginx.conf").write_text(
+        f"daemon off; pid {tmp_path}/nginx.pid; events {{}} http {{ {temporary} "
+        + site.replace("listen 443", f"listen 127.0.0.1:{site_port}")
+        + "}"
+    )
+    started = [subprocess.Popen(["sh", "-ec", redis], stdout=subprocess.DEVNULL)]
+    try:
+        started.append(subprocess.Popen(["nginx", "-c", tmp_path / "nginx.conf", "-p", tmp_path]))
+        until(lambda: listens(redis_port) and listens(site_port))
+        assert "a-password" not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
+        settings = services["app-1"]["environment"]
+        url = settings["REDIS_URL"].replace("redis:6379", f"localhost:{redis_port}")
+        settings = {**settings, "REDIS_URL": url.replace("/certificates/", certificates)}
+        for port in ports:
+            serve(command=gunicorn_command(port), port=port, **settings, REDIRECT_URI=of_compose["REDIRECT_URI"])
+        person = Visitor(f"https://localhost:{site_port}")
+        person.verify = str(tmp_path / "certificates" / "site.pem")
+        assert "Retail Manager" in person.sign_in(path="/call_graph").text
+        assert all(person.signed_in for _ in range(4))  # whichever of the two answers
+        assert list((tmp_path / "data").rglob("*.aof"))
+    finally:
+        for each in started:
+            each.terminate()
+            each.wait(10)
+
+
+def kubernetes():
+    return {each["kind"]: each for each in yaml.safe_load_all((ROOT / "deploy" / "kubernetes.yaml").read_text())}
+
+
+def test_what_starts_containers_agrees_with_the_image(services, monkeypatch):
+    monkeypatch.setenv("PORT", environment()["PORT"])
+    served = runpy.run_path(str(ROOT / "gunicorn.conf.py"))
+    assert served["bind"] == f"0.0.0.0:{the('EXPOSE')}"
+    pod = kubernetes()["Deployment"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    user = pod["securityContext"]
+    assert the("USER") == f"{user['runAsUser']}:{user['runAsGroup']}"
+    assert container["ports"][0]["containerPort"] == int(the("EXPOSE"))
+    mounts = {each["mountPath"] for each in container["volumeMounts"]}
+    assert mounts == {f"{the('WORKDIR')}/.env", "/tmp"}
+    longest = served["graceful_timeout"]
+    assert pod["terminationGracePeriodSeconds"] > longest + int(container["lifecycle"]["preStop"]["exec"]["command"][1])
+    unit = (ROOT / "deploy" / "flask-entra@.service").read_text()
+    assert int(re.search(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)[1]) > longest
+    for name in ("app-1", "app-2"):
+        assert int(services[name]["stop_grace_period"].removesuffix("s")) > longest
+        assert services[name]["read_only"]
+
+
+def test_the_probes_are_answered_as_orchestrators_ask(app):
+    container = kubernetes()["Deployment"]["spec"]["template"]["spec"]["containers"][0]
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        path = container[probe]["httpGet"]["path"]
+        headers = {"Host": f"10.1.2.3:{urlsplit(app.url).port}", "User-Agent": "kube-probe/1.37"}
+        assert requests.get(app.url + path, headers=headers, timeout=9).status_code == 200, probe
