@@ -49,8 +49,8 @@ def documented(name):
 @posix
 @pytest.mark.slow
 def test_the_composition_signs_people_in(services, serve, box, tmp_path):
-    needs("redis-server")
-    needs("nginx")
+    for program in ("redis-server", "nginx", "openssl"):
+        needs(program)
     commands = documented("certificates").replace("app.example.com", "localhost")
     subprocess.run(["sh", "-ec", commands], cwd=tmp_path, check=True, capture_output=True)
     for name in ("run/redis", "data", "conf.d", "temporary"):
