@@ -38,5 +38,5 @@ def photo(*, context):
 @app.get("/account")
 @auth.login_required
 def account(*, context):
-    """What this app sees of the person: claims, roles, groups, permissions. The first page to open when another refuses."""
-    return render_template("account.html", **accounts.show(context["user"], auth.granted()))
+    """What this app sees of the person: claims, roles, permissions, sessions. The first page to open when another refuses."""
+    return render_template("account.html", **accounts.show(context["user"], auth.granted(), auth.sessions()))

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from flask_entra.api_client import ApiClient
+from flask_entra.config import current
 from flask_entra.graph_error import GraphError
+from flask_entra.scopes import resources_of
 from flask_entra.transfers import Download
 from flask_entra.urls import origin
 
@@ -192,8 +194,21 @@ class ApiCalls:
         return self._call(api, self._with_a_token(context))
 
     def _with_a_token(self, context: dict[str, Any] | None) -> dict[str, Any]:
-        """The context, or another one if it has no token for this API."""
+        """The context, or another one if it has no token for this API.
+
+        :raises ValueError: it has none, or one that is for Microsoft Graph.
+        """
         if context is not None and "access_token" in context and self._scopes in (None, context["scopes"]):
+            if (
+                self._scopes is None
+                and self._usual is None
+                and current().entra
+                and "" in resources_of(context["scopes"])
+            ):
+                raise ValueError(
+                    f"The token of this context is for Microsoft Graph ({' '.join(context['scopes'])}), and is not sent to "
+                    f"{origin(self._client.endpoint)}: give auth.api its scopes."
+                )
             return context
         scopes = self._usual if self._scopes is None else self._scopes
         if scopes is None:

@@ -21,6 +21,7 @@ from flask_entra.urls import origin, split_url
 
 WRITES = ("POST", "PUT", "PATCH", "DELETE")
 DONE = (200, 201, 202, 204)
+JSON_BYTES = 16 * 1024 * 1024  # of an answer: ten messages with their text may have several MB
 
 
 class ApiClient:
@@ -72,7 +73,7 @@ class ApiClient:
         :return: the JSON that came, an object as a `JsonObject`; None with 202 and 204, and where a change answers with nothing.
         :raises GraphError: it has failed, or what came is no JSON; `TokenRejected` if another token might help.
         """
-        response = self._ask(method, url, access_token, done=DONE, **kwargs)
+        response = self._ask(method, url, access_token, done=DONE, limit=JSON_BYTES, **kwargs)
         if response.status_code in (202, 204) or (method in WRITES and not response.content):
             return None
         try:

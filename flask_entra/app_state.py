@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol, cast
 from flask import Flask, current_app
 from werkzeug.wrappers import Response as BaseResponse
 
-from flask_entra import cross_site, doctor, health, logs, middleware, pages, sessions
+from flask_entra import cross_site, doctor, health, logs, middleware, pages, session_commands, sessions
 from flask_entra.api_client import ApiClient
 from flask_entra.clouds import graph_of
 from flask_entra.config import KEY, Config
@@ -164,6 +164,7 @@ def init_app(
     if "ENTRA_HEALTH" in config.on:
         health.init_app(app, config, store, authority)
     doctor.add_command(app, state)
+    session_commands.init_app(app, store, index)
     guards.check_order(app)
     known_groups.check_names(app, config.groups)
     if protected:  # last: a page that says what is wrong with the settings needs no sign-in

@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, TypeVar, cast
 
+import flask
 import identity.flask
 from flask import Flask, g
 from werkzeug.wrappers import Response as BaseResponse
@@ -25,8 +26,9 @@ from flask_entra import app_state, cross_site, deprecated
 from flask_entra.apis import Apis
 from flask_entra.http_client import BoundedSession
 from flask_entra.pages import policy
+from flask_entra.sessions.session import Session
 from flask_entra.signals import access_denied
-from flask_entra.signin import audit, current_user, guards, user_flows
+from flask_entra.signin import audit, current_user, guards, noted, user_flows
 from flask_entra.signin.authorization import DEFAULT_SCOPES, Requirement
 from flask_entra.signin.errors import MembershipUnknown, NotAllowed, SignInRequired
 from flask_entra.signin.token_cache import granted
@@ -44,6 +46,7 @@ _ARGUMENTS = {
     "b2c_reset_password_user_flow": "RESETPASSWORD_USER_FLOW",
 }
 
+session = cast(Session, flask.session)
 T = TypeVar("T")
 V = TypeVar("V", bound=Callable[..., Any])
 
@@ -223,6 +226,25 @@ class Auth(identity.flask.Auth, Apis):  # type: ignore[misc]  # it has no types
     def auth_response(self) -> BaseResponse | str:
         """The redirect URI; see `Routes.answer`."""
         return self._state.routes.answer()
+
+    def sessions(self) -> list[dict[str, Any]]:
+        """The sessions of the person who is signed in, for a page on which they see them; the newest first.
+
+        :return: of each, `began` (Unix seconds; None if it is not known), `browser` (what that calls itself; empty likewise) and
+            `here`: whether it is the present one.
+        :raises StoreUnavailable: they cannot be read.
+        """
+        user = self.user
+        found = self._state.index.find(noted.by_person(user["iss"], user["sub"])) if user else []
+        told = [
+            {
+                "began": each.about.get("at"),
+                "browser": each.about.get("browser", ""),
+                "here": each.key == session.key,
+            }
+            for each in found
+        ]
+        return sorted(told, key=lambda each: each["began"] or 0, reverse=True)
 
     def logout(self) -> BaseResponse | str:
         """Sign out; see `Routes.logout`."""

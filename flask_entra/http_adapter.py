@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import logging
 import math
 import queue
 import socket
@@ -24,6 +25,7 @@ import urllib3.exceptions
 
 from flask_entra import deadlines
 
+log = logging.getLogger(__name__)
 SENT_AT_ONCE = 320 * 1024  # bytes that are sent within `deadlines.ANSWER_SECONDS`
 # Balancers and firewalls forget a silent connection after some minutes, and tell neither end.
 _SOCKET_OPTIONS = [
@@ -75,6 +77,14 @@ class _BoundedResponse(http.client.HTTPResponse):
         super().__init__(sock, *args, **kwargs)
         self.bounded = _UntilDeadline(self.fp.detach(), sock, deadlines.ANSWER_SECONDS)
         self.fp = io.BufferedReader(self.bounded, 65536)
+
+    def begin(self) -> None:
+        super().begin()
+        # urllib3 would warn of headers that cannot be read with the whole address, which may be a secret, and a traceback.
+        if self.headers.defects:
+            log.warning("An answer has a header that cannot be read: %s", self.headers.defects)
+            self.headers.defects.clear()
+            self.headers.set_payload("")
 
     def _read_status(self) -> tuple[str, int, str]:
         # http.client takes every interim answer but 100 for the final one (RFC 9110, 15.2). The final one would then wait
@@ -156,6 +166,8 @@ def _resolve(host: str, port: int) -> list[Any]:
             found.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
         except OSError as error:
             found.put(error)
+        except UnicodeError as error:  # a name with an empty part, or one that is too long
+            found.put(socket.gaierror(str(error)))
 
     threading.Thread(target=ask, daemon=True).start()
     try:

@@ -1,7 +1,7 @@
 """Texts that leave the app encrypted, and that only it opens again: in a queue, or in a cookie.
 
-They are encrypted and authenticated (AES-256-GCM) with a key that is derived (HKDF, RFC 5869) from the app's own, for one purpose
-and for the app as its authority knows it: of two apps with the same `SECRET_KEY`, neither opens what is the other's.
+They are encrypted and authenticated (AES-256-GCM) with a key that is derived from the app's own, for one purpose and for the app
+as its authority knows it: of two apps with the same `SECRET_KEY`, neither opens what is the other's.
 """
 
 from __future__ import annotations
@@ -47,6 +47,16 @@ def opened(config: Config, purpose: str, value: object) -> str | None:
     return None
 
 
+def derived_key(secret: bytes, purpose: str, owner: str, length: int) -> bytes:
+    """A key for one purpose of one app (HKDF, RFC 5869).
+
+    :param secret: of the app.
+    :param owner: the app (`Config.owner`).
+    :param length: in bytes.
+    """
+    label = f"flask_entra {purpose} for {owner}".encode("utf-8", "surrogateescape")
+    return HKDF(SHA256(), length, None, label).derive(secret)
+
+
 def _cipher(config: Config, purpose: str, key: bytes) -> AESGCM:
-    label = f"flask_entra {purpose} for {config.owner}".encode("utf-8", "surrogateescape")
-    return AESGCM(HKDF(SHA256(), 32, None, label).derive(key))
+    return AESGCM(derived_key(key, purpose, config.owner, 32))

@@ -38,7 +38,7 @@ class Download:
         self.content_type = response.headers.get("Content-Type", "application/octet-stream")
         # With a compressed body, the length is that of the compressed one.
         length = response.headers.get("Content-Length", "") if "Content-Encoding" not in response.headers else ""
-        self.size = int(length) if length.isascii() and length.isdecimal() else None
+        self.size = int(length) if re.fullmatch("[0-9]{1,15}", length) else None
         self._bits = self._read()
 
     @classmethod

@@ -18,15 +18,19 @@ MANY = 200  # claims, roles and groups that are shown: as many groups as a token
 TIMES = ("auth_time", "iat", "nbf", "exp", "xms_pl")  # the claims that are Unix seconds
 
 
-def show(user: dict[str, Any], granted: Sequence[tuple[list[str], int]]) -> dict[str, object]:
+def show(
+    user: dict[str, Any], granted: Sequence[tuple[list[str], int]], sessions: Sequence[dict[str, Any]]
+) -> dict[str, object]:
     """What `account.html` needs.
 
     :param user: the claims of the ID token.
     :param granted: as `Auth.granted` gives it.
+    :param sessions: as `Auth.sessions` gives them.
     :return: `claims` (name and text or time of each), `roles` and `groups` (with
         their names in the setting `GROUPS`; None for a claim that is not believed), `overage`
         (whether there are too many groups for the token), `tokens` (scopes and end of each access token), `issued` and `ends`
-        (times of the ID token), `home` (of a guest, what is known of their own organization; see `home_of`).
+        (times of the ID token), `sessions` (of each when it began, the browser, and whether it is this one), `home` (of a guest,
+        what is known of their own organization; see `home_of`).
     """
     groups = _believed(user, "groups")
     claims = [(name, _moment(value) if name in TIMES else _text(value)) for name, value in sorted(user.items())[:MANY]]
@@ -38,6 +42,9 @@ def show(user: dict[str, Any], granted: Sequence[tuple[list[str], int]]) -> dict
         "tokens": [(" ".join(sorted(scopes)), _moment(at)) for scopes, at in granted],
         "issued": _moment(user["iat"]),
         "ends": _moment(user["exp"]),
+        "sessions": [
+            (each["began"] and Moment(each["began"]), each["browser"], each["here"]) for each in sessions[:MANY]
+        ],
         "home": home_of(user),
     }
 

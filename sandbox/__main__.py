@@ -10,10 +10,11 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .ports import BLOCKED
-from .process import REDIRECT_PATH, answers, is_free, relay, start_app, stop_app
+from .process import PROJECT, REDIRECT_PATH, answers, is_free, relay, start_app, stop_app
 from .words import in_terminal as _
 
 if TYPE_CHECKING:
@@ -39,7 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("sandbox"):
             raise
-        command = f"{PYTHON} -m pip install -r requirements.txt -r sandbox/requirements.txt"
+        files = [Path("requirements.txt"), Path("sandbox", "requirements.txt")]
+        # An app of one's own has what it needs, but for what the sandbox needs besides.
+        if f"\n{error.name}>" in (PROJECT / files[1]).read_text(encoding="utf-8"):
+            del files[0]
+        paths = [shlex.quote(str(file if Path.cwd() == PROJECT else PROJECT / file)) for file in files]
+        command = f"{PYTHON} -m pip install -r {' -r '.join(paths)}"
         text = _(
             "The package %(package)r is missing. Install what the sandbox needs: %(command)s",
             package=error.name,

@@ -14,6 +14,7 @@ from flask_entra.bearer import InvalidToken
 from flask_entra.config import KEY
 from flask_entra.sealed import opened
 from flask_entra.signin import app_tokens
+from flask_entra.signin.errors import AuthorityUnavailable
 from sandbox.faults import Answer
 
 DEFAULT = ["https://graph.microsoft.com/.default"]
@@ -231,6 +232,38 @@ def test_an_api_that_refuses_every_token_makes_no_flood_of_token_requests(in_app
     assert len(box.seen("token")) == 3
 
 
+@pytest.mark.parametrize("error", ["invalid_client", "temporarily_unavailable"])
+def test_a_token_that_is_due_is_used_to_its_end_if_there_is_no_other(in_app, monkeypatch, error):
+    now, answers, scopes = time.monotonic, [], ["api://x/.default"]
+    monkeypatch.setattr(in_app.extensions[KEY].client, "ask", lambda *_: answers.pop(0))
+
+    def token_after(seconds, *next_answers):
+        answers[:] = next_answers
+        monkeypatch.setattr(time, "monotonic", lambda: now() + seconds)
+        return auth.app_token(scopes)
+
+    first, refusal = {"access_token": "first", "expires_in": 3600}, {"error": error}
+    assert token_after(0, first) == "first"
+    assert token_after(3200) == "first"
+    assert token_after(3500, refusal) == "first"
+    with pytest.raises((SignInError, AuthorityUnavailable)):
+        token_after(3600, refusal)
+    assert token_after(3700, {"access_token": "short", "expires_in": 60}) == "short"
+    assert token_after(3710) == "short"  # it is not due as soon as it comes
+
+
+def test_a_tenant_that_gives_no_token_is_not_asked_at_each_call(in_app, box, monkeypatch):
+    now = time.monotonic
+    box.client_secret_state = "expired"
+    for _ in range(5):
+        with pytest.raises(SignInError, match="AADSTS7000222"):
+            auth.app_token(graph_scope(box))
+    assert len(box.seen("token")) == 1
+    box.client_secret_state = "valid"
+    monkeypatch.setattr(time, "monotonic", lambda: now() + app_tokens.REFUSED_SECONDS)
+    assert auth.app_token(graph_scope(box))
+
+
 def test_tokens_for_any_number_of_apis_fill_no_memory(in_app, monkeypatch):
     own = in_app.extensions[KEY].app_tokens
     monkeypatch.setattr(
@@ -274,7 +307,6 @@ def test_a_token_of_the_apps_own_that_is_refused_is_no_matter_of_a_sign_in(in_ap
         assert each.format(api=box.back_url) in page.text
     assert 'href="/login' not in page.text
     assert f"no token of the app's own for {box.back_url}/.default: invalid_client: {said}" in caplog.text
-    box.misbehave("token", Answer(400, {"error": "invalid_client", "error_description": said}))
     with pytest.raises(SignInError) as error:  # in a job, the text is all that there is
         auth.app_token(graph_scope(box))
     assert f"no token of the app's own for {box.back_url}/.default" in str(error.value)

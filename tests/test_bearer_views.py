@@ -25,8 +25,9 @@ from visitor import REDIRECTS, Visitor
 
 from flask_entra import Auth, access_denied
 from flask_entra.bearer import claims_challenge
+from flask_entra.bulkhead import RETRY_SECONDS
 from flask_entra.config import KEY
-from flask_entra.signin import authority, on_behalf_of
+from flask_entra.signin import on_behalf_of
 from flask_entra.signin.issuer import version_1
 from flask_entra.testing import bearer, sign_in
 from sandbox.entra.keys import peek, sign
@@ -539,7 +540,18 @@ def test_made_up_keys_are_no_flood_while_the_keys_cannot_be_fetched(client, box,
     assert fetched(box) == before + 1
     box.behave()
     box.rotate_keys()
-    monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic: now() + authority.FAILED_LOOK_SECONDS)
+    monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic: now() + RETRY_SECONDS)
+    assert client.get("/api/orders", headers=sent(of(box))).status_code == 200
+
+
+@pytest.mark.parametrize("endpoint", ["discovery", "keys"])
+def test_nor_before_they_have_ever_been_fetched(client, box, monkeypatch, endpoint):
+    box.misbehave(endpoint, Answer(500), None)
+    for number in range(5):
+        assert client.get("/api/orders", headers=sent(of(box, {"kid": f"made up {number}"}))).status_code == 503
+    assert len(box.seen(endpoint)) == 1
+    box.behave()
+    monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic: now() + RETRY_SECONDS)
     assert client.get("/api/orders", headers=sent(of(box))).status_code == 200
 
 

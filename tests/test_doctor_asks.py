@@ -43,6 +43,28 @@ def test_swapped_ids_are_named_together(run_doctor, box):
     assert "✓ AUTHORITY" not in printed
 
 
+@pytest.mark.parametrize("claim", [None, False, True])
+def test_whether_a_sign_out_elsewhere_can_reach_the_app_is_told_by_the_sessions_that_there_are(
+    run_doctor, serve, box, claim
+):
+    app = serve()
+    if claim is not None:
+        box.sid_claim = claim
+        Visitor(app.url).sign_in()
+    status, printed = run_doctor(SESSION_FILE_DIR=app.settings["SESSION_FILE_DIR"])
+    assert status == 0
+    said = about("Sign-outs elsewhere", printed)
+    if claim is None:  # nobody is signed in
+        assert said == []
+    elif claim:
+        assert said[0].startswith("✓ Sign-outs elsewhere reach this app: the ID tokens have sid. Register ")
+    else:
+        assert said[0].startswith(
+            "! Sign-outs elsewhere cannot reach this app: the ID tokens have no sid. Tick sid under "
+        )
+        assert "http://localhost:5000/logout/front-channel under Authentication › Front-channel logout URL." in said[0]
+
+
 @pytest.mark.filterwarnings("ignore:Using /common")  # MSAL's, about a token that needs no person
 def test_common_with_an_app_of_one_tenant_is_found(run_doctor, box):
     box.single_tenant = True

@@ -184,7 +184,7 @@ def test_a_look_has_nothing_to_undo(run, scripted, monkeypatch, answer):
 def test_a_change_that_could_not_be_sent_has_not_happened(app, run):
     gone = ScriptedApi()
     gone.close()
-    error = run(lambda context: auth.api(gone.url).post("/things", context))
+    error = run(lambda context: auth.api(gone.url, scopes=["User.Read"]).post("/things", context))
     assert (error.kind, error.may_have_happened) == ("unavailable", False)
 
 
@@ -201,7 +201,10 @@ def test_a_pause_that_was_asked_for_is_kept_to(run, scripted, status):
 def test_a_pause_of_an_api_of_ones_own_is_kept_to_by_the_next_request(run, scripted):
     scripted.answers = [(429, {"Retry-After": "30"}, {})]
     for _ in range(3):
-        assert run(lambda context: auth.api(scripted.url).get("/orders", context)).kind == "throttled"
+        assert (
+            run(lambda context: auth.api(scripted.url, scopes=["User.Read"]).get("/orders", context)).kind
+            == "throttled"
+        )
     assert len(scripted.asked) == 1
 
 
@@ -266,9 +269,20 @@ def test_an_api_without_a_token_says_what_is_missing(app, scripted):
     assert scripted.asked == []
 
 
+def test_a_token_for_graph_goes_to_no_other_api_by_mistake(run, scripted):
+    error = run(lambda context: auth.api(scripted.url).get("/orders", context))
+    assert isinstance(error, ValueError)
+    assert "is for Microsoft Graph (User.Read), and is not sent to http://127.0.0.1" in str(error)
+    assert scripted.asked == []
+
+
 def test_another_api_has_nothing_of_graphs(run, scripted):
     for base in ("/me", "/v1.0", "/v1.0/me/"):
-        run(lambda context, base=base: auth.api(f"{scripted.url}{base}").get("/beta/things", context))
+        run(
+            lambda context, base=base: auth.api(f"{scripted.url}{base}", scopes=["User.Read"]).get(
+                "/beta/things", context
+            )
+        )
     assert [each.path for each in scripted.asked] == [
         "/me/beta/things",
         "/v1.0/beta/things",

@@ -5,6 +5,7 @@ import re
 import pytest
 from visitor import Page, Visitor
 
+from flask_entra.config import KEY
 from pages.accounts import home_of
 from sandbox.people import FABRIKAM
 
@@ -91,3 +92,13 @@ def test_a_forged_tenant_is_not_told_of_as_one_that_may_be_added(serve, box):
     page = Visitor(app.url).sign_in()
     assert page.status_code == 502
     assert HOME not in page.text
+
+
+def test_a_tenant_that_may_not_sign_in_is_named_whatever_this_machines_clock_says(visit):
+    browser = visit(ALLOWED_TENANTS=HOME)
+    browser.provider.claims = {"tid": OTHER}
+    query = browser.begin()
+    browser.app.extensions[KEY].authority.clock_offset = 1000
+    page = browser.finish(query)
+    assert page.status_code == 403
+    assert OTHER in page.text

@@ -354,6 +354,23 @@ def test_what_is_sent_may_take_longer_than_a_handshake(monkeypatch):
         thread.join(5)
 
 
+def test_a_header_that_cannot_be_read_tells_no_address_to_the_log(raw, client, caplog):
+    server = raw([b"HTTP/1.1 200 OK\r\nbroken line\r\nX: y\r\n\r\n{}"])
+    assert client.fetch("GET", f"{server.url}secret?secret").content == b"{}"
+    assert "a header that cannot be read" in caplog.text
+    assert "secret" not in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize("host", ["a..example", "a" * 64 + ".example"])
+def test_a_host_name_that_cannot_be_one_is_found_at_once(client, host):
+    began = time.monotonic()
+    with pytest.raises(requests.ConnectionError) as error:
+        client.fetch("GET", f"http://{host}/")
+    assert not isinstance(error.value, requests.Timeout)
+    assert time.monotonic() - began < deadlines.CONNECT_SECONDS
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse, or accept, where Linux is silent")
 def test_of_several_addresses_one_that_is_silent_leaves_the_others_their_time(raw, black_hole, monkeypatch):
     monkeypatch.setattr(deadlines, "CONNECT_SECONDS", 1.0)

@@ -229,6 +229,7 @@ def test_every_command_has_a_test():
         "granian",
         "prune",
         "certificate",
+        "sessions",
     }
     # .ci/run runs the first as it stands; tests/test_bench.py and tests/test_containers.py try the others.
     elsewhere = {"test", "bench", "certificates"}
@@ -270,8 +271,8 @@ def test_the_two_commands_show_that_they_are_working(name):
 
 @pytest.mark.parametrize("page", **names([page for page in ENGLISH if "```python\n" in page.read_text()]))
 def test_the_code_that_is_shown_is_code_that_is_tested(page):
-    shown = re.findall(r"<!-- code: (\S+) -->\n```python\n(.*?)```", page.read_text(), re.DOTALL)
-    assert len(shown) == page.read_text().count("```python\n") > 0
+    shown = re.findall(r"<!-- code: (\S+) -->\n```(?:python|html)\n(.*?)```", page.read_text(), re.DOTALL)
+    assert len(shown) == len(re.findall(r"^```(?:python|html)$", page.read_text(), re.MULTILINE)) > 0
     for file, code in shown:
         # The README's view is to be added to app.py; the test below adds it there.
         text = (ROOT / file).read_text()
@@ -471,6 +472,7 @@ def test_the_servers_start_as_written(copy, box):
 @posix
 def test_pruning_runs_as_written(copy, box):
     assert "expired sessions removed" in run("prune", copy, **box.settings)[1]
+    assert "0 sessions ended." in run("sessions", copy, **box.settings)[1]
 
 
 @posix

@@ -20,10 +20,14 @@ from redis_servers import HOST, Cluster, Redis, Watched
 from visitor import Visitor, cookies_of
 
 from flask_entra.sessions import redis_client
+from flask_entra.sessions.index import Index
 from flask_entra.sessions.redis import RedisStore
 from flask_entra.sessions.redis_address import read_address
 from flask_entra.sessions.seal import Seal
+from flask_entra.sessions.session import Session
 from flask_entra.sessions.store import StoreUnavailable
+from flask_entra.signin import noted
+from flask_entra.signin.current_user import USER
 
 KEY = "ab" * 32
 
@@ -56,9 +60,25 @@ def test_every_method_of_the_store_works(servers):
         assert store.get(key) == b"8"
         with store.lock(key):
             pass
-        store.delete(key)
+        assert store.delete(key)
+        assert not store.delete(key)
         store.update(key, lambda value: b"late", 100)
         assert store.get(key) is None
+
+
+@both
+def test_the_index_finds_and_ends_sessions_on_each_server(servers):
+    store = RedisStore(servers.url, threads=8)
+    index = Index(store, [b"secret"], "app", 3600, noted.about, noted.labels)
+    for number in range(60):
+        session = Session(store, 3600, None, 3600, "app", index)
+        session[USER] = {"iss": "https://idp.example", "sub": f"person-{number % 5}", "sid": f"s{number}"}
+        session.save()
+    assert len(list(index.all())) == len(set(store.keys())) == 60
+    assert len(index.find(noted.by_person("https://idp.example", "person-1"))) == 12
+    assert all(index.end(entry) for entry in index.find(noted.by_sid("s7")))
+    assert sum(index.end(entry) for entry in index.all()) == 59
+    assert list(store.keys()) == list(store.all_notes()) == []
 
 
 @pytest.mark.slow

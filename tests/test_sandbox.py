@@ -920,6 +920,8 @@ def test_the_command_says_which_package_is_missing(tmp_path, package):
         out, err = command.communicate(timeout=15)
     assert (command.returncode, out) == (1, "")
     assert err.startswith(f"The package {package!r} is missing.")
+    own = "-r sandbox/requirements.txt"
+    assert err.endswith(f" -m pip install {own}\n" if package == "trustme" else f" install -r requirements.txt {own}\n")
     assert err.count("\n") == 1
 
 

@@ -83,3 +83,45 @@ def test_the_cookies_end_with_the_browser_if_the_setting_says_so(visit, monkeypa
     monkeypatch.setattr(time, "time", lambda: now + 2 * 3600)  # the session's end moves, and its cookie is set again
     attributes = cookies_set(browser.get("/"))[cookie_name(browser.app)]
     assert persistent == any(each.startswith("Max-Age") for each in attributes)
+
+
+# --- No session that nobody wants (ASVS 7.6.2) --------------------------------------------------------------------------
+
+OPENED = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+
+
+@pytest.mark.parametrize("path", ["/call_graph", "/login", "/login?next=/account&prompt=consent", "/account?a=1"])
+def test_another_site_that_opens_a_page_without_a_click_begins_no_sign_in(visit, path):
+    browser = visit()
+    answer = browser.client.get(path, base_url="http://localhost:5000", headers=OPENED)
+    assert answer.status_code == 200
+    assert "Another site opened this page. You have not been signed in." in answer.text
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers.getlist("Set-Cookie") == []
+    again = Page(answer.text).links
+    assert path in again  # a click there is one of this site
+    clicked = OPENED | {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-User": "?1"}
+    answer = browser.client.get(path, base_url="http://localhost:5000", headers=clicked)
+    assert answer.headers["Location"].startswith(browser.provider.url)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {**OPENED, "Sec-Fetch-User": "?1"},
+        {**OPENED, "Sec-Fetch-Site": "none"},
+        {**OPENED, "Sec-Fetch-Site": "same-site"},
+        {},
+    ],
+)
+def test_a_click_on_another_site_a_bookmark_and_an_old_browser_go_straight_to_the_sign_in(visit, headers):
+    browser = visit()
+    answer = browser.client.get("/call_graph", base_url="http://localhost:5000", headers=headers)
+    assert answer.headers["Location"].startswith(browser.provider.url)
+
+
+def test_somebody_who_is_signed_in_is_not_asked(visit):
+    browser = visit()
+    browser.sign_in()
+    answer = browser.client.get("/account", base_url="http://localhost:5000", headers=OPENED)
+    assert "What this app knows about you" in answer.text

@@ -173,6 +173,7 @@ ROOMS = [
     {"apis"},
     {"bearer_views"},
     {"app_state"},
+    {"session_commands"},
     {"doctor", "middleware", "telemetry"},
     {"health", "pages", "testing"},
     {"background", "graph_calls", "memberships", "token_credential"},

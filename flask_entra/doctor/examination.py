@@ -17,6 +17,7 @@ from flask_entra.doctor.inquiries import ask_authority, ask_endpoint, ask_tenant
 from flask_entra.doctor.own_app import check_app
 from flask_entra.doctor.parts import Parts
 from flask_entra.doctor.permissions import ask_about_permissions
+from flask_entra.doctor.sign_outs import ask_about_sign_outs
 from flask_entra.doctor.stores import ask_store
 from flask_entra.pages.languages import Text as _
 from flask_entra.settings import Settings, number
@@ -45,7 +46,7 @@ def examine(app: Flask, parts: Parts, port: int, *, offline: bool = False) -> li
     asked = [] if "REDIS_URL" in wrongly_set or (offline and settings["REDIS_URL"]) else ask_store(parts)
     if not offline and not any(finding.level == "wrong" for finding in findings):
         asked += [*ask_authority(parts), *ask_tenants(parts), ask_endpoint(parts)]
-        asked += ask_about_permissions(app, parts)
+        asked += [*ask_about_permissions(app, parts), *ask_about_sign_outs(parts)]
     asked = [*{(str(each.setting), str(each.found)): each for each in asked}.values()]  # two may fail by one cause
     blamed = {name for finding in asked if finding.level == "wrong" for name in finding.names()}
     findings = [each for each in findings if each.level == "wrong" or not each.names() & blamed]

@@ -152,7 +152,8 @@ REQUIRED = {
     "AUTHORITY": _("https://login.microsoftonline.com/ and your Directory (tenant) ID"),
 }
 SECRET_KEY_MEND = _("Set it to 32 or more random characters, the same on every machine.")
-CLOCK, ROLES, GROUPS, VIEWS = _("The clock"), _("Roles"), _("Groups"), _("Views")  # findings that are about no setting
+# Findings that are about no setting.
+CLOCK, ROLES, GROUPS, VIEWS, SIGN_OUTS = _("The clock"), _("Roles"), _("Groups"), _("Views"), _("Sign-outs elsewhere")
 AUTHORITIES = ("AUTHORITY", "OIDC_AUTHORITY", "B2C_TENANT_NAME")
 # In the order in which they count.
 CREDENTIALS = (

@@ -11,13 +11,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import click
 from flask import Flask, Response
-from flask.cli import AppGroup
 
 from flask_entra.config import Config
 from flask_entra.sessions.index import About, Index, Label
-from flask_entra.sessions.interface import SPARE_SECONDS, SealedSessionInterface
+from flask_entra.sessions.interface import SealedSessionInterface
 from flask_entra.sessions.store import Store
 
 __all__ = ["init_app"]
@@ -31,7 +29,7 @@ def init_app(
     labels: Callable[[About], list[Label]],
     watched: Callable[[Store], Store],
 ) -> tuple[Store, Index]:
-    """Give the app its session store: Redis when `REDIS_URL` is set, files otherwise. Adds `flask sessions prune`.
+    """Give the app its session store: Redis when `REDIS_URL` is set, files otherwise.
 
     :param respond: makes the answer that tells a person of a failure.
     :param about: see `Index`; likewise `labels`.
@@ -42,14 +40,6 @@ def init_app(
     store = watched(_store(config))
     index = Index(store, config.signing_keys, config.owner, config.longest_seconds, about, labels)
     app.session_interface = SealedSessionInterface(app, config, store, respond, index)
-    commands = AppGroup("sessions", help="The stored sessions.")
-    app.cli.add_command(commands)
-
-    @commands.command("prune")
-    def prune() -> None:
-        """Remove the sessions that expired two days ago or earlier."""
-        click.echo(f"{store.prune(SPARE_SECONDS)} expired sessions removed.")
-
     return store, index
 
 

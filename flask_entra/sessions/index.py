@@ -17,12 +17,11 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from flask_entra.sealed import derived_key
 from flask_entra.sessions.store import Store, StoreUnavailable
 
 KEY_BYTES, DIGEST_KEY_BYTES, CIPHER_KEY_BYTES = 32, 32, 64
-_INFO = b"flask_entra index 1 "
 
 Label = tuple[str, ...]  # what sessions are found by, such as ("sid", "…")
 About = dict[str, Any]  # what an entry says of a session
@@ -171,8 +170,7 @@ class _Keys:
     """What is derived from one secret of the app."""
 
     def __init__(self, secret: bytes, owner: str):
-        info = _INFO + owner.encode("utf-8", "surrogateescape")
-        derived = HKDF(SHA256(), DIGEST_KEY_BYTES + CIPHER_KEY_BYTES, None, info).derive(secret)
+        derived = derived_key(secret, "index", owner, DIGEST_KEY_BYTES + CIPHER_KEY_BYTES)
         self._digest_key, self._cipher = derived[:DIGEST_KEY_BYTES], AESSIV(derived[DIGEST_KEY_BYTES:])
 
     def digest(self, label: Label) -> str:

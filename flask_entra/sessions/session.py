@@ -40,6 +40,7 @@ class Session(SessionMixin):
     :param longest: how many seconds after it got its id it ends, in use or not. A sign-in gives it a new one.
     :param owner: the app whose session it is (`Seal`).
     :param index: where it is noted; None for one that need not be found without its cookie.
+    :ivar key: its record's, in the store.
     :ivar new: whether the store does not have it yet.
     :ivar modified: whether it has to be stored; set it yourself after a change inside a value.
     :ivar accessed: whether anybody has looked at it.
@@ -67,6 +68,7 @@ class Session(SessionMixin):
 
     def _take_id(self, sid: str) -> None:
         self.sid, self._seal = sid, Seal(sid, self._owner)
+        self.key = self._seal.key
 
     # --- The mapping --------------------------------------------------------------------------------------------------
 
@@ -110,7 +112,7 @@ class Session(SessionMixin):
         """Take a new id; what is stored under the old one is deleted when the new one is stored. At every sign-in (OWASP)."""
         self._looked_at()
         if not self.new:
-            self._replaced = self._seal.key, self._stored
+            self._replaced = self.key, self._stored
         self._take_id(new_id())
         self.new = self.modified = True
 
@@ -136,10 +138,10 @@ class Session(SessionMixin):
             self._add()
         else:
             before = self._stored
-            self._store.update(self._seal.key, self._merged, self._lifetime)
+            self._store.update(self.key, self._merged, self._lifetime)
             self._stored = msgspec.msgpack.encode(self._data)
             if self._index:
-                self._index.note_change(self._seal.key, _decode(before), self._looked_at())
+                self._index.note_change(self.key, _decode(before), self._looked_at())
             self.extended = True
         self.modified = False
 
@@ -149,7 +151,7 @@ class Session(SessionMixin):
         if carried_on and self._store.get(carried_on[0]) is None:
             self._replaced = None
             return
-        self._stored, key = msgspec.msgpack.encode(self._data), self._seal.key
+        self._stored, key = msgspec.msgpack.encode(self._data), self.key
         if self._index:
             self._index.note(key, self._looked_at())
         self._store.add(key, self._sealed(self._stored), self._lifetime)
@@ -200,7 +202,7 @@ class Session(SessionMixin):
         if self.new or self._held:  # nobody else has it
             yield
             return
-        with self._store.lock(self._seal.key):
+        with self._store.lock(self.key):
             opened = self._read()
             if self.new:
                 self._data, self._vanished = {}, True
@@ -221,7 +223,7 @@ class Session(SessionMixin):
         :raises StoreUnavailable: the store cannot be reached.
         """
         if not self.new:
-            self._delete_stored(self._seal.key, self._stored)
+            self._delete_stored(self.key, self._stored)
         self._delete_replaced()
         self.new = True
 
@@ -230,7 +232,7 @@ class Session(SessionMixin):
 
         :raises StoreUnavailable: the store cannot be reached.
         """
-        return self._store.get(self._seal.key) is not None
+        return self._store.get(self.key) is not None
 
     def _delete_replaced(self) -> bool:
         was_there = bool(self._replaced and self._delete_stored(*self._replaced))
@@ -248,7 +250,7 @@ class Session(SessionMixin):
 
         A session that the store does not know gets a new id: its own may be known to others.
         """
-        key = self._seal.key
+        key = self.key
         record = self._store.get(key)
         if record is None:
             log.warning(
@@ -278,10 +280,10 @@ class Session(SessionMixin):
             content, end = self._seal.open(record)
             opened = _Opened(content, _decode(content), min(end, self._last_end))
         except (ValueError, msgspec.DecodeError):
-            log.warning("Session %s does not open: what the store has is not its record", self._seal.key[:8])
+            log.warning("Session %s does not open: what the store has is not its record", self.key[:8])
             return None
         if opened.end <= time.time():
-            log.warning("Session %s has ended, and is still in the store", self._seal.key[:8])
+            log.warning("Session %s has ended, and is still in the store", self.key[:8])
             return None
         return opened
 

@@ -52,11 +52,12 @@ def validate(token: str, authority: Authority, accepted: list[str]) -> dict[str,
     """
     if len(token) > LONGEST:
         raise IdTokenRefused("it is too long")
-    provider = authority.provider
     try:
-        return authority.with_keys(
-            token, lambda keys: _validated(token, keys, provider, authority.expected, accepted), stranger=True
-        )
+        with authority.spared():
+            provider = authority.provider
+            return authority.with_keys(
+                token, lambda keys: _validated(token, keys, provider, authority.expected, accepted), stranger=True
+            )
     except IdTokenRefused as error:
         if clock := authority.wrong_clock:
             raise IdTokenRefused(f"{error}; {clock}") from error.__cause__

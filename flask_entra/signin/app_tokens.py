@@ -16,10 +16,12 @@ from flask_entra.config import Config
 from flask_entra.signin.authority import Authority
 from flask_entra.signin.client import Client
 from flask_entra.signin.errors import AppTokenRefused, AuthorityUnavailable
-from flask_entra.signin.token_cache import LAST_SECONDS, as_token
+from flask_entra.signin.token_cache import LAST_SECONDS, MARGIN_SHARE, RENEW_SECONDS, as_token
+from flask_entra.signin.tokens import COMES_BACK
 
-EARLY_SECONDS = 300  # so long before its end, a token is renewed
-REFUSED_SECONDS = 10  # after an API has refused a token, the one in its place is not replaced for so long
+# After an API has refused a token, the one in its place is not replaced for so long; after the authority has refused to give
+# one, it is not asked again for so long.
+REFUSED_SECONDS = 10
 KEPT_AT_MOST = 100  # lists of scopes
 
 T = TypeVar("T")
@@ -37,8 +39,12 @@ class AppTokens:
     def __init__(self, authority: Authority, client: Client, config: Config):
         self._authority, self._client, self._config = authority, client, config
         self._lock = threading.Lock()
-        self._kept: dict[tuple[str, ...], tuple[str, str, float]] = {}  # the token, its type, when it ends (monotonic)
+        # The token, its type, how long it lives (seconds) and when it ends (monotonic).
+        self._kept: dict[tuple[str, ...], tuple[str, str, int, float]] = {}
         self._replaced: dict[tuple[str, ...], float] = {}  # when a token was last asked for because an API refused one
+        self._refused: dict[
+            tuple[str, ...], tuple[float, str, str]
+        ] = {}  # when the authority has refused, and its words
 
     def get(self, scopes: list[str], claims: str | None = None, *, refused: str = "") -> dict[str, Any]:
         """A token.
@@ -61,41 +67,52 @@ class AppTokens:
                 "Only an app with a credential has tokens of its own: set CLIENT_SECRET, or another credential."
             )
         key = tuple(scopes)
-        if found := self._found(key, EARLY_SECONDS, refused):
+        if found := self._found(key, refused):
             return found
         with self._authority.waiting("the app"), self._lock:
-            if found := self._found(key, EARLY_SECONDS, refused):  # another thread has asked meanwhile
+            if found := self._found(key, refused):  # another thread has asked meanwhile
                 return found
             if refused:
                 just_replaced = time.monotonic() - self._replaced.get(key, float("-inf")) < REFUSED_SECONDS
-                if just_replaced and (found := self._found(key, LAST_SECONDS, "")):
+                if just_replaced and (found := self._found(key, due=False)):
                     return found
                 self._keep(self._replaced, key, time.monotonic())
             try:
                 return self._ask(scopes, claims)
-            except AuthorityUnavailable:
-                if found := self._found(key, LAST_SECONDS, refused):
+            except (AuthorityUnavailable, AppTokenRefused) as error:
+                if found := self._found(key, refused, due=False):
+                    log.warning("The app's own token is used to its end, because it cannot be renewed: %s", error)
                     return found
                 raise
 
-    def _found(self, key: tuple[str, ...], at_least: float, refused: str) -> dict[str, Any] | None:
-        token, kind, until = self._kept.get(key, ("", "", 0.0))
+    def _found(self, key: tuple[str, ...], refused: str = "", *, due: bool = True) -> dict[str, Any] | None:
+        """The token that is kept, if it is not the refused one.
+
+        :param due: whether one that is to be renewed soon is none.
+        """
+        token, kind, lifetime, until = self._kept.get(key, ("", "", 0, 0.0))
         left = until - time.monotonic()
-        return (
-            {**as_token(token, kind, int(left)), "scopes": list(key)} if left > at_least and token != refused else None
-        )
+        margin = min(RENEW_SECONDS, lifetime * MARGIN_SHARE) if due else min(LAST_SECONDS, lifetime * MARGIN_SHARE)
+        return {**as_token(token, kind, int(left)), "scopes": list(key)} if left > margin and token != refused else None
 
     def _ask(self, scopes: list[str], claims: str | None) -> dict[str, Any]:
+        at, error, description = self._refused.get(tuple(scopes), (float("-inf"), "", ""))
+        if time.monotonic() - at < REFUSED_SECONDS:
+            raise AppTokenRefused(error, description, scopes)
         cache, provider = msal.SerializableTokenCache(), self._authority.provider
         began = time.monotonic()
         result = self._client.ask(
             lambda app: app.acquire_token_for_client(scopes, claims_challenge=claims), cache, provider
         )
         if "access_token" not in result:
-            raise AppTokenRefused(result.get("error", ""), result.get("error_description", ""), scopes)
+            error, description = result.get("error", ""), result.get("error_description", "")
+            if error in COMES_BACK:
+                raise AuthorityUnavailable(f"the token endpoint answers {error}")
+            self._keep(self._refused, tuple(scopes), (time.monotonic(), error, description))
+            raise AppTokenRefused(error, description, scopes)
         log.info("Token of the app's own for %s", " ".join(scopes))
         lifetime = int(result.get("expires_in", 0))
-        kept = result["access_token"], result.get("token_type", "Bearer"), began + lifetime
+        kept = result["access_token"], result.get("token_type", "Bearer"), lifetime, began + lifetime
         self._keep(self._kept, tuple(scopes), kept)
         return {**as_token(result["access_token"], result.get("token_type"), lifetime), "scopes": list(scopes)}
 

@@ -14,20 +14,19 @@ from urllib.parse import urlencode
 import jwt
 import requests
 
-from flask_entra.bulkhead import Refusal
+from flask_entra.bulkhead import RETRY_SECONDS, Refusal
 from flask_entra.clouds import GUID
 from flask_entra.config import Config
 from flask_entra.http_client import BoundedSession, JsonObject, is_untrusted, json_object, retry_after
 from flask_entra.pauses import Pauses
 from flask_entra.signin import id_token
 from flask_entra.signin.cached_document import CachedDocument
-from flask_entra.signin.errors import AnotherIssuer, AuthorityUnavailable, IdTokenRefused
+from flask_entra.signin.errors import AnotherIssuer, AuthorityUnavailable, IdTokenRefused, TenantNotAllowed
 from flask_entra.signin.issuer import is_expected
 from flask_entra.signin.provider import Provider
 from flask_entra.urls import is_endpoint, split_url
 
 UNKNOWN_KEY_SECONDS = 60
-FAILED_LOOK_SECONDS = 10
 _ANYBODYS = object()  # in the place of a `kid` that anybody may have made up
 
 T = TypeVar("T")
@@ -60,7 +59,7 @@ class Authority:
         self._own_keys = CachedDocument(self._fetch_own_keys, self.waiting)
         self._pauses = Pauses()
         self._looked_again: dict[object, float] = {}
-        # Until when (`time.monotonic()`) no keys are fetched again for tokens that anybody may have made up, and why.
+        # Until when (`time.monotonic()`) nothing is fetched for tokens that anybody may have made up, and why.
         self._not_again: tuple[float, AuthorityUnavailable | None] = 0.0, None
         self.clock_offset: float | None = None
         self.secret_method: str | None = None
@@ -106,6 +105,8 @@ class Authority:
                 token,
                 lambda keys: id_token.validate(token, keys, provider.algorithms, provider.issuer, self.expected),
             )
+        except TenantNotAllowed:
+            raise
         except IdTokenRefused as error:
             if clock := self.wrong_clock:
                 raise type(error)(f"{error}; {clock}") from error
@@ -127,7 +128,7 @@ class Authority:
         not become a flood of requests.
 
         :param stranger: whether anybody may have sent the token, and made up its `kid`. The keys are then fetched again once
-            a minute for all such tokens together, and after a failure not for `FAILED_LOOK_SECONDS`.
+            a minute for all such tokens together, in a block of `spared`.
         :raises NoKeyFits: none of the keys has signed it.
         :raises AuthorityUnavailable: the keys cannot be fetched.
         """
@@ -135,22 +136,38 @@ class Authority:
             return check([*self._keys.get(), *(self._own_keys.peek() or ())])
         except id_token.NoKeyFits:
             kid, now = _ANYBODYS if stranger else id_token.key_id(token), time.monotonic()
-        until, failure = self._not_again
-        if stranger and failure and now < until:
-            raise copy(failure)
-        recent = {other: at for other, at in self._looked_again.items() if now - at < UNKNOWN_KEY_SECONDS}
+        if stranger:
+            self._spare()
+        recent = {other: at for other, at in list(self._looked_again.items()) if now - at < UNKNOWN_KEY_SECONDS}
         since = recent.setdefault(kid, now)
         self._looked_again = recent
         try:
             with self.waiting("tokens of callers", stranger=True) if stranger else contextlib.nullcontext():
                 checked = self._checked_anew(check, since)
-        except AuthorityUnavailable as error:
+        except AuthorityUnavailable:
             self._looked_again.pop(kid, None)  # nobody has looked
-            if stranger:
-                self._not_again = time.monotonic() + FAILED_LOOK_SECONDS, copy(error)
             raise
         self._looked_again.pop(kid, None)
         return checked
+
+    @contextlib.contextmanager
+    def spared(self) -> Iterator[None]:
+        """Let the block validate what anybody may have sent: while the authority fails, not each of it is a request to it.
+
+        :raises AuthorityUnavailable: its documents are not known yet, and could not be fetched a moment ago.
+        """
+        if not (self._provider.peek() and self._keys.peek()):
+            self._spare()
+        try:
+            yield
+        except AuthorityUnavailable as error:
+            self._not_again = time.monotonic() + RETRY_SECONDS, copy(error)
+            raise
+
+    def _spare(self) -> None:
+        until, failure = self._not_again
+        if failure and time.monotonic() < until:
+            raise copy(failure)
 
     def _checked_anew(self, check: Callable[[Sequence[id_token.Key]], T], since: float) -> T:
         try:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, cast
 from urllib.parse import urlencode
 
-from flask import Response, redirect, request
+from flask import Response, make_response, redirect, request
 from werkzeug.wrappers import Response as BaseResponse
 
 from flask_entra import hints
@@ -18,7 +18,7 @@ from flask_entra.scopes import without_usual
 from flask_entra.signin import guards, lost_form, repeats, sign_in_link, step_up, user_flows
 from flask_entra.signin.current_user import get_user
 from flask_entra.signin.errors import SignInElsewhere, SignInError, SignInRequired
-from flask_entra.signin.paths import local_path, redirect_uri, requested
+from flask_entra.signin.paths import home, local_path, redirect_uri, requested
 from flask_entra.signin.pending import SignIns
 from flask_entra.signin.remembered import Remembered
 from flask_entra.signin.tokens import Tokens
@@ -69,6 +69,8 @@ class Beginning:
         required = sign_in_link.read(self._config)
         if not expects_a_page():
             raise SignInElsewhere(required, self._link(required), known=False)
+        if question := self._question():
+            return question
         if self._is_elsewhere():
             query = urlencode({**request.args, "moved": _BY_SOMEBODY})
             return redirect(f"{origin(redirect_uri(self._config))}{request.script_root}{request.path}?{query}")
@@ -164,6 +166,8 @@ class Beginning:
             raise SignInElsewhere(required, self._link(required), known=bool(user))
         if not user and self._sign_ins.finished_too_often():
             raise SignInError("session_lost")
+        if question := self._question():
+            return question
         try:
             again = repeats.noted(required, self._config.scope) if user else None
         except SignInError as failure:
@@ -201,6 +205,20 @@ class Beginning:
         response.status_code = 401
         response.headers["Refresh"] = f"0; url={there}"
         response.set_data(self._render("sign_in_first.html", there=there))
+        return response
+
+    def _question(self) -> Response | None:
+        """The page that asks whether somebody wants to sign in; None where they have shown that already.
+
+        Another site that opens a page of this app without a click would else have single sign-on begin a session that nobody
+        wants (ASVS 7.6.2). A browser says whether it was a click: https://www.w3.org/TR/fetch-metadata/#sec-fetch-user-header
+        """
+        headers = request.headers
+        by_itself = headers.get("Sec-Fetch-Site") == "cross-site" and headers.get("Sec-Fetch-User") != "?1"
+        if not by_itself or request.method != "GET" or get_user():
+            return None
+        response = make_response(self._render("sign_in_wanted.html", again=requested(), here=home()))
+        response.headers["Cache-Control"] = "no-store"
         return response
 
     def _link(self, required: SignInRequired, page: str | None = None) -> str:

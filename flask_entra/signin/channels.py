@@ -12,11 +12,13 @@ import logging
 import time
 from typing import Any, cast
 
+import flask
 from flask import Flask, Response, current_app, jsonify, request
 
 from flask_entra.config import Config
 from flask_entra.cross_site import csrf_exempt
 from flask_entra.sessions.index import Entry, Index
+from flask_entra.sessions.session import Session
 from flask_entra.sessions.store import StoreUnavailable
 from flask_entra.signals import signed_out
 from flask_entra.signin import guards, logout_token, noted
@@ -28,8 +30,10 @@ from flask_entra.urls import origin
 LONGEST = 256  # characters of a `sid`: Entra's is a GUID
 _FORM_BYTES = 2 * logout_token.LONGEST
 _UNCACHED = "no-cache, no-store"
+_EVERYWHERE = "Everywhere"  # beside the two channels: what the person has asked for at this app
 
 log = logging.getLogger(__name__)
+session = cast(Session, flask.session)
 
 
 class Channels:
@@ -89,6 +93,15 @@ class Channels:
                 raise IdTokenRefused("it has come before (jti)")
             self._end(self._named_by(claims), "Back-channel")
 
+    def end_others(self, user: dict[str, Any]) -> None:
+        """End all sessions of a person but that of the present request, which they sign out of by themselves.
+
+        :param user: the claims of the ID token.
+        :raises StoreUnavailable: they cannot be ended.
+        """
+        found = self._index.find(noted.by_person(user["iss"], user["sub"]))
+        self._end([entry for entry in found if entry.key != session.key], _EVERYWHERE)
+
     def _named_by(self, claims: dict[str, Any]) -> list[Entry]:
         subject = claims.get("sub")
         label = noted.by_sid(claims["sid"]) if "sid" in claims else noted.by_person(claims["iss"], claims["sub"])
@@ -103,7 +116,7 @@ class Channels:
         for entry in ended:
             log.info("Signed out: %s (%s sign-out)", person(entry.about), channel.lower())
             signed_out.send(_app(), user=noted.claims(entry.about))
-        if not ended:
+        if not (ended or channel == _EVERYWHERE):
             log.info("%s sign-out: no session here has that sid, or is that person's", channel)
 
     def _framed(self, status: int) -> Response:

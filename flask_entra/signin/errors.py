@@ -28,7 +28,7 @@ class AppTokenRefused(SignInError):
     :ivar not_granted: whether the app lacks all application permissions of the API.
     """
 
-    def __init__(self, error: str, description: str, scopes: Iterable[str]):
+    def __init__(self, error: str, description: str = "", scopes: Iterable[str] = ()):
         super().__init__(error, description, scopes)
         # AADSTS501051: the API gives tokens only to apps that have been assigned to it.
         self.not_granted = bool(re.search(r"\bAADSTS(65001|501051)\b", description))

@@ -26,12 +26,12 @@ from flask_entra.signin.callers_tokens import Caller, present
 from flask_entra.signin.client import Client
 from flask_entra.signin.errors import AuthorityUnavailable, CallerRefused, IdTokenRefused, SignInError, person
 from flask_entra.signin.token_cache import as_token
+from flask_entra.signin.tokens import COMES_BACK
 
 KEPT_AT_MOST = 1000
 LAST_SECONDS = 60  # before the end of either token, from when on the kept one is not used any more
 # What the token endpoint says when another token of the caller may help (RFC 6749, 5.2; OpenID Connect Core, 3.1.2.6).
 _WANTS_ANOTHER = {"invalid_grant", "interaction_required", "login_required"}
-_COMES_BACK = {"temporarily_unavailable", "server_error"}
 
 _Key: TypeAlias = tuple[str, ...]
 log = logging.getLogger(__name__)
@@ -160,7 +160,7 @@ def _refusal(result: dict[str, Any], scopes: list[str], claims: str | None) -> E
     if error in _WANTS_ANOTHER:
         told = "The access token cannot be exchanged: get a new one"
         return CallerRefused("invalid_token", told, reason=f"the authority answers {error}")
-    if error in _COMES_BACK:
+    if error in COMES_BACK:
         return AuthorityUnavailable(f"the token endpoint answers {error}")
     return SignInError(error, said, scopes)
 

@@ -196,7 +196,8 @@ class Routes:
     def logout(self) -> BaseResponse | str:
         """GET or POST /logout: sign out here, then at the authority, then home.
 
-        Only a page that is opened signs out, and only when the person wants it; another site's link leads to a question.
+        Only a page that is opened signs out, and only when the person wants it; another site's link leads to a question. A form
+        with `everywhere` ends all sessions of the person.
         """
         if request.method == "HEAD":
             return redirect(home())
@@ -210,6 +211,8 @@ class Routes:
         user = get_user()
         path = url_for(self._after_sign_out) if self._after_sign_out else home()
         after_this_request(self.beginning.remembered.forget)
+        if user and request.form.get("everywhere"):
+            self._channels.end_others(user)
         goal = self._tokens.sign_out(origin(redirect_uri(self._config)) + path)
         if user:
             audit.write("signed_out", user)
