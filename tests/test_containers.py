@@ -17,6 +17,8 @@ from container import environment, the
 from programs import free_port, gunicorn_command, listens, needs, posix, until
 from visitor import Visitor
 
+from flask_entra.settings import SETTINGS
+
 
 @pytest.fixture
 def services():
@@ -47,13 +49,12 @@ def documented(name):
 @posix
 @pytest.mark.slow
 def test_the_composition_signs_people_in(services, serve, box, tmp_path):
-    needs("redis-server")
-    needs("nginx")
+    for program in ("redis-server", "nginx", "openssl"):
+        needs(program)
     commands = documented("certificates").replace("app.example.com", "localhost")
     subprocess.run(["sh", "-ec", commands], cwd=tmp_path, check=True, capture_output=True)
-    for name in ("run/redis", "run/secrets", "data", "conf.d", "temporary"):
+    for name in ("run/redis", "data", "conf.d", "temporary"):
         (tmp_path / name).mkdir(parents=True)
-    (tmp_path / "run/secrets/redis_password").write_text("a-password")
     redis_port, site_port, *ports = (free_port() for _ in range(4))
     certificates = f"{tmp_path}/certificates/"
     redis = script(
@@ -82,7 +83,8 @@ def test_the_composition_signs_people_in(services, serve, box, tmp_path):
         + site.replace("listen 443", f"listen 127.0.0.1:{site_port}")
         + "}"
     )
-    started = [subprocess.Popen(["sh", "-ec", redis], stdout=subprocess.DEVNULL)]
+    of_redis = {**os.environ, **services["redis"]["environment"]}
+    started = [subprocess.Popen(["sh", "-ec", redis], env=of_redis, stdout=subprocess.DEVNULL)]
     try:
         started.append(subprocess.Popen(["nginx", "-c", tmp_path / "nginx.conf", "-p", tmp_path]))
         until(lambda: listens(redis_port) and listens(site_port))
@@ -116,8 +118,6 @@ def test_what_starts_containers_agrees_with_the_image(services, monkeypatch):
     user = pod["securityContext"]
     assert the("USER") == f"{user['runAsUser']}:{user['runAsGroup']}"
     assert container["ports"][0]["containerPort"] == int(the("EXPOSE"))
-    mounts = {each["mountPath"] for each in container["volumeMounts"]}
-    assert mounts == {f"{the('WORKDIR')}/.env", "/tmp"}
     longest = served["graceful_timeout"]
     assert pod["terminationGracePeriodSeconds"] > longest + int(container["lifecycle"]["preStop"]["exec"]["command"][1])
     unit = (ROOT / "deploy" / "flask-entra@.service").read_text()
@@ -125,6 +125,20 @@ def test_what_starts_containers_agrees_with_the_image(services, monkeypatch):
     for name in ("app-1", "app-2"):
         assert int(services[name]["stop_grace_period"].removesuffix("s")) > longest
         assert services[name]["read_only"]
+
+
+def test_a_pod_signs_people_in_by_its_mounted_secret(serve, box, redis_server, tmp_path):
+    container = kubernetes()["Deployment"]["spec"]["template"]["spec"]["containers"][0]
+    (mounted,) = [each["mountPath"] for each in container["volumeMounts"] if each["name"] == "secrets"]
+    files = {"client-secret": box.settings["CLIENT_SECRET"], "secret-key": "k" * 32, "redis-url": redis_server.url}
+    for name, value in files.items():
+        (tmp_path / name).write_text(value + "\n")
+    settings = {each["name"]: each["value"].replace(mounted, str(tmp_path)) for each in container["env"]}
+    assert sorted(settings.values()) == sorted(str(tmp_path / name) for name in files)
+    assert kubernetes()["ConfigMap"]["data"].keys() | settings.keys() <= SETTINGS.keys()
+    app = serve(**settings, CLIENT_SECRET=None)
+    assert "Retail Manager" in Visitor(app.url).sign_in(path="/call_graph").text
+    assert redis_server.client().keys("*")
 
 
 def test_the_probes_are_answered_as_orchestrators_ask(app):
