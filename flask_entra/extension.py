@@ -243,6 +243,7 @@ class Auth(identity.flask.Auth, Apis):  # type: ignore[misc]  # it has no types
                 "here": each.key == session.key,
             }
             for each in found
+            if self._state.index.is_alive(each)
         ]
         return sorted(told, key=lambda each: each["began"] or 0, reverse=True)
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from copy import copy
 from typing import Any
 
 from flask_entra.graph_error import GraphError, of_status
 from flask_entra.http_client import seconds_of
+from flask_entra.same_error import same
 from flask_entra.urls import origin
 
 AT_ONCE = 20  # the most requests of one batch
@@ -76,9 +76,8 @@ def _part(number: int, request: str | Mapping[str, Any]) -> dict[str, Any]:
 
 def failed(error: GraphError, parts: Sequence[Mapping[str, Any]]) -> list[GraphError]:
     """What the failure of a batch is to each of its requests: those that only look have nothing to undo."""
-    found = [copy(error) for _ in parts]
+    found = [same(error) for _ in parts]
     for each, part in zip(found, parts, strict=True):
-        each.args = error.args
         each.may_have_happened = error.may_have_happened and part["method"] != "GET"
     return found
 

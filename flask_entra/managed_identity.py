@@ -10,12 +10,12 @@ import json
 import re
 import threading
 import time
-from copy import copy
 from typing import Any
 
 import requests
 
 from flask_entra import deadlines
+from flask_entra.same_error import same
 
 SYSTEM = "system"  # instead of a client ID: the identity that belongs to the machine or the service itself
 EARLY_SECONDS = 300  # so long before its end, a token is renewed
@@ -75,7 +75,7 @@ class ManagedIdentity:
                 except IdentityUnavailable as error:
                     self._failure, self._failed_at = error, time.monotonic()
             if self._failure and self._until - time.monotonic() < LAST_SECONDS:
-                raise copy(self._failure)  # a copy has no traceback, which several threads would share
+                raise same(self._failure)  # a copy has no traceback, which several threads would share
             return self._token
 
     def _ask(self) -> tuple[str, float]:

@@ -56,7 +56,7 @@ def init_app(app: Flask, store: Store, index: Index) -> None:
         _check(user, everybody)
         known = set[str]()
         with _Failures():
-            found = [_told(entry) for entry in _of(index, user, known)]
+            found = [_told(entry) for entry in _of(index, user, known) if index.is_alive(entry)]
             unknown = len(set(store.keys()) - known)
         if as_json:
             click.echo(json.dumps({"sessions": found, "not_in_the_index": unknown}))

@@ -174,6 +174,19 @@ def test_a_provider_sends_it_as_no_page_of_another_site_and_may_send_it_all_the_
     assert not browser.signed_in
 
 
+def test_beside_flask_wtf_it_is_exempt_as_the_documents_say(visit, provider):
+    csrf = pytest.importorskip("flask_wtf.csrf")
+    provider.claims = {"sid": SID}
+    browser = visit(SECRET_KEY="k" * 32)
+    protect = csrf.CSRFProtect(browser.app)
+    browser.sign_in()
+    assert send(browser, logout_token(browser.provider)).status_code == 400
+    assert browser.signed_in
+    protect.exempt(browser.app.view_functions["identity.back_channel_logout"])
+    assert send(browser, logout_token(browser.provider)).status_code == 200
+    assert not browser.signed_in
+
+
 LATER = int(time.time()) + 4000
 FORGED = {
     "another's key": lambda provider: logout_token(provider, SigningKey(kid="first", number=7)),

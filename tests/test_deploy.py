@@ -156,7 +156,7 @@ def test_stopping_lets_requests_end(request, box, server, says):
 
 def answer_of(app, path="/"):
     """What the app answers; None while a process that was just about to end has taken the request."""
-    with contextlib.suppress(requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
+    with contextlib.suppress(requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError):
         return requests.get(app.url + path, timeout=5)
     return None
 

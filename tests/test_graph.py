@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from conftest import hurried
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from visitor import Page, Visitor
 
@@ -295,6 +295,7 @@ def test_the_json_is_shown_as_written(adele, box):
     assert json.loads(shown)["displayName"] == "Žluťoučký 日本 🙂"
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # other tests run beside it
 @given(json_objects)
 def test_the_lines_of_any_json_are_that_json(value):
     lines = json_lines.of(value)

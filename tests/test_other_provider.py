@@ -82,7 +82,9 @@ def test_microsoft_is_named_only_where_it_is_microsofts(visit, provider, languag
 def test_what_a_provider_says_of_an_error_is_in_the_log_on_one_line(visit, provider, capfd):
     said = "the client\nis 2026-01-01 INFO not known\x1b[0m here"
     visit().sign_in(code=None, error="unauthorized_client", error_description=said)
-    line = next(line for line in capfd.readouterr().err.splitlines() if "unauthorized_client" in line)
+    line = next(
+        line for line in capfd.readouterr().err.splitlines() if "SignInError: error=unauthorized_client" in line
+    )
     assert "the client" in line
     assert "here" in line
     assert "\x1b" not in line

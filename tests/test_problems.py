@@ -10,10 +10,22 @@ from conftest import ROOT
 from visitor import Visitor
 
 from flask_entra import Auth
+from flask_entra.graph_error import GraphError, TokenRejected
 from flask_entra.pages import entra_kinds, explanations
 from flask_entra.pages.entra_errors import ENTRA_ERRORS
 from flask_entra.pages.graph_errors import GRAPH_ERRORS
-from flask_entra.signin.errors import sign_in_details
+from flask_entra.same_error import same
+from flask_entra.signin.errors import (
+    AppTokenRefused,
+    AuthorityUnavailable,
+    CallerRefused,
+    MembershipUnknown,
+    NotAllowed,
+    SignInError,
+    SignInRequired,
+    TenantNotAllowed,
+    sign_in_details,
+)
 from flask_entra.testing import sign_in
 from sandbox.faults import Answer
 
@@ -283,3 +295,30 @@ def test_no_text_points_to_a_page_that_is_not_there():
         assert "README" not in texts
         for name in re.findall(r"[\w/.]+\.md\b", texts):
             assert (ROOT / name).exists(), name
+
+
+def of_this_package():
+    """An error of each kind, with all that it can say."""
+    user = {"sub": "s", "tid": "t"}
+    return [
+        TenantNotAllowed(user),
+        SignInError("a", "b", ["c"]),
+        AppTokenRefused("a", "AADSTS65001", ["c"]),
+        SignInRequired("{}", ["c"], 5),
+        AuthorityUnavailable("a", timeout=True, retry_after=4),
+        CallerRefused("invalid_token", "a", reason="b", user=user),
+        NotAllowed("roles", ("a",), user),
+        MembershipUnknown(("a",), user, "b", retry_after=4),
+        GraphError("timeout", "a", status=504),
+        TokenRejected("a", claims="{}", status=401),
+    ]
+
+
+@pytest.mark.parametrize("error", of_this_package(), ids=lambda error: type(error).__name__)
+def test_an_error_that_is_raised_again_says_the_same(error):
+    try:
+        raise error
+    except type(error):
+        other = same(error)
+    assert (type(other), str(other), vars(other)) == (type(error), str(error), vars(error))
+    assert (other is not error, other.__traceback__) == (True, None)

@@ -266,7 +266,7 @@ def test_a_port_that_browsers_block_is_warned_of_by_name(monkeypatch, capsys, po
 def test_what_only_the_sandbox_lacks_is_said_to_be_its_own_limit(box, app, person):
     page = person.get(f"{person.get('/login', follow=False).headers['Location']}".replace("User.Read", "Coffee.Make"))
     assert "AADSTS650053" in page.text
-    assert "The sandbox has no permission &#39;" in page.text
+    assert "The sandbox has no scope &#39;" in page.text
     answer = box.tenant.issue(box.person("adele"), ["User.Read", "People.Read"], {}, "", box.tenant_id)
     token = {"Authorization": f"Bearer {answer['access_token']}"}
     for method, path, lacks in (

@@ -113,10 +113,20 @@ def test_a_name_that_changes_is_noted_once(store):
     assert len(list(store.all_notes())) == 2  # by the person, and by the session at the authority
 
 
-def test_an_entry_whose_record_is_gone_is_dropped_when_it_is_seen(store):
-    store.delete(key_of(signed_in(store)))
-    assert found(index_of(store)) == []
-    assert list(store.all_notes()) == []
+def test_a_look_into_the_index_disturbs_no_sign_in_that_is_just_being_stored(store, monkeypatch):
+    index, add, seen = index_of(store), type(store).add, []
+
+    def add_late(self, key, value, seconds):
+        seen.extend(index.is_alive(entry) for entry in index.find(ADELE))
+        add(self, key, value, seconds)
+
+    monkeypatch.setattr(type(store), "add", add_late)
+    session = signed_in(store)
+    assert seen == [False]
+    assert session.is_stored()
+    assert [index.is_alive(entry) for entry in index.find(ADELE)] == [True]
+    store.delete(key_of(session))
+    assert [index.is_alive(entry) for entry in index.find(ADELE)] == [False]
 
 
 def test_an_index_that_has_lost_half_finds_the_other_half(tmp_path, caplog):
@@ -167,8 +177,7 @@ def test_whoever_ends_a_persons_sessions_while_one_is_being_stored_ends_that_too
 
     def add_late(self, key, value, seconds):
         if not ended:  # an administrator has read the index just before, and ends what it says
-            entries = [each for note in store.all_notes() if (each := index._keys[0].open(note))]
-            ended.extend(index.end(entry) for entry in entries)
+            ended.extend(index.end(entry) for entry in index.find(ADELE))
         add(self, key, value, seconds)
 
     monkeypatch.setattr(type(store), "add", add_late)

@@ -206,6 +206,7 @@ ROOMS = [
         "managed_identity",
         "pauses",
         "scopes",
+        "same_error",
         "sealed",
         "settings",
         "signals",

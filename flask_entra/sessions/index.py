@@ -105,19 +105,26 @@ class Index:
                 self._drop(key, about)
 
     def find(self, label: Label) -> list[Entry]:
-        """The sessions that have a label. An entry whose session has ended is dropped.
+        """The sessions that have a label, also one that is just being stored, and one that has ended meanwhile (`is_alive`).
 
         :raises StoreUnavailable: the store cannot be read.
         """
         notes = (note for keys in self._keys for note in self._store.notes(keys.digest(label)))
-        return list(self._alive(notes))
+        return list(self._entries(notes))
 
     def all(self) -> Iterator[Entry]:
-        """All sessions of the app, read in small steps.
+        """All sessions of the app as `find` has them, read in small steps.
 
         :raises StoreUnavailable: the store cannot be read.
         """
-        return self._alive(self._store.all_notes())
+        return self._entries(self._store.all_notes())
+
+    def is_alive(self, entry: Entry) -> bool:
+        """Whether a session is stored. (An entry without a record is not dropped: its session may be stored in a moment.)
+
+        :raises StoreUnavailable: the store cannot be read.
+        """
+        return self._store.get(entry.key) is not None
 
     def end(self, entry: Entry) -> bool:
         """End a session.
@@ -148,17 +155,13 @@ class Index:
             if is_first:
                 self._store.note(self._keys[0].digest(label), b"done", max(1, math.ceil(seconds)))
 
-    def _alive(self, notes: Iterator[bytes]) -> Iterator[Entry]:
+    def _entries(self, notes: Iterator[bytes]) -> Iterator[Entry]:
         seen = set()
         for note in notes:
             entry = next(filter(None, (keys.open(note) for keys in self._keys)), None)
             if entry and entry.key not in seen:
                 seen.add(entry.key)
-                if self._store.get(entry.key) is not None:
-                    yield entry
-                    continue
-                with contextlib.suppress(StoreUnavailable):
-                    self._drop(*entry)
+                yield entry
 
     def _drop(self, key: str, about: About) -> None:
         for keys in self._keys:

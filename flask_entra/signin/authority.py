@@ -6,7 +6,6 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from copy import copy
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 from urllib.parse import urlencode
@@ -19,6 +18,7 @@ from flask_entra.clouds import GUID
 from flask_entra.config import Config
 from flask_entra.http_client import BoundedSession, JsonObject, is_untrusted, json_object, retry_after
 from flask_entra.pauses import Pauses
+from flask_entra.same_error import same
 from flask_entra.signin import id_token
 from flask_entra.signin.cached_document import CachedDocument
 from flask_entra.signin.errors import AnotherIssuer, AuthorityUnavailable, IdTokenRefused, TenantNotAllowed
@@ -161,13 +161,13 @@ class Authority:
         try:
             yield
         except AuthorityUnavailable as error:
-            self._not_again = time.monotonic() + RETRY_SECONDS, copy(error)
+            self._not_again = time.monotonic() + RETRY_SECONDS, same(error)
             raise
 
     def _spare(self) -> None:
         until, failure = self._not_again
         if failure and time.monotonic() < until:
-            raise copy(failure)
+            raise same(failure)
 
     def _checked_anew(self, check: Callable[[Sequence[id_token.Key]], T], since: float) -> T:
         try:

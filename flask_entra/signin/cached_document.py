@@ -7,9 +7,9 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from copy import copy
 from typing import Generic, TypeVar
 
+from flask_entra.same_error import same
 from flask_entra.signin.errors import AuthorityUnavailable
 
 FRESH_SECONDS = 12 * 3600  # a document older than this is fetched again in the background
@@ -62,11 +62,11 @@ class CachedDocument(Generic[T]):
 
     def _fetch_now(self, asked: float) -> None:
         if asked < self._fails_until and self._failure:
-            raise copy(self._failure)
+            raise same(self._failure)
         with self._waiting(), self._lock:
             # A thread that has waited for another's fetch shares the outcome. The next one to ask tries anew.
             if self._failed_at > asked and self._failure:
-                raise copy(self._failure)
+                raise same(self._failure)
             if self._fetched_at < asked:
                 self._renew()
 
@@ -81,7 +81,7 @@ class CachedDocument(Generic[T]):
                 error.retry_after = error.retry_after or FAIL_FAST_SECONDS
                 self._fails_until = self._failed_at + FAIL_FAST_SECONDS
             # A copy has no traceback, whose frames would be kept alive with it.
-            self._failure = copy(error)
+            self._failure = same(error)
             raise
 
     def _renew_in_background(self) -> None:

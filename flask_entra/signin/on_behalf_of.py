@@ -12,13 +12,13 @@ import threading
 import time
 from collections import OrderedDict
 from concurrent.futures import Future
-from copy import copy
 from typing import Any, TypeAlias
 
 import msal
 
 from flask_entra.bearer import merged_claims
 from flask_entra.config import Config
+from flask_entra.same_error import same
 from flask_entra.scopes import missing_scopes
 from flask_entra.signin import access_token
 from flask_entra.signin.authority import Authority
@@ -112,7 +112,7 @@ class OnBehalfOf:
             if first:
                 self._ask_for_all(future, key, caller, scopes, claims)
             if error := future.exception():
-                raise copy(error)  # a copy has no traceback, which several threads would share
+                raise same(error)  # a copy has no traceback, which several threads would share
             return dict(future.result())
 
     def _ask_for_all(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from copy import copy
 from typing import Any, cast
 from urllib.parse import urlencode
 
@@ -16,6 +15,7 @@ from werkzeug.datastructures import MultiDict
 
 from flask_entra.bearer import InvalidToken, merged_claims
 from flask_entra.config import Config
+from flask_entra.same_error import same
 from flask_entra.scopes import missing_scopes
 from flask_entra.sessions.session import Session
 from flask_entra.signals import token_refreshed
@@ -202,13 +202,13 @@ class Tokens:
             key = (session.sid, *scopes, claims or "")
             failed_at, failure = self._failures.get(key, (asked, None))
             if failure and failed_at > asked:  # while this request waited: it need not ask for the same again
-                raise copy(failure)
+                raise same(failure)
             try:
                 return _renewed(self._refresh(scopes, claims), scopes, claims)
             except (AuthorityUnavailable, IdTokenRefused, SignInRequired, SignInError) as error:
                 recent = {k: each for k, each in self._failures.items() if asked - each[0] < SHARED_FAILURE_SECONDS}
                 # A copy has no traceback, whose frames would keep 90 KB for each.
-                self._failures = {**recent, key: (time.monotonic(), copy(error))}
+                self._failures = {**recent, key: (time.monotonic(), same(error))}
                 raise
 
     def _refresh(self, scopes: list[str], claims: str | None) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def no_scope(error: ValueError) -> str:
 
     :param error: as `short_name` raises it.
     """
-    return f"The sandbox has no permission '{error}', though Entra may. It has {', '.join((*GRAPH, *ORDERS))}."
+    return f"The sandbox has no scope '{error}', though Entra may. It has {', '.join((*GRAPH, *ORDERS))}."
 
 
 def sentences(scopes: set[str]) -> list[str]:
