@@ -182,6 +182,11 @@ class Config:
         owner = f"{self.client_id} {self.issuer_address}"
         return owner.lower() if self.entra else owner  # to Entra, letter case makes no difference
 
+    @property
+    def front_channel_path(self) -> str:
+        """Where the authority tells of sign-outs elsewhere (OpenID Connect Front-Channel Logout 1.0), likewise."""
+        return f"{self.logout_path}/front-channel"
+
     @functools.cached_property
     def provider(self) -> str:
         """What pages call an authority that is not Microsoft's; empty for Microsoft."""

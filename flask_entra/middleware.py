@@ -42,6 +42,7 @@ class _Middleware:
         self._wsgi_app, self._policy = app.wsgi_app, Policy(config)
         self._root = str(app.config["APPLICATION_ROOT"]).rstrip("/")
         self._redirect_path = route_of(config.redirect_uri).encode().decode("latin-1")  # as WSGI spells it (PEP 3333)
+        self._front_channel_path = config.front_channel_path.encode().decode("latin-1")
         self._trusts_proxies = config.proxies > 0
         self._has_health = "ENTRA_HEALTH" in config.on
         self._exporters = logs.exporters()
@@ -54,7 +55,7 @@ class _Middleware:
             _mount(environ, self._root)
         if self._has_health and environ.get("PATH_INFO") in health.PATHS:
             health.take_any_host(environ)
-        callback_query.take(environ, self._redirect_path)
+        callback_query.take(environ, self._redirect_path, self._front_channel_path)
 
         def start(status: str, headers: Sequence[tuple[str, str]], *rest: Any) -> Any:
             headers = [*headers, *self._policy.headers(environ, headers), ("X-Request-ID", request_id)]

@@ -85,6 +85,8 @@ def test_a_whole_journey_is_exported_and_no_secret_in_it(gunicorn, box, redis_se
         began |= {state, *(cookie.value for cookie in declining.cookies)}
         query = {"error": "access_denied", "error_description": description, "state": state}
         assert "Details for support" in declining.get("/getAToken", params=query).text
+    elsewhere = Visitor(app.url).get("/logout/front-channel?sid=the-s3cret-sid-of-a-session")
+    assert elsewhere.status_code == 200
     person.sign_out()
     app.stop()
     text = app.log()

@@ -40,4 +40,4 @@ def ask_about_sign_outs(parts: Parts) -> Iterator[Finding]:
 
 
 def _address(config: Config) -> str:
-    return f"{origin(config.redirect_uri)}{config.logout_path}/front-channel"
+    return f"{origin(config.redirect_uri)}{config.front_channel_path}"

@@ -1,7 +1,8 @@
-"""The authority's answer in the query of the redirect URI, kept out of sight of everything that writes URLs down.
+"""What the authority says in the query of a URL of the app's, kept out of sight of everything that writes URLs down.
 
-The query holds the authorization code. Tracing and error reports (OpenTelemetry, Sentry and the like) note the URL of each
-request, so the answer is taken out of the request before Flask, or what is wrapped around it, sees it.
+The query of the redirect URI holds the authorization code, and that of a front-channel sign-out the `sid` that ends a session.
+Tracing and error reports (OpenTelemetry, Sentry and the like) note the URL of each request, so the query is taken out of the
+request before Flask, or what is wrapped around it, sees it.
 """
 
 from __future__ import annotations
@@ -19,17 +20,18 @@ _SLASHES = re.compile("/+")
 _URLS = ("_URL", "_URI")
 
 
-def take(environ: dict[str, Any], redirect_path: str) -> None:
-    """Take the query out of a request for the redirect URI.
+def take(environ: dict[str, Any], redirect_path: str, front_channel_path: str) -> None:
+    """Take the query out of a request for the redirect URI, or of a front-channel sign-out.
 
     :param environ: of WSGI.
     :param redirect_path: the path of the redirect URI, as WSGI spells it (PEP 3333).
+    :param front_channel_path: that of the sign-out, below the app's own root, likewise.
     """
     path = environ.get("PATH_INFO", "")
     # A proxy's prefix may be put in front of the path only later.
     prefixes = (environ.get("SCRIPT_NAME", ""), environ.get("HTTP_X_FORWARDED_PREFIX", "").rstrip("/"))
     # Flask takes several slashes for one.
-    if any(_SLASHES.sub("/", prefix + path) == redirect_path for prefix in prefixes):
+    if path == front_channel_path or any(_SLASHES.sub("/", prefix + path) == redirect_path for prefix in prefixes):
         environ[_ENVIRON] = _Secret(environ.get("QUERY_STRING", ""))
         environ["QUERY_STRING"] = ""
         for name in [each for each in environ if each.endswith(_URLS)]:
@@ -37,7 +39,7 @@ def take(environ: dict[str, Any], redirect_path: str) -> None:
 
 
 def parameters() -> MultiDict[str, str]:
-    """The parameters of the authority's answer to which the present request belongs (RFC 6749, 4.1.2)."""
+    """What the authority says with the present request: the answer to a sign-in (RFC 6749, 4.1.2), or a sign-out elsewhere."""
     query = cast(_Secret, request.environ.get(_ENVIRON, _Secret(""))).query.encode("latin-1").decode("utf-8", "replace")
     return MultiDict(parse_qsl(query, keep_blank_values=True, errors="werkzeug.url_quote"))  # as `request.args`
 

@@ -21,7 +21,7 @@ from flask_entra.sessions.index import Entry, Index
 from flask_entra.sessions.session import Session
 from flask_entra.sessions.store import StoreUnavailable
 from flask_entra.signals import signed_out
-from flask_entra.signin import guards, logout_token, noted
+from flask_entra.signin import callback_query, guards, logout_token, noted
 from flask_entra.signin.authority import Authority
 from flask_entra.signin.errors import AuthorityUnavailable, IdTokenRefused, person
 from flask_entra.signin.id_token import LEEWAY_SECONDS
@@ -53,7 +53,8 @@ class Channels:
 
         :raises StoreUnavailable: they cannot be ended.
         """
-        sids, issuers = request.args.getlist("sid"), request.args.getlist("iss")
+        told = callback_query.parameters()
+        sids, issuers = told.getlist("sid"), told.getlist("iss")
         if len(sids) != 1 or not 0 < len(sids[0]) <= LONGEST or len(issuers) > 1:
             log.warning("Front-channel sign-out refused: there is not one sid, or more than one iss")
             return self._framed(400)

@@ -86,9 +86,9 @@ class Routes:
         routes.add_url_rule(self._config.login_path, "login", self.beginning.login)
         routes.add_url_rule(route or self._redirect_path, "auth_response", self.answer)
         routes.add_url_rule(self._config.logout_path, "logout", self.logout, methods=["GET", "POST"])
-        channels = f"{self._config.logout_path}/"
-        routes.add_url_rule(f"{channels}front-channel", "front_channel_logout", self._channels.front)
-        routes.add_url_rule(f"{channels}back-channel", "back_channel_logout", self._channels.back, methods=["POST"])
+        routes.add_url_rule(self._config.front_channel_path, "front_channel_logout", self._channels.front)
+        back = f"{self._config.logout_path}/back-channel"
+        routes.add_url_rule(back, "back_channel_logout", self._channels.back, methods=["POST"])
         app.register_blueprint(routes)
 
         @app.before_request
