@@ -69,7 +69,7 @@ def test_every_method_of_the_store_works(servers):
 @both
 def test_the_index_finds_and_ends_sessions_on_each_server(servers):
     store = RedisStore(servers.url, threads=8)
-    index = Index(store, [b"secret"], "app", 3600, noted.about, noted.labels)
+    index = Index(store, lambda: [b"secret"], "app", 3600, noted.about, noted.labels)
     for number in range(60):
         session = Session(store, 3600, None, 3600, "app", index)
         session[USER] = {"iss": "https://idp.example", "sub": f"person-{number % 5}", "sid": f"s{number}"}

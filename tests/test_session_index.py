@@ -25,7 +25,7 @@ def store(request, tmp_path):
 
 
 def index_of(store, *secrets, owner="app"):
-    return Index(store, secrets or [b"secret"], owner, 86400, noted.about, noted.labels)
+    return Index(store, lambda: secrets or [b"secret"], owner, 86400, noted.about, noted.labels)
 
 
 def session_of(store, sid=None, index=None):
@@ -64,6 +64,20 @@ def test_a_session_is_found_by_its_person_and_by_the_session_at_the_authority_un
     assert dict(session_of(store, second.sid)) == {}
     assert found(index) == found(index, noted.by_sid("s2")) == []
     assert [entry.about["sub"] for entry in index.all()] == ["pradeep"]
+
+
+def test_a_secret_that_changes_while_the_app_runs_hides_no_session(store):
+    secrets = [b"old"]
+    index = Index(store, lambda: secrets, "app", 86400, noted.about, noted.labels)
+    first = signed_in(store, index=index)
+    secrets[:] = [b"new"]
+    second = signed_in(store, index=index)
+    both = sorted([key_of(first), key_of(second)])
+    assert found(index) == found(index_of(store, b"old", b"new")) == both
+    assert found(index_of(store, b"new")) == [key_of(second)]
+    first.clear()
+    first.save()
+    assert found(index_of(store, b"old", b"new")) == [key_of(second)]
 
 
 def test_no_other_app_and_no_other_secret_finds_anything(store):

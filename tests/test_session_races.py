@@ -34,7 +34,7 @@ HTTP = "http://localhost:5000"
 
 
 def index_of(store):
-    return Index(store, [b"secret"], "app", 86400, noted.about, noted.labels)
+    return Index(store, lambda: [b"secret"], "app", 86400, noted.about, noted.labels)
 
 
 def session_of(store, sid=None):

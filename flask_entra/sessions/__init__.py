@@ -38,7 +38,7 @@ def init_app(
     :raises ModuleNotFoundError: it is Redis, and its client is not installed.
     """
     store = watched(_store(config))
-    index = Index(store, config.signing_keys, config.owner, config.longest_seconds, about, labels)
+    index = Index(store, lambda: config.signing_keys, config.owner, config.longest_seconds, about, labels)
     app.session_interface = SealedSessionInterface(app, config, store, respond, index)
     return store, index
 

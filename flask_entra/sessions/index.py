@@ -42,8 +42,8 @@ class Index:
     """The sessions of one app.
 
     :param store: where they are.
-    :param secrets: of the app; the last one is the present one, and with the others older entries are still found. Without any,
-        nothing is noted.
+    :param secrets: gives those of the app, which may change while it runs (`SECRET_KEY_FILE`); the last one is the present one,
+        and with the others older entries are still found. Without any, nothing is noted.
     :param owner: the app (`Config.owner`).
     :param seconds: how long a session lives at most.
     :param about: what an entry says of a session, by its content; None for one that is nobody's.
@@ -53,14 +53,15 @@ class Index:
     def __init__(
         self,
         store: Store,
-        secrets: Sequence[bytes],
+        secrets: Callable[[], Sequence[bytes]],
         owner: str,
         seconds: int,
         about: Callable[[Mapping[str, Any]], About | None],
         labels: Callable[[About], list[Label]],
     ):
         self._store, self._seconds, self._about, self._labels = store, seconds, about, labels
-        self._keys = [_Keys(secret, owner) for secret in reversed(secrets)]
+        self._secrets, self._owner = secrets, owner
+        self._derived: dict[bytes, _Keys] = {}  # of each secret since this process began
 
     def note(self, key: str, content: Mapping[str, Any]) -> None:
         """Note a session. To note it again changes nothing.
@@ -92,11 +93,11 @@ class Index:
 
         :raises StoreUnavailable: the store cannot be read.
         """
-        about = self._about(content)
-        if not about or not self._keys:
+        about, known = self._about(content), self._keys
+        if not about or not known:
             return True
-        keys = self._keys[0]
-        return keys.close(key, about) in self._store.notes(keys.digest(self._labels(about)[0]))
+        label = self._labels(about)[0]
+        return any(keys.close(key, about) in self._store.notes(keys.digest(label)) for keys in known)
 
     def forget(self, key: str, content: Mapping[str, Any]) -> None:
         """Forget a session that has been deleted. An entry that stays, because the store fails, finds nothing."""
@@ -162,6 +163,15 @@ class Index:
             if entry and entry.key not in seen:
                 seen.add(entry.key)
                 yield entry
+
+    @property
+    def _keys(self) -> list[_Keys]:
+        """Those of the present secret first, and then of every other one that entries may have been made with."""
+        secrets = [*reversed(self._secrets())]
+        for secret in secrets:
+            if secret not in self._derived:
+                self._derived[secret] = _Keys(secret, self._owner)
+        return [self._derived[secret] for secret in dict.fromkeys([*secrets, *self._derived])]
 
     def _drop(self, key: str, about: About) -> None:
         for keys in self._keys:
