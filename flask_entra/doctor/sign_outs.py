@@ -40,4 +40,5 @@ def ask_about_sign_outs(parts: Parts) -> Iterator[Finding]:
 
 
 def _address(config: Config) -> str:
-    return f"{origin(config.redirect_uri)}{config.front_channel_path}"
+    root = config.settings["APPLICATION_ROOT"].rstrip("/")
+    return f"{origin(config.redirect_uri)}{root}{config.front_channel_path}"

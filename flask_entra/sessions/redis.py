@@ -205,24 +205,29 @@ class RedisStore:
             pipe.execute()
 
     def notes(self, label: str) -> list[bytes]:
-        return self._notes("index:" + label)
+        name = "index:" + label
+        with self._reaching(name) as client:
+            return cast("list[bytes]", client.zrangebyscore(name, time.time(), "+inf"))
 
     def drop_note(self, label: str, entry: bytes) -> None:
         with self._reaching("index:" + label) as client:
             client.zrem("index:" + label, entry)
 
     def all_notes(self) -> Iterator[bytes]:
-        for name in self._names("index:"):
-            yield from self._notes(name)
+        for node, names in self._steps("index:"):
+            with self._reaching(""), node.pipeline(transaction=False) as pipe:
+                for name in names:
+                    pipe.zrangebyscore(name, time.time(), "+inf")
+                found = cast("list[list[bytes]]", pipe.execute())
+            for notes in found:
+                yield from notes
 
     def keys(self) -> Iterator[str]:
-        return (name.removeprefix("session:") for name in self._names("session:"))
+        for _, names in self._steps("session:"):
+            yield from (str(name, "ascii").removeprefix("session:") for name in names)
 
-    def _notes(self, name: str) -> list[bytes]:
-        with self._reaching(name) as client:
-            return cast("list[bytes]", client.zrangebyscore(name, time.time(), "+inf"))
-
-    def _names(self, prefix: str) -> Iterator[str]:
+    def _steps(self, prefix: str) -> Iterator[tuple[redis.Redis, list[bytes]]]:
+        """Each server, with some of its keys that begin with a prefix; each server again and again, until that was all."""
         with self._reaching("") as client:
             nodes = servers(client)
         for node in nodes:
@@ -230,7 +235,7 @@ class RedisStore:
             while cursor != 0:
                 with self._reaching(""):
                     cursor, names = node.scan(cursor or 0, f"{prefix}*", SCAN_COUNT)
-                yield from (str(name, "ascii") for name in cast("list[bytes]", names))
+                yield node, cast("list[bytes]", names)
 
     @contextlib.contextmanager
     def lock(self, key: str) -> Iterator[None]:

@@ -71,12 +71,13 @@ class Registration:
         if not self._first_redirect_uris:
             raise ValueError("The sandbox needs the app's redirect URI.")
         self.client_id = str(uuid.uuid4())
-        self.client_secret = secrets.token_urlsafe(30)
+        self._first_client_secret = secrets.token_urlsafe(30)
         self.redirect_uris: set[str] = set()
         self.reset()
 
     def reset(self) -> None:
-        """Go back to the values at the start. The client id and the secret stay."""
+        """Go back to the values at the start."""
+        self.client_secret = self._first_client_secret
         self.redirect_uris.clear()
         self.redirect_uris.update(self._first_redirect_uris)
         self.client_secret_state = "valid"
