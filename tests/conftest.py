@@ -230,23 +230,25 @@ def copy(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def browser_path():
-    """Where the machine's own Chromium is."""
-    return needs("chromium")
+def launch():
+    """Start the machine's own Chromium, as Playwright has it, with options."""
+    from playwright.sync_api import sync_playwright  # here, because most processes of tests have no use for it
+
+    path = needs("chromium")
+    quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"]
+    # Without a graphics card, Chromium would compute one; and a process for each context is half of what a test costs.
+    quiet += ["--disable-gpu", "--disable-gpu-rasterization", "--renderer-process-limit=1"]
+    with sync_playwright() as playwright:  # once in a process: there cannot be two
+        yield lambda *options: playwright.chromium.launch(
+            executable_path=path, args=[*quiet, *options], chromium_sandbox=False
+        )
 
 
 @pytest.fixture(scope="session")
-def browser(browser_path):
-    """The machine's own Chromium, as Playwright has it."""
-    from playwright.sync_api import sync_playwright  # here, because most processes of tests have no use for it
-
-    with sync_playwright() as playwright:
-        quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"]
-        # Without a graphics card, Chromium would compute one; and a process for each context is half of what a test costs.
-        quiet += ["--disable-gpu", "--disable-gpu-rasterization", "--renderer-process-limit=1"]
-        browser = playwright.chromium.launch(executable_path=browser_path, args=quiet, chromium_sandbox=False)
-        yield browser
-        browser.close()
+def browser(launch):
+    browser = launch()
+    yield browser
+    browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -290,16 +290,11 @@ def test_a_provider_that_has_changed_its_keys_is_understood(browser):
 
 
 @pytest.fixture
-def strict_browser(browser_path):
+def strict_browser(launch):
     """A Chromium that blocks third-party cookies."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        quiet = ["--test-third-party-cookie-phaseout", "--disable-background-networking", "--disable-component-update"]
-        quiet += ["--disable-sync", "--disable-quic", "--disable-gpu"]
-        started = playwright.chromium.launch(executable_path=browser_path, args=quiet, chromium_sandbox=False)
-        yield started
-        started.close()
+    started = launch("--test-third-party-cookie-phaseout")
+    yield started
+    started.close()
 
 
 @pytest.mark.slow

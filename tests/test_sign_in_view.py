@@ -121,7 +121,9 @@ def test_a_sign_in_never_leads_to_the_sign_out(browser, path):
 def test_after_a_form_that_needed_a_sign_in_comes_a_page_that_says_so(browser):
     browser.sign_out()
     answer = browser.client.post("/order", base_url="http://localhost:5000")
-    page = browser.finish(asked(answer))
+    assert answer.status_code == 401
+    begun = dict(parse_qsl(urlsplit(answer.headers["Refresh"].removeprefix("0; url=")).query))
+    page = browser.finish(begun)
     assert page.status_code == 200
     assert "Your form was not sent" in page.text
     assert 'href="/order"' not in page.text  # that address has no page

@@ -57,6 +57,7 @@ def page(browser, app):
     )
     page = context.new_page()
     page.complaints = []
+    context.route("**/favicon.ico", lambda route: route.fulfill(status=204))  # only a browser with windows asks for it
     page.on("console", lambda message: page.complaints.append(message.text))
     page.on("pageerror", lambda error: page.complaints.append(str(error)))
     yield page
