@@ -26,6 +26,7 @@ SWITCHES = {
     "ENTRA_PROBLEM_PAGES": True,  # a page for HTTP errors too (404, 500), where the app has no handler of its own
     "ENTRA_HEALTH": True,  # /healthz and /readyz
     "ENTRA_CROSS_SITE_PROTECTION": True,  # what another site sends is refused where it could change something
+    "ENTRA_ASK_BEFORE_SIGN_IN": True,  # a page asks first where another site has led to a sign-in without a click
     "ENTRA_SECURITY_HEADERS": False,  # headers and a Content-Security-Policy on every answer
     "ENTRA_ACCESS_LOG": False,  # a line for each answer
     "ENTRA_LOGGING": False,  # the configuration of the standard library's logging

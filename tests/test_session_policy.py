@@ -3,7 +3,11 @@
 import time
 
 import pytest
+from fake_provider import CLIENT
+from flask import Flask
 from visitor import Page, cookie_name
+
+from flask_entra import Auth
 
 LIMITS = {"SESSION_IDLE_MINUTES": "90", "SESSION_MAX_HOURS": "8.5"}
 
@@ -118,6 +122,17 @@ def test_a_click_on_another_site_a_bookmark_and_an_old_browser_go_straight_to_th
     browser = visit()
     answer = browser.client.get("/call_graph", base_url="http://localhost:5000", headers=headers)
     assert answer.headers["Location"].startswith(browser.provider.url)
+
+
+def test_a_switch_lets_a_portal_lead_people_straight_to_the_sign_in(tmp_path, provider, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", provider.ca_file)
+    for switch in (True, False):
+        app = Flask(__name__)
+        settings = {**CLIENT, "OIDC_AUTHORITY": provider.url, "SESSION_FILE_DIR": str(tmp_path)}
+        app.config.update({f"ENTRA_{name}": value for name, value in settings.items()}, ENTRA_ASK_BEFORE_SIGN_IN=switch)
+        Auth(app)
+        answer = app.test_client().get("/login", base_url="http://localhost:5000", headers=OPENED)
+        assert answer.headers.get("Location", "").startswith(provider.url) != switch
 
 
 def test_somebody_who_is_signed_in_is_not_asked(visit):

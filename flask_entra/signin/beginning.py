@@ -215,7 +215,7 @@ class Beginning:
         """
         headers = request.headers
         by_itself = headers.get("Sec-Fetch-Site") == "cross-site" and headers.get("Sec-Fetch-User") != "?1"
-        if not by_itself or request.method != "GET" or get_user():
+        if "ENTRA_ASK_BEFORE_SIGN_IN" not in self._config.on or not by_itself or request.method != "GET" or get_user():
             return None
         response = make_response(self._render("sign_in_wanted.html", again=requested(), here=home()))
         response.headers["Cache-Control"] = "no-store"
