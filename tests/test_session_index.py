@@ -236,3 +236,33 @@ def test_a_session_that_is_ended_while_it_gets_a_new_id_does_not_come_back(store
     monkeypatch.undo()
     assert not tab.is_stored()
     assert list(index.all()) == []
+
+
+def test_a_session_that_has_got_a_new_id_since_it_was_found_is_ended_under_that(store):
+    sid, other, index = signed_in(store).sid, signed_in(store, "pradeep"), index_of(store)
+    found_before = index.find(ADELE)
+    tab = session_of(store, sid)
+    tab.regenerate()
+    tab.save()
+    assert tab.is_stored()
+    assert [index.end(entry) for entry in found_before] == [True]
+    assert not tab.is_stored()
+    assert found(index) == []
+    assert other.is_stored()
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_sign_out_in_one_tab_ends_what_another_tab_has_just_given_a_new_id(store, times):
+    signing_out, other = session_of(store, signed_in(store).sid), signed_in(store, "pradeep")
+    assert USER in signing_out  # it has been read
+    sid = signing_out.sid
+    for _ in range(times):
+        tab = session_of(store, sid)
+        tab.regenerate()
+        tab.save()
+        sid = tab.sid
+    signing_out.clear()
+    signing_out.save()
+    assert dict(session_of(store, sid)) == {}
+    assert found(index_of(store)) == []
+    assert other.is_stored()

@@ -1,13 +1,17 @@
-"""Sessions that are used and ended at the same time: against a dictionary as the model, by threads, and in the app itself."""
+"""Sessions that are used and ended at the same time: against a dictionary as the model, by threads, processes and in the app."""
 
+import collections
+import multiprocessing
 import random
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import flask
 import pytest
+import racing
 from fake_provider import Browser, due
+from forked import POSSIBLE
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -20,32 +24,14 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from racing import AT_AUTHORITY, BYSTANDER, ISSUER, PEOPLE, History, Journal, index_of, session_of, signed_in
 
 from flask_entra.sessions.files import FileStore
-from flask_entra.sessions.index import Index
 from flask_entra.sessions.redis import RedisStore
-from flask_entra.sessions.session import Session
 from flask_entra.signin import noted
 from flask_entra.signin.current_user import USER
 
-ISSUER = "https://login.example"
-PEOPLE, AT_AUTHORITY = ("adele", "pradeep"), ("s1", "s2", "s3")
 HTTP = "http://localhost:5000"
-
-
-def index_of(store):
-    return Index(store, lambda: [b"secret"], "app", 86400, noted.about, noted.labels)
-
-
-def session_of(store, sid=None):
-    return Session(store, 3600, sid, 86400, "app", index_of(store))
-
-
-def signed_in(store, person, at_authority):
-    session = session_of(store)
-    session.begin({USER: {"iss": ISSUER, "sub": person, "sid": at_authority}, "number": 0})
-    session.save()
-    return session
 
 
 @pytest.fixture(params=["files", "redis"])
@@ -257,6 +243,43 @@ def test_whoever_is_signed_in_when_everybody_is_ended_is_signed_in_no_more(fresh
             each.result()
     assert not any(session.is_stored() for session in complete)
     assert {entry.key for entry in index.all()} == set(store.keys())
+
+
+# --- Processes ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["files", "redis"])
+def address(request, tmp_path):
+    """Where processes find the store that they share."""
+    return str(tmp_path / "shared") if request.param == "files" else request.getfixturevalue("redis_server").url
+
+
+def test_processes_that_use_and_end_the_same_sessions_bring_none_back_and_lose_none(address, tmp_path):
+    journal, first = Journal(tmp_path / "journal"), random.randrange(10**6)
+    seeds = range(first, first + racing.PROCESSES)
+    store = racing.store_at(address)
+    for person in (*PEOPLE, BYSTANDER):
+        journal.add("in", person, signed_in(store, person, "s1").sid)
+    processes = multiprocessing.get_context("forkserver" if POSSIBLE else "spawn")
+    barrier = processes.Barrier(len(seeds))
+    with ProcessPoolExecutor(len(seeds), processes, racing.begin_together, [barrier]) as pool:
+        racers = [pool.submit(racing.race, address, tmp_path / "journal", seed) for seed in seeds]
+        assert [wrong for racer in racers for wrong in racer.result()] == [], seeds
+
+    lines, index = journal.lines(), index_of(store)
+    history = History(lines)
+    done = {what for what, *_ in lines}
+    assert done == {"in", "from", "out", "revoked", "back"}, seeds
+    alive = {sid: session for sid in history.person if USER in (session := session_of(store, sid))}
+    assert not alive.keys() & history.ended, seeds
+    assert all(session[USER]["sub"] == history.person[sid] for sid, session in alive.items()), seeds
+    # Of each session in which nobody was ended, one goes on.
+    hers = collections.Counter(history.root(sid) for sid in alive if history.person[sid] == BYSTANDER)
+    assert hers == {sid: 1 for what, *_, sid in lines if what == "in" and history.person[sid] == BYSTANDER}, seeds
+    # Whoever is signed in can be found, but for a copy that was put back; and nobody else is found.
+    copies = {alive[sid].key for sid in alive.keys() & history.put_back}
+    assert set(store.keys()) == {session.key for session in alive.values()}, seeds
+    assert {entry.key for entry in index.all()} == set(store.keys()) - copies, seeds
 
 
 # --- In the app ---------------------------------------------------------------------------------------------------------

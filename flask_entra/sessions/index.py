@@ -130,14 +130,29 @@ class Index:
     def end(self, entry: Entry) -> bool:
         """End a session.
 
-        One that is just being stored sees by its entry, which is gone, that it has ended, or else is deleted after that.
+        One that is just being stored sees by its entry, which is gone, that it has ended, or else is deleted after that. One that
+        has got a new id since it was found is ended under that.
 
         :return: whether it had not ended already.
         :raises StoreUnavailable: the store cannot be written. The session can still be found, for another try.
         """
         was_there = self._store.delete(entry.key)
         self._drop(*entry)
-        return self._store.delete(entry.key) or was_there
+        return self._store.delete(entry.key) or was_there or self._end_renewed(entry.about)
+
+    def end_renewed(self, content: Mapping[str, Any]) -> None:
+        """End what goes on from a session that is gone already: another request may have given it a new id.
+
+        :param content: of the session that is gone.
+        :raises StoreUnavailable: the store cannot be used.
+        """
+        if about := self._about(content):
+            self._end_renewed(about)
+
+    def _end_renewed(self, about: About) -> bool:
+        # A new id is noted before the old one is deleted, and its entry says the same: who, where, and since when.
+        ended = [self.end(entry) for entry in self.find(self._labels(about)[0]) if entry.about == about]
+        return any(ended)
 
     @contextlib.contextmanager
     def once(self, label: Label, seconds: float) -> Iterator[bool]:

@@ -218,12 +218,12 @@ class Session(SessionMixin):
                 self.save()
 
     def delete(self) -> None:
-        """Delete what is stored of the session.
+        """Delete what is stored of the session, also under a new id that another request has given it meanwhile.
 
         :raises StoreUnavailable: the store cannot be reached.
         """
-        if not self.new:
-            self._delete_stored(self.key, self._stored)
+        if not self.new and not self._delete_stored(self.key, self._stored) and self._index:
+            self._index.end_renewed(_decode(self._stored))
         self._delete_replaced()
         self.new = True
 
