@@ -126,10 +126,10 @@ class Racer:
     def sign_in(self):
         person = self.rng.choice((*PEOPLE, BYSTANDER))
         self.number += 1
-        began = {
-            noted.BEGAN: {"at": self.number, "browser": str(self.seed)}
-        }  # no two of them begin in one browser at once
-        self.journal.add("in", person, signed_in(self.store, person, self.rng.choice(AT_AUTHORITY), **began).sid)
+        # No two of them begin in one browser in the same second.
+        began = {"at": self.number, "browser": str(self.seed)}
+        session = signed_in(self.store, person, self.rng.choice(AT_AUTHORITY), **{noted.BEGAN: began})
+        self.journal.add("in", person, session.sid)
 
     def look(self):
         self.opened()
