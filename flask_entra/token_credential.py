@@ -5,9 +5,10 @@ https://learn.microsoft.com/python/api/azure-core/azure.core.credentials.tokencr
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from flask_entra.scopes import resources_of
 
@@ -21,6 +22,16 @@ class AccessToken(NamedTuple):
 
     token: str
     expires_on: int
+
+
+@functools.cache
+def _token_class() -> type[AccessToken]:
+    """The SDK's own class where it is installed, because Microsoft's kiota, which msgraph-sdk is built on, takes no other."""
+    try:
+        from azure.core.credentials import AccessToken as OfTheSdk
+    except ImportError:
+        return AccessToken
+    return cast("type[AccessToken]", OfTheSdk)
 
 
 class TokenCredential:
@@ -55,7 +66,7 @@ class TokenCredential:
         if claims:
             self._renew(claims, wanted)
         found = self._context(wanted)
-        return AccessToken(found["access_token"], int(time.time()) + int(found["expires_in"]))
+        return _token_class()(found["access_token"], int(time.time()) + int(found["expires_in"]))
 
     def close(self) -> None:
         """There is nothing to close."""

@@ -370,6 +370,7 @@ def test_a_credential_has_tokens_for_its_own_api_alone(at):
 
 def test_azure_cores_own_policy_takes_it(at, scripted):
     pipeline = pytest.importorskip("azure.core.pipeline")
+    from azure.core.credentials import AccessToken
     from azure.core.pipeline.policies import BearerTokenCredentialPolicy
     from azure.core.pipeline.transport import RequestsTransport
     from azure.core.rest import HttpRequest
@@ -377,6 +378,8 @@ def test_azure_cores_own_policy_takes_it(at, scripted):
     with at.client:
         at.get("/handle")
         policy = BearerTokenCredentialPolicy(auth.credential(), "https://graph.microsoft.com/.default")
+        # Microsoft's kiota sends a token of no other class.
+        assert isinstance(auth.credential().get_token("https://graph.microsoft.com/.default"), AccessToken)
         with pipeline.Pipeline(RequestsTransport(), [policy]) as client:
             client.run(HttpRequest("GET", f"{scripted.url}/me"), enforce_https=False)
         assert scripted.asked[0].headers["Authorization"] == f"Bearer {auth.context(['Orders.Read'])['access_token']}"
