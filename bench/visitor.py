@@ -65,6 +65,6 @@ def sign_in(url: str, person: str, shows: str) -> str:
         except requests.RequestException as error:
             raise CannotMeasure(f"The sign-in at {url} breaks: {type(error).__name__}.") from error
         for cookie in browser.cookies:
-            if "session" in cookie.name:
+            if re.fullmatch(r"(__Host-)?session(-[0-9a-f]{6})?", cookie.name):
                 return f"{cookie.name}={cookie.value}"
     raise CannotMeasure(f"The sign-in at {url} leaves no session cookie.")

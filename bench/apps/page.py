@@ -11,7 +11,7 @@ from typing import Any
 
 from flask import Blueprint, Flask
 
-from flask_entra import access_log
+from flask_entra import access_log, logs
 
 ROOT = Path(__file__).parents[2]
 
@@ -88,6 +88,7 @@ class Face:
 def _with_access_log(wsgi_app: Any) -> Any:
     def answer(environ: dict[str, Any], start_response: Any) -> Any:
         began = time.perf_counter()
+        logs.give_id(environ, trusted=False)
 
         def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
             access_log.write(environ, environ["PATH_INFO"], status, headers, time.perf_counter() - began, False)
