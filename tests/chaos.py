@@ -57,6 +57,11 @@ class Load:
             person = visitor(self.url, self.vouches)
             try:
                 page = person.sign_in(who, "/account")
+                # A process that stops may close a connection over which nginx has just sent the code. nginx cannot know whether
+                # it was redeemed, and does not send it again; the person can.
+                if page.status_code == 502 and "nginx" in page.text:
+                    self.answers["sign-in cut"] += 1
+                    page = person.get(page.url)
             except requests.RequestException as error:
                 self.note("sign-in cut", type(error).__name__)
                 continue
