@@ -106,7 +106,8 @@ class ApiClient:
         """Send one request. `done` are the statuses of an answer; another is a failure."""
         if not self._is_address:
             raise GraphError("no_endpoint")
-        person, send = str(hash(access_token)), self.http.open if stream else self.http.fetch
+        where, person = url.partition("?")[0], str(hash(access_token))
+        send = self.http.open if stream else self.http.fetch
         # It tells requests apart, and need not be hard to guess.
         client_request_id = str(uuid.UUID(int=random.getrandbits(128), version=4))
         headers = {
@@ -121,15 +122,15 @@ class ApiClient:
             self._pauses.check(origin(url), person)  # Graph counts by person
             response = send(method, url, headers=headers, person=access_token, **kwargs)
         except (Refusal, requests.RequestException) as error:
-            failure = failure_of(error, url.partition("?")[0], client_request_id)
+            failure = failure_of(error, where, client_request_id)
             repeatable = kwargs.get("repeatable", method not in WRITES)
-            failure.may_have_happened = not repeatable and (isinstance(error, TooLarge) or was_sent(error))
-            failure.url = url.partition("?")[0]
+            failure.may_have_happened = not repeatable and was_sent(error)
+            failure.url = where
             raise failure from error
         if response.status_code in done:
             return response
         failure = of_answer(response)
-        failure.url = url.partition("?")[0]
+        failure.url = where
         failure.may_have_happened = method in WRITES and response.status_code >= 500 and failure.kind != "throttled"
         if failure.kind == "throttled" and failure.retry_after:
             self._pauses.note(origin(url), failure.retry_after, person)

@@ -8,10 +8,11 @@ from typing import Any, TypeVar, cast
 
 from flask import has_request_context
 
-from flask_entra import app_state, background
+from flask_entra import background
 from flask_entra.api_calls import ApiCalls
 from flask_entra.bearer import InvalidToken, merged_claims
 from flask_entra.bearer_views import BearerViews
+from flask_entra.config import present_app
 from flask_entra.graph_calls import GraphCalls
 from flask_entra.signin import current_user
 from flask_entra.signin.errors import SignInRequired
@@ -127,7 +128,7 @@ class Apis(BearerViews):
         :raises ValueError: it is none of this app's.
         :raises SignInRequired: the person has signed out, or the session has ended. The block may raise it too.
         """
-        return background.acting_for(app_state.present(), self._state.config, handle)
+        return background.acting_for(present_app(), self._state.config, handle)
 
     @staticmethod
     def _check_request() -> None:

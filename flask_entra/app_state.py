@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol
 
-from flask import Flask, current_app
+from flask import Flask
 from werkzeug.wrappers import Response as BaseResponse
 
 from flask_entra import cross_site, doctor, health, logs, middleware, pages, session_commands, sessions
@@ -84,11 +84,6 @@ class Helper(CallsApis, Protocol):
     """The parts of `Auth` that an app's parts call."""
 
     def admit(self, needs: Requirement) -> BaseResponse | None: ...
-
-
-def present() -> Flask:
-    """The present app itself, as a signal's sender."""
-    return cast(Flask, current_app._get_current_object())  # type: ignore[attr-defined]  # as Flask's documentation has it
 
 
 def init_app(

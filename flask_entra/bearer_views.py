@@ -14,9 +14,8 @@ from typing import Any, cast
 
 from flask import current_app
 
-from flask_entra import app_state
 from flask_entra.app_state import AppState
-from flask_entra.config import KEY
+from flask_entra.config import KEY, present_app
 from flask_entra.signals import access_denied
 from flask_entra.signin import audit, callers_tokens, current_user, guards
 from flask_entra.signin.authorization import Requirement
@@ -80,7 +79,7 @@ class BearerViews:
             except CallerRefused as error:
                 if error.error == "insufficient_scope":
                     audit.write("access_denied", error.user, str(error))
-                    access_denied.send(app_state.present(), user=error.user, error=error)
+                    access_denied.send(present_app(), user=error.user, error=error)
                 raise
         return cast("dict[str, Any]", self._login_required(None, current_user.get_user(), needs))
 

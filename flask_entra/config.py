@@ -185,7 +185,7 @@ class Config:
 
     @property
     def front_channel_path(self) -> str:
-        """Where the authority tells of sign-outs elsewhere (OpenID Connect Front-Channel Logout 1.0), likewise."""
+        """Where the authority tells of sign-outs elsewhere (OpenID Connect Front-Channel Logout 1.0), a path."""
         return f"{self.logout_path}/front-channel"
 
     @functools.cached_property
@@ -212,6 +212,11 @@ def of(app: Flask) -> Config:
 def current() -> Config:
     """The configuration of the present app."""
     return cast(Config, current_app.extensions[KEY].config)
+
+
+def present_app() -> Flask:
+    """The present app itself and not Flask's proxy, as the sender of a signal, or for another thread."""
+    return cast(Flask, current_app._get_current_object())  # type: ignore[attr-defined]  # as Flask's documentation has it
 
 
 def _seconds(settings: Settings, name: str, unit: int) -> int:

@@ -14,7 +14,7 @@ from flask_entra.certificates import ClientCertificate, read_certificate
 from flask_entra.clouds import exchange_audience
 from flask_entra.managed_identity import ManagedIdentity
 from flask_entra.settings import Settings
-from flask_entra.watched_file import WatchedFile, read_lines, read_text
+from flask_entra.watched_file import read_lines, read_text, watched
 
 FORMER_SECONDS = 3600  # a sign-in that has begun with a key that a file held until now can be finished for so long
 
@@ -28,24 +28,12 @@ class Credential:
 
     def __init__(self, settings: Settings, given: Any):
         self._settings = settings
-        self._secret: WatchedFile[str] | None = None
-        self._certificate: WatchedFile[ClientCertificate] | None = None
-        self._key_lines: WatchedFile[list[str]] | None = None
         self._assertion = given or _assertion(settings)
         password = settings["CLIENT_CERTIFICATE_PASSWORD"]
-        with contextlib.suppress(OSError, ValueError):  # the doctor says why
-            if settings["CLIENT_CERTIFICATE_PATH"] and not given:
-                self._certificate = WatchedFile(
-                    "CLIENT_CERTIFICATE_PATH",
-                    settings["CLIENT_CERTIFICATE_PATH"],
-                    lambda path: read_certificate(path, password),
-                )
-        with contextlib.suppress(OSError, ValueError):
-            if path := settings.file_of("CLIENT_SECRET"):
-                self._secret = WatchedFile("CLIENT_SECRET_FILE", path, read_text)
-        with contextlib.suppress(OSError, ValueError):
-            if path := settings.file_of("SECRET_KEY"):
-                self._key_lines = WatchedFile("SECRET_KEY_FILE", path, read_lines)
+        path = "" if given else settings["CLIENT_CERTIFICATE_PATH"]
+        self._certificate = watched("CLIENT_CERTIFICATE_PATH", path, lambda path: read_certificate(path, password))
+        self._secret = watched("CLIENT_SECRET_FILE", settings.file_of("CLIENT_SECRET"), read_text)
+        self._key_lines = watched("SECRET_KEY_FILE", settings.file_of("SECRET_KEY"), read_lines)
         self._fallbacks = _fallbacks(settings)
         self._lock = threading.Lock()
         # Noted at once: another process may begin a sign-in with this key, and this one see a new key first.

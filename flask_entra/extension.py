@@ -24,6 +24,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from flask_entra import app_state, cross_site, deprecated
 from flask_entra.apis import Apis
+from flask_entra.config import present_app
 from flask_entra.http_client import BoundedSession
 from flask_entra.pages import policy
 from flask_entra.sessions.session import Session
@@ -189,7 +190,7 @@ class Auth(identity.flask.Auth, Apis):  # type: ignore[misc]  # it has no types
             needs.step_up.check(context["user"], scopes)
         except (NotAllowed, MembershipUnknown) as error:
             audit.write("access_denied", g.entra_user, error.lacking)
-            access_denied.send(app_state.present(), user=g.entra_user, error=error)
+            access_denied.send(present_app(), user=g.entra_user, error=error)
             raise
         return context
 

@@ -105,9 +105,10 @@ class GraphCalls(ApiCalls):
         context = self._with_a_token(context) if batches else context
         failure: GraphError | None = None
         for parts in batches:
+            if failure:  # what comes after it is not sent
+                found += graph_batch.failed(failure, parts)
+                continue
             try:
-                if failure:  # what comes after it is not sent
-                    raise failure
                 answer = self.post(f"/{version}/$batch", context, json={"requests": parts})
                 found += graph_batch.answers_of(parts, answer)
             except GraphError as error:

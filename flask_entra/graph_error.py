@@ -12,7 +12,7 @@ import requests
 import urllib3.exceptions
 
 from flask_entra.bearer import InvalidToken, claims_challenge
-from flask_entra.http_client import is_untrusted, json_object, retry_after
+from flask_entra.http_client import TooLarge, is_untrusted, json_object, retry_after
 
 
 class GraphError(Exception):
@@ -111,7 +111,7 @@ def was_sent(error: Exception) -> bool:
 
     :param error: as requests raises it.
     """
-    if isinstance(error, requests.exceptions.ReadTimeout):
+    if isinstance(error, requests.exceptions.ReadTimeout | TooLarge):
         return True
     if not isinstance(error, requests.ConnectionError | requests.exceptions.ChunkedEncodingError):
         return False  # the URL, a header or the like

@@ -13,7 +13,7 @@ import requests
 from flask_entra.api_client import ApiClient, failure_of, json_of
 from flask_entra.bulkhead import Refusal
 from flask_entra.graph_error import GraphError, not_understood, of_answer, was_sent
-from flask_entra.http_client import BoundedSession, TooLarge, chunks
+from flask_entra.http_client import BoundedSession, chunks
 from flask_entra.urls import is_endpoint, origin, split_url
 
 # Parts of an upload: Graph wants multiples of 320 KiB, and recommends 5 to 10 MiB.
@@ -205,7 +205,7 @@ def _failures(where: str, *, writes: bool = False) -> Iterator[None]:
         raise failure_of(error, where) from error
     except requests.RequestException as error:
         failure = failure_of(error, where)
-        failure.may_have_happened = writes and (isinstance(error, TooLarge) or was_sent(error))
+        failure.may_have_happened = writes and was_sent(error)
         raise failure from None  # requests' own exception tells the whole address, which may be a secret
 
 

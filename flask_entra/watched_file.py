@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -79,6 +80,13 @@ class WatchedFile(Generic[T]):
             return self._mark()
         except (OSError, ValueError):
             return ()
+
+
+def watched(setting: str, path: str, read: Callable[[str], T]) -> WatchedFile[T] | None:
+    """A file that is watched, as `WatchedFile` takes it; None if there is no path, or it cannot be used. The doctor says why."""
+    with contextlib.suppress(OSError, ValueError):
+        return WatchedFile(setting, path, read) if path else None
+    return None
 
 
 def read_lines(path: str) -> list[str]:

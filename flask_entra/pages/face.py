@@ -40,6 +40,9 @@ class Face:
 
     def signed_out_just_now(self) -> Text | None:
         """For a page for nobody: why the person who was signed in is no longer, in words. None if nobody was. It is said once."""
+        ended = self._ended()
+        if ended is None:
+            return None
         idle, longest = Span(self.config.idle_seconds), Span(self.config.longest_seconds)
         told = {
             Ended.BY_THEMSELVES: _("You have signed out."),
@@ -51,5 +54,4 @@ class Face:
             ),
             Ended.SOONER: _("Your session has been ended, for example by a sign-out in another app."),
         }
-        ended = self._ended()
-        return told[ended] if ended else None
+        return told[ended]

@@ -162,19 +162,20 @@ class Index:
         :param seconds: how long it is remembered.
         :raises StoreUnavailable: the store cannot be used.
         """
-        if not self._keys:  # no session is noted either, so that nothing can be done
+        digests = [keys.digest(label) for keys in self._keys]
+        if not digests:  # no session is noted either, so that nothing can be done
             yield True
             return
-        with self._store.lock(self._keys[0].digest(label)):
-            is_first = not any(self._store.notes(keys.digest(label)) for keys in self._keys)
+        with self._store.lock(digests[0]):
+            is_first = not any(map(self._store.notes, digests))
             yield is_first
             if is_first:
-                self._store.note(self._keys[0].digest(label), b"done", max(1, math.ceil(seconds)))
+                self._store.note(digests[0], b"done", max(1, math.ceil(seconds)))
 
     def _entries(self, notes: Iterator[bytes]) -> Iterator[Entry]:
-        seen = set()
+        seen, known = set(), self._keys
         for note in notes:
-            entry = next(filter(None, (keys.open(note) for keys in self._keys)), None)
+            entry = next(filter(None, (keys.open(note) for keys in known)), None)
             if entry and entry.key not in seen:
                 seen.add(entry.key)
                 yield entry

@@ -92,7 +92,7 @@ class AppTokens:
         """
         token, kind, lifetime, until = self._kept.get(key, ("", "", 0, 0.0))
         left = until - time.monotonic()
-        margin = min(RENEW_SECONDS, lifetime * MARGIN_SHARE) if due else min(LAST_SECONDS, lifetime * MARGIN_SHARE)
+        margin = min(RENEW_SECONDS if due else LAST_SECONDS, lifetime * MARGIN_SHARE)
         return {**as_token(token, kind, int(left)), "scopes": list(key)} if left > margin and token != refused else None
 
     def _ask(self, scopes: list[str], claims: str | None) -> dict[str, Any]:

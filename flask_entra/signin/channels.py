@@ -13,9 +13,9 @@ import time
 from typing import Any, cast
 
 import flask
-from flask import Flask, Response, current_app, jsonify, request
+from flask import Response, jsonify, request
 
-from flask_entra.config import Config
+from flask_entra.config import Config, present_app
 from flask_entra.cross_site import csrf_exempt
 from flask_entra.sessions.index import Entry, Index
 from flask_entra.sessions.session import Session
@@ -116,7 +116,7 @@ class Channels:
         ended = [entry for entry in entries if self._index.end(entry)]
         for entry in ended:
             log.info("Signed out: %s (%s sign-out)", person(entry.about), channel.lower())
-            signed_out.send(_app(), user=noted.claims(entry.about))
+            signed_out.send(present_app(), user=noted.claims(entry.about))
         if not (ended or channel == _EVERYWHERE):
             log.info("%s sign-out: no session here has that sid, or is that person's", channel)
 
@@ -130,7 +130,3 @@ class Channels:
         response.headers["Content-Security-Policy"] = f"default-src 'none'; frame-ancestors {allowed}"
         response.headers["Cache-Control"] = _UNCACHED
         return response
-
-
-def _app() -> Flask:
-    return cast(Flask, current_app._get_current_object())  # type: ignore[attr-defined]  # as Flask's documentation has it

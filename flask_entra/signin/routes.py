@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from flask import (
     Blueprint,
@@ -11,7 +11,6 @@ from flask import (
     Response,
     abort,
     after_this_request,
-    current_app,
     g,
     make_response,
     redirect,
@@ -24,7 +23,7 @@ from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as BaseResponse
 
 from flask_entra.callers import expects_a_page
-from flask_entra.config import Config
+from flask_entra.config import Config, present_app
 from flask_entra.cross_site import csrf_exempt
 from flask_entra.scopes import comparable_scopes
 from flask_entra.signals import access_denied, signed_in, signed_out
@@ -146,7 +145,7 @@ class Routes:
         after_this_request(lambda response: self.beginning.remembered.keep(response, claims))
         repeats.finish(flow["again"])
         audit.write("signed_in", claims)
-        signed_in.send(_app(), user=claims)
+        signed_in.send(present_app(), user=claims)
         if flow.get("not_sent"):
             return lost_form.told(self._render, flow["next"])
         return redirect(flow["next"]) if flow["next"] else self._render("lost_address.html", here=home())
@@ -182,7 +181,7 @@ class Routes:
             g.entra_user = None
             if isinstance(error, SignInRefused):
                 audit.write("sign_in_refused", claims, f"by the app: {error}" if error.reason else "by the app")
-                access_denied.send(_app(), user=claims, error=error)
+                access_denied.send(present_app(), user=claims, error=error)
                 after_this_request(self.beginning.remembered.forget)
             raise
 
@@ -218,7 +217,7 @@ class Routes:
             audit.write("signed_out", user)
             after_this_request(self.sign_ins.forget_finished)
             after_this_request(self.note.leave)
-            signed_out.send(_app(), user=user)
+            signed_out.send(present_app(), user=user)
         if request.method == "GET":
             return redirect(goal)
         # Browsers hold the redirects after a form against form-action, on the authority's way through other sites too (a
@@ -226,7 +225,3 @@ class Routes:
         response = make_response(self._render("sign_out.html", goal=goal, here=home()))
         response.headers["Refresh"] = f"0; url={goal}"
         return response
-
-
-def _app() -> Flask:
-    return cast(Flask, current_app._get_current_object())  # type: ignore[attr-defined]  # as Flask's documentation has it

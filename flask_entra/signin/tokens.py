@@ -10,11 +10,10 @@ from urllib.parse import urlencode
 
 import flask
 import msal
-from flask import current_app
 from werkzeug.datastructures import MultiDict
 
 from flask_entra.bearer import InvalidToken, merged_claims
-from flask_entra.config import Config
+from flask_entra.config import Config, present_app
 from flask_entra.same_error import same
 from flask_entra.scopes import missing_scopes
 from flask_entra.sessions.session import Session
@@ -271,7 +270,7 @@ class Tokens:
 def _renewed(result: dict[str, Any], scopes: list[str], claims: str | None) -> dict[str, Any]:
     if "access_token" in result:
         log.info("Token refreshed for %s", " ".join(scopes) or "no scope")
-        token_refreshed.send(current_app._get_current_object(), user=session[USER], scopes=list(scopes))  # type: ignore[attr-defined]
+        token_refreshed.send(present_app(), user=session[USER], scopes=list(scopes))
         return as_token(result["access_token"], result.get("token_type"), result.get("expires_in", 0))
     said = result["error"], result.get("error_description", "")
     if result["error"] in WANTS_THE_PERSON:
