@@ -24,6 +24,7 @@ NAMES = (
     "anonymous",
     "signin",
     "sessions",
+    "telemetry",
     "memory",
     "start",
 )

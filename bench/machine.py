@@ -49,12 +49,12 @@ def free_port() -> int:
 @contextlib.contextmanager
 def running(command: list[str], what: str, **kwargs):
     """A process with its children, for as long as the block lasts."""
-    process = subprocess.Popen(command, start_new_session=True, **kwargs)
-    process.what = what
-    try:
-        yield process
-    finally:
-        stop(process)
+    with subprocess.Popen(command, start_new_session=True, **kwargs) as process:
+        process.what = what
+        try:
+            yield process
+        finally:
+            stop(process)
 
 
 def stop(process: subprocess.Popen) -> None:
@@ -167,7 +167,7 @@ def serving(command: list[str], module: str, folder: Path, environment: dict[str
     log = folder / f"server-{port}.log"
     with log.open("wb") as file:
         output = {"stdout": subprocess.DEVNULL, "stderr": file}
-        with running(command, module, cwd=folder, env={**environment, "PYTHONPATH": str(ROOT)}, **output) as process:
+        with running(command, module, cwd=folder, env={"PYTHONPATH": str(ROOT), **environment}, **output) as process:
             wait_until(lambda: Visit(port, ready).get() == 200, process, log)
             yield Server(process, port)
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import trustme
+from redis import Redis
 
 from bench import machine, visitor
 from bench.machine import CannotMeasure, Load, Server, Visit
@@ -36,6 +37,7 @@ THREADS = 2 * 64
 AS_THE_GUIDE_DOES = ("--workers", "2", "--worker-class", "sync", "--threads", "1")
 GUNICORN, GRANIAN = "under gunicorn", "under granian"
 FEW, MANY = "100 sessions stored", "100,000 sessions stored"
+ABSENT, OFF, ON = "without OpenTelemetry", "OpenTelemetry off", "OpenTelemetry on"
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class Bench:
         self.folder, self.box, self.pace = folder, box, pace
         self._ports, self._bundle = ports, bundle
         self._cookies: dict[str, list[str]] = {}
+        # Where each has signed people in: the name of the app's cookie follows it.
+        self._redirect_uris: dict[str, str] = {}
         person = box.person(PERSON)
         self.name = person.name
         token = box.tenant.issue(person, ["User.Read"], {}, "", box.tenant_id)["access_token"]
@@ -83,8 +87,13 @@ class Bench:
         place.mkdir(exist_ok=True)
         return place
 
-    def environment(self, place: Path, port: int, graph: str, **more: str) -> dict[str, str]:
+    def environment(
+        self, who: str, place: Path, port: int, graph: str, signs_in: bool = False, **more: str
+    ) -> dict[str, str]:
+        """What a contestant is told; see `serving`."""
         redirect_uri = f"http://localhost:{port}/getAToken"
+        if not signs_in:
+            redirect_uri = self._redirect_uris.get(who, redirect_uri)
         self.box.redirect_uris.add(redirect_uri)
         return {
             **self._environment,
@@ -104,6 +113,7 @@ class Bench:
         module="",
         ready="/",
         server=GUNICORN,
+        signs_in=False,
         **more: str,
     ) -> Iterator[Server]:
         """A contestant, served.
@@ -113,10 +123,11 @@ class Bench:
         :param graph: which of Graph's stand-ins it calls: `at_hand`, `slow` or `far`.
         :param place: the folder; by default the one in which people are signed in.
         :param ready: the path whose first 200 is waited for.
+        :param signs_in: whether people sign in at this server. Otherwise it knows those of `cookies`.
         :param more: further environment variables.
         """
         port, place, module = machine.free_port(), place or self.place(who), module or MODULES[who]
-        environment = self.environment(place, port, graph, **more)
+        environment = self.environment(who, place, port, graph, signs_in, **more)
         if server == GRANIAN:
             command = machine.granian(module, port, *options)
         else:
@@ -125,14 +136,18 @@ class Bench:
             yield running
 
     def cookies(self, who: str, count: int = 1) -> list[str]:
-        """The cookies of so many people who are signed in; bare Flask gets the app's, and looks at none."""
+        """The cookies of people who are signed in; bare Flask gets the app's, and looks at none.
+
+        :param count: of how many people, at most `Pace.people`.
+        """
         who = APP if who == BARE else who
-        signed_in = self._cookies.setdefault(who, [])
-        if len(signed_in) < count:
-            with self.serving(who, *SAME_WORKERS) as server:
-                while len(signed_in) < count:
-                    signed_in.append(visitor.sign_in(f"http://localhost:{server.port}/call_graph", PERSON, self.name))
-        return signed_in[:count]
+        if who not in self._cookies:
+            with self.serving(who, *SAME_WORKERS, signs_in=True) as server:
+                url = f"http://localhost:{server.port}"
+                everyone = range(self.pace.people)
+                self._cookies[who] = [visitor.sign_in(f"{url}/call_graph", PERSON, self.name) for _ in everyone]
+                self._redirect_uris[who] = f"{url}/getAToken"
+        return self._cookies[who][:count]
 
     def load(self, server: Server, path: str, cookies: list[str], shows: str = "", connections: int = 0) -> Load:
         return machine.load(
@@ -324,7 +339,8 @@ def signin(bench: Bench) -> Iterator[Row]:
     first: dict[str, float] = {}
     warm: dict[str, dict[str, list[float]]] = {what: {} for what in counted}
     for who in (APP, QUICKSTART):
-        with bench.serving(who, "--workers", "1", place=bench.place(who, "signin"), ready="/static/icon.svg") as server:
+        options = {"place": bench.place(who, "signin"), "ready": "/static/icon.svg", "signs_in": True}
+        with bench.serving(who, *ONE_WORKER, **options) as server:
             known: set[int] = set()
             for number in range(bench.pace.rounds + 1):
                 start = len(bench.box.log)
@@ -346,8 +362,8 @@ def signin(bench: Bench) -> Iterator[Row]:
 
 
 def sessions(bench: Bench) -> Iterator[Row]:
-    """The signed-in home with a full store, against the same with few sessions in it: files, then Redis. Then, how long it takes
-    to remove all files."""
+    """The signed-in home with a full store, against the same with few sessions in it: files, then Redis. Then, what a session
+    takes there, and how long it takes to remove all files."""
     cookie = bench.cookies(APP)[0]
     with machine.redis(bench.folder) as redis:
         for store in ("files", "Redis"):
@@ -373,12 +389,18 @@ def sessions(bench: Bench) -> Iterator[Row]:
                 [Goal(1.05, most=True, against=FEW)],
             )
             yield row
-    seconds = _prune(bench.place(APP, f"files-{bench.pace.many}") / "sessions")
+        in_redis = Redis.from_url(f"{redis}/0").info("memory")["used_memory"]  # the few are hardly any
+    stored = bench.place(APP, f"files-{bench.pace.many}") / "sessions"
+    in_files = sum(path.stat().st_size for path in stored.rglob("*") if path.is_file())
+    for store, size in (("Redis", in_redis), ("files", in_files)):
+        values = {APP: [size / bench.pace.many / 1000]}
+        yield Row("sessions", f"a session in {store}, with its place in the index", "KB", values)
+    seconds = _prune(stored)
     yield Row("sessions", f"to remove {bench.pace.many:,} expired sessions in files", "s", {APP: [seconds]})
 
 
 def _fill(bench: Bench, place: Path, cookie: str, count: int, more: dict[str, str]) -> str:
-    environment = bench.environment(place, machine.free_port(), "at_hand", **more)
+    environment = bench.environment(APP, place, machine.free_port(), "at_hand", **more)
     command = [sys.executable, "-m", "bench.crowd", str(bench.place(APP) / "sessions"), cookie, str(count)]
     filled = subprocess.run(command, cwd=machine.ROOT, env=environment, capture_output=True, text=True, check=False)
     if filled.returncode:
@@ -399,15 +421,43 @@ def _prune(folder: Path) -> float:
     return seconds
 
 
+def telemetry(bench: Bench) -> Iterator[Row]:
+    """The signed-in home where OpenTelemetry is installed and off, and where it is on, against an app that cannot import it."""
+    if not importlib.util.find_spec("opentelemetry"):
+        print("telemetry: not measured, because OpenTelemetry is not installed", file=sys.stderr)
+        return
+    cookies = bench.cookies(APP)
+    hidden = bench.folder / "hidden"
+    hidden.mkdir()
+    (hidden / "opentelemetry.py").write_text("raise ImportError\n")
+    exporters = {"OTEL_TRACES_EXPORTER": "console", "OTEL_METRICS_EXPORTER": "console", "OTEL_LOGS_EXPORTER": "none"}
+    settings = {ABSENT: {"PYTHONPATH": f"{hidden}{os.pathsep}{machine.ROOT}"}, OFF: {}, ON: exporters}
+    with contextlib.ExitStack() as stack:
+        servers = {
+            what: stack.enter_context(bench.serving(APP, *ONE_WORKER, **more)) for what, more in settings.items()
+        }
+        times: dict[str, list[float]] = {what: [] for what in servers}
+        for number in bench.pace.numbers:
+            for what, server in servers.items():
+                result = bench.load(server, "/", cookies)
+                if number:
+                    times[what].append(1000 / result.rate)
+    goals = {OFF: [Goal(1.03, most=True, against=ABSENT)], ON: []}
+    for what, goal in goals.items():
+        values = {APP: times[what], ABSENT: times[ABSENT]}
+        yield Row("telemetry", f"signed-in home, {what}, time a request", "ms", values, goal)
+
+
 def memory(bench: Bench) -> Iterator[Row]:
     """What a worker needs that has signed somebody in and shown both pages for a while."""
     values: dict[str, list[float]] = {}
-    with everybody(bench, *SAME_WORKERS) as servers:
+    with everybody(bench, *SAME_WORKERS, signs_in=True) as servers:
         for who, server in servers.items():
+            cookies = bench.cookies(who)
             for _ in range(8 if who != BARE else 0):  # whichever worker it is that does it
-                visitor.sign_in(f"http://localhost:{server.port}/call_graph", PERSON, bench.name)
+                cookies = [visitor.sign_in(f"http://localhost:{server.port}/call_graph", PERSON, bench.name)]
             for path in (HOME[who], "/call_graph"):
-                bench.load(server, path, bench.cookies(who))
+                bench.load(server, path, cookies)
             values[who] = [server.memory()]
     yield Row("memory", "memory of a worker, of two", "MiB", values)
     more = {who: [values[who][0] - values[BARE][0]] for who in (APP, QUICKSTART)}
@@ -421,7 +471,7 @@ def start(bench: Bench) -> Iterator[Row]:
         for who in MODULES:
             module = "bench.apps.bare_graph" if who == BARE else ""
             began = time.monotonic()
-            with bench.serving(who, "--workers", "1", place=bench.place(who, "start"), module=module):
+            with bench.serving(who, *ONE_WORKER, place=bench.place(who, "start"), module=module):
                 if number:
                     values[who].append(time.monotonic() - began)
     yield Row("start", "start to first page", "s", values, [Goal(1.25, most=True, against=BARE)])
@@ -429,5 +479,18 @@ def start(bench: Bench) -> Iterator[Row]:
 
 MEASURES = {
     measure.__name__: measure
-    for measure in (home, graph, distance, deployed, crowd, servers, anonymous, signin, sessions, memory, start)
+    for measure in (
+        home,
+        graph,
+        distance,
+        deployed,
+        crowd,
+        servers,
+        anonymous,
+        signin,
+        sessions,
+        telemetry,
+        memory,
+        start,
+    )
 }

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from bench import relay, upstream
-from bench.machine import CannotMeasure, Server, load, stop
+from bench.machine import CannotMeasure, Server, Visit, load, stop
+from bench.measures import Pace, prepare
 from bench.picture import draw
 from bench.table import APP, BARE, QUICKSTART, Goal, Row, number, render
 from bench.visitor import _Page
@@ -259,3 +260,15 @@ def test_the_picture_is_an_svg_with_a_text_alternative_and_both_modes():
     bars = [bar for bar in root.iter("{http://www.w3.org/2000/svg}rect") if bar.get("rx")]
     assert [bar.get("class") for bar in bars] == ["app", "quickstart"] * 2  # of speeds and latencies, not of memory
     assert float(bars[0].get("width")) / float(bars[1].get("width")) == pytest.approx(0.8 / 0.3, rel=0.01)
+
+
+@pytest.mark.slow
+def test_who_has_signed_in_for_the_bench_is_known_to_each_server_that_it_loads(tmp_path):
+    """Each server has a port of its own, and the name of the app's cookie follows REDIRECT_URI."""
+    with prepare(Pace(rounds=1, seconds=1, people=2)) as bench:
+        people = bench.cookies(APP, 2)
+        with bench.serving(APP, "--workers", "1") as server:
+            for cookie in people:
+                page = Visit(server.port, "/call_graph", cookie)
+                assert page.get() == 200
+                assert bench.name in page.text
