@@ -1,151 +1,239 @@
-"""People who are signed in, and people who sign in, while what the app stands on fails.
+"""Whatever fails under people who are signed in and people who sign in: nobody gets another person's answer or is signed out.
 
-Two processes of the app behind the project's nginx.conf, their sessions behind a Sentinel. Nobody gets another person's answer,
-nobody is signed out, and no sign-in fails but one whose connection was cut. `pytest tests/chaos.py -n 0` begins it, as
-`.ci/run all` does; it takes about a minute.
+Two servers of the app behind the project's nginx.conf, their sessions in a Redis that Sentinel watches. What fails has the names
+of the table in docs/operate.md, *When something fails*: a request that ends in a way which is not there fails the test.
+`pytest tests/chaos.py -n 0` begins it, as `.ci/run all` does; it takes at most three minutes. It needs the project's git
+repository, for the version before: in the folder of this project, or where REPOSITORY says. OLD_VERSION names another revision.
 """
 
-import collections
-import threading
+import os
+import re
+import shutil
+import signal
+import subprocess
 import time
 
 import pytest
-import requests
-from programs import needs, posix, until
+from certificates import as_pem, make_certificate
+from conftest import ROOT
+from crowd import AT_SECOND_TRY, AT_THE_TENANT, PEOPLE, Crowd
+from cryptography.hazmat.primitives.serialization import Encoding
+from programs import gunicorn_command, needs, posix, until
 from redis_servers import Watched
-from test_deploy import behind_nginx as behind_nginx  # fixtures
-from test_deploy import gunicorn as gunicorn
-from test_deploy import nginx as nginx
-from test_deploy import visitor
+from test_deploy import answer_of, children
+from test_deploy import nginx as nginx  # a fixture
 
-pytestmark = [posix, pytest.mark.timeout(180)]
-PEOPLE = {"adele": "Adèle Vance", "alex": "Alex Wilber", "patti": "Patti Fernandez", "noor": None}
-HANGS, HANG_SECONDS, BETWEEN_SECONDS = 6, 2.2, 2
+from sandbox.faults import Answer, Close, Hold
+
+SECONDS = 180
+pytestmark = [posix, pytest.mark.timeout(SECONDS + 120)]
+OLD_KEY, NEW_KEY = "the-first-key-of-the-chaos-test", "the-second-key-of-the-chaos-test"
+SEEN_SECONDS = 4  # until a file that has changed is used: it is looked at each second, and not used while it is new
+ENDPOINTS = ("discovery", "keys", "token", "authorize")
 
 
-class Load:
-    """What everybody gets, counted: each answer of a person's own page, and each sign-in."""
-
-    def __init__(self, url, vouches, box):
-        self.url, self.vouches, self.box = url, vouches, box
-        self.answers, self.odd, self._stop, self._threads = collections.Counter(), [], threading.Event(), []
-
-    def look(self, person, name):
-        session = requests.Session()
-        session.verify, session.trust_env = self.vouches, False
-        session.cookies.update(person.cookies)
-        while not self._stop.is_set():
-            try:
-                page = session.get(f"{self.url}/account", timeout=20, allow_redirects=False)
-            except requests.RequestException as error:
-                self.note("cut", type(error).__name__)
-                continue
-            others = [other for other in self.names.values() if other != name and other in page.text]
-            if others:
-                self.note("of another person", page.text)
-            elif page.status_code == 200 and name in page.text:
-                self.answers["right"] += 1
-            elif page.status_code in (302, 303, 401):
-                self.note("signed out", page.headers.get("Location", ""))
-            elif page.status_code == 503 and "seconds" in page.text:
-                self.answers["503, come back"] += 1
-            else:
-                self.note(f"{page.status_code}", page.text)
-
-    def sign_in(self, who):
-        while not self._stop.is_set():
-            person = visitor(self.url, self.vouches)
-            try:
-                page = person.sign_in(who, "/account")
-                # A process that stops may close a connection over which nginx has just sent the code. nginx cannot know whether
-                # it was redeemed, and does not send it again; the person can.
-                if page.status_code == 502 and "nginx" in page.text:
-                    self.answers["sign-in cut"] += 1
-                    page = person.get(page.url)
-            except requests.RequestException as error:
-                self.note("sign-in cut", type(error).__name__)
-                continue
-            if page.status_code == 200 and self.names[who] in page.text:
-                self.answers["sign-in"] += 1
-            else:
-                self.note(f"sign-in {page.status_code}", page.text)
-
-    def note(self, what, text):
-        self.answers[what] += 1
-        self.odd.append((what, text[-1500:]))
-
-    def __enter__(self):
-        self.names = {who: self.box.person(who).name for who in PEOPLE}
-        return self
-
-    def begin(self, work, *arguments):
-        thread = threading.Thread(target=work, args=arguments)
-        thread.start()
-        self._threads.append(thread)
-
-    def __exit__(self, *_):
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
+def documented():
+    """The table of docs/operate.md: by what happens, how requests of pages and sign-ins may end besides well."""
+    page = (ROOT / "docs" / "operate.md").read_text()
+    section = page.split("\n## When something fails\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \| ([^|]+) \|.*\|$", section, re.MULTILINE)[1:]
+    found = {}
+    for what, *cells in rows:
+        seen = [
+            (before, *each)
+            for before, cell in zip(("", "sign-in "), cells, strict=True)
+            for each in re.findall(r"`(\d{3})`( of nginx)?", cell)
+        ]
+        found[what] = {AT_SECOND_TRY if nginx else before + status for before, status, nginx in seen}
+    return found
 
 
 @pytest.fixture
-def watched(tmp_path):
+def old(tmp_path):
+    """The version of the app that was last released: a session of it is kept."""
+    git = ["git", "-C", os.environ.get("REPOSITORY", str(ROOT))]
+    released = subprocess.check_output([*git, "log", "-1", "--format=%H", "--", "tests/kept_sessions.json"], text=True)
+    archive = subprocess.check_output([*git, "archive", os.environ.get("OLD_VERSION") or released.strip()])
+    (tmp_path / "old").mkdir()
+    subprocess.run(["tar", "-x", "-C", str(tmp_path / "old")], input=archive, check=True)
+    return tmp_path / "old"
+
+
+@pytest.fixture
+def redis(tmp_path):
     needs("redis-server")
-    servers = Watched(tmp_path / "redis", down_after=20_000)  # a hang is no death
+    servers = Watched(tmp_path / "redis", "--appendonly", "yes", down_after=2000)
     yield servers
     servers.stop()
 
 
-@pytest.fixture
-def apps(nginx, gunicorn, watched, box):
-    url, ports, vouches = nginx
-    settings = {"REDIRECT_URI": f"{url}/getAToken", "TRUSTED_PROXY_COUNT": "1", "REDIS_URL": watched.url}
-    return url, [gunicorn(port=port, **settings) for port in ports], vouches
+class Operator:
+    """What somebody does who runs the app: each method is a way in which something fails, or is replaced by the documents."""
 
+    def __init__(self, servers, redis, box, crowd, folder):
+        self.servers, self.box, self.crowd, self.folder = servers, box, crowd, folder
+        self.master, self.replica = redis.master, redis.replica
 
-def with_settings(app, **settings):
-    """Restart a process with other settings, as a reload with a changed environment does."""
-    app.stop()
-    app.settings.update(settings)
-    app.settings = {name: value for name, value in app.settings.items() if value is not None}
-    app.start()
+    # --- The app ------------------------------------------------------------------------------------------------------
 
+    def a_reload(self):
+        for server in self.servers:
+            before = children(server.process.pid)
+            server.process.send_signal(signal.SIGHUP)
+            until(lambda server=server, before=before: not before & children(server.process.pid))
+            until(lambda server=server: answer_of(server, "/readyz").status_code == 200)
 
-def test_nobody_is_signed_out_and_nobody_gets_anothers_answer(apps, watched, box):
-    url, processes, vouches = apps
-    box.access_token_lifetime = 5  # so that tokens are refreshed all the time
-    with Load(url, vouches, box) as load:
-        for who, name in load.names.items():
-            for _ in range(4):
-                person = visitor(url, vouches)
-                assert person.sign_in(who).status_code == 200
-                load.begin(load.look, person, name)
-        for _ in range(HANGS):  # the master of the Sentinel hangs
-            time.sleep(BETWEEN_SECONDS)
-            watched.master.pause()
-            time.sleep(HANG_SECONDS)
-            watched.master.go_on()
-        time.sleep(BETWEEN_SECONDS)
-        until(lambda: visitor(url, vouches).get("/").status_code == 200)
-        for who in ("adele", "alex"):  # and from here on, people sign in too
-            load.begin(load.sign_in, who)
-        processes[0].stop()  # one of two processes is down
-        time.sleep(4)
-        processes[0].start()
-        old, new = box.client_secret, "the-new-secret-of-the-chaos-test"  # the documented steps for a new secret
+    def a_killed_process(self):
+        first, second = self.servers
+        os.kill(min(children(first.process.pid)), signal.SIGKILL)  # one that serves: gunicorn begins another
+        time.sleep(2)
+        second.end()  # all of the second server
+        time.sleep(2)
+        second.start()
+
+    def an_upgrade(self, folder, **settings):
+        for server in self.servers:
+            server.stop()
+            server.cwd = folder
+            server.settings = {k: v for k, v in {**server.settings, **settings}.items() if v is not None}
+            server.start()
+            until(lambda server=server: answer_of(server, "/readyz").status_code == 200)
+
+    # --- Redis --------------------------------------------------------------------------------------------------------
+
+    def redis_restarts(self):
+        self.master.stop()
+        self.master.start()
+        until(lambda: self.replica.role == "slave")
+
+    def redis_dies(self):
+        self.master.await_replica()
+        self.master.stop(signal.SIGKILL)
+        until(lambda: self.replica.role == "master")
+        self.crowd.settle()
+        self.master.start()
+        self._swap()
+
+    def redis_hangs(self):
+        self.master.pause()
+        until(lambda: self.replica.role == "master")
+        self.crowd.settle()
+        self.master.go_on()
+        self._swap()
+
+    def _swap(self):
+        self.master, self.replica = self.replica, self.master
+        until(lambda: self.replica.role == "slave")
+
+    def a_full_disk(self):
+        self.master.fill_disk()
+        time.sleep(5)
+        self.master.fill_disk(False)
+
+    # --- What the app asks ----------------------------------------------------------------------------------------------
+
+    def graph_hangs(self):
+        held = Hold()
+        self.box.misbehave("me", held, times=None)
+        time.sleep(9)
+        self.box.behave()
+        held.release()
+
+    def the_tenant_answers_429(self):
+        self._tenant(["token"], Answer(429, {"error": "temporarily_unavailable"}, {"Retry-After": "2"}))
+
+    def the_tenant_is_down(self):
+        self._tenant(ENDPOINTS, Close())
+
+    def _tenant(self, endpoints, fault):
+        for endpoint in endpoints:
+            self.box.misbehave(endpoint, fault, times=None)
+        time.sleep(6)
+        self.box.behave()
+
+    # --- What is replaced ---------------------------------------------------------------------------------------------
+
+    def write(self, name, text):
+        """Put a file in the place of another one, as the documents say."""
+        path = self.folder / name
+        path.with_suffix(".new").write_text(text)
+        path.with_suffix(".new").replace(path)
+        return str(path)
+
+    def a_secret_in_a_file(self):
+        box, new = self.box, "the-new-secret-of-the-chaos-test"
         box.second_client_secret = new
-        for step in (
-            {"CLIENT_CREDENTIAL_FALLBACKS": new},
-            {"CLIENT_SECRET": new, "CLIENT_CREDENTIAL_FALLBACKS": old},
-            {"CLIENT_CREDENTIAL_FALLBACKS": None},
-        ):
-            for process in processes:
-                with_settings(process, **step)
-            time.sleep(1)
-    print(dict(load.answers))
-    assert load.answers["right"] > 500
-    assert load.answers["sign-in"] > 20
-    assert load.answers["503, come back"] > 0  # while Redis hangs
-    expected = {"right", "sign-in", "503, come back", "cut", "sign-in cut"}
-    assert {what: text for what, text in load.odd if what not in expected} == {}
+        self.write("secret", new)
+        time.sleep(SEEN_SECONDS)
+        box.client_secret, box.second_client_secret = new, None
+
+    def a_key_in_a_file(self):
+        for lines in ((OLD_KEY, NEW_KEY), (NEW_KEY, OLD_KEY), (NEW_KEY,)):
+            self.write("key", "\n".join(lines))
+            time.sleep(SEEN_SECONDS)
+
+    def a_secret_by_a_certificate(self):
+        self.certificate = self._certificate("first")
+        (self.folder / "new" / ".env").write_text(f"CLIENT_CERTIFICATE_PATH={self.certificate}\n")
+        self.a_reload()
+
+    def a_certificate_in_a_file(self):
+        self._certificate("second")
+        time.sleep(SEEN_SECONDS)
+        del self.box.registration.certificates[next(iter(self.box.registration.certificates))]
+
+    def _certificate(self, owner):
+        key, certificate = make_certificate(owner=owner)
+        self.box.register_certificate(certificate.public_bytes(Encoding.PEM).decode())
+        return self.write("app.pem", as_pem(key, certificate).decode())
+
+
+def test_nobody_is_signed_out_and_nobody_gets_anothers_answer(nginx, serve, redis, box, old, copy, tmp_path):
+    began = time.monotonic()
+    url, ports, vouches = nginx
+    new = tmp_path / "new"
+    shutil.move(copy, new)
+    settings = {
+        "REDIRECT_URI": f"{url}/getAToken",
+        "TRUSTED_PROXY_COUNT": "1",
+        "REDIS_URL": redis.url,
+        "SECRET_KEY": OLD_KEY,
+        "FLASK_SKIP_DOTENV": "",
+    }
+    servers = [serve(command=gunicorn_command(port), port=port, cwd=old, **settings) for port in ports]
+    box.access_token_lifetime = 5  # so that tokens are renewed all the time
+    with Crowd(url, vouches, {who: box.person(who).name for who in PEOPLE}) as crowd:
+        operator = Operator(servers, redis, box, crowd, tmp_path)
+        (new / ".env").write_text(f"CLIENT_SECRET_FILE={operator.write('secret', box.client_secret)}\n")
+        files = {"SECRET_KEY": None, "SECRET_KEY_FILE": operator.write("key", OLD_KEY), "CLIENT_SECRET": None}
+        happens = {
+            "nothing": lambda: time.sleep(3),
+            "an upgrade": lambda: operator.an_upgrade(new, **files),
+            "a reload (`HUP`)": operator.a_reload,
+            "a process is killed": operator.a_killed_process,
+            "Redis restarts": operator.redis_restarts,
+            "Redis dies": operator.redis_dies,
+            "Redis hangs": operator.redis_hangs,
+            "Redis cannot write": operator.a_full_disk,
+            "Graph hangs": operator.graph_hangs,
+            "Entra answers 429": operator.the_tenant_answers_429,
+            "Entra is down": operator.the_tenant_is_down,
+            "a secret is replaced": operator.a_secret_in_a_file,
+            "a key is replaced": operator.a_key_in_a_file,
+            "a certificate takes the place of a secret": operator.a_secret_by_a_certificate,
+            "a certificate is replaced": operator.a_certificate_in_a_file,
+            "a roll-back": lambda: operator.an_upgrade(
+                old, SECRET_KEY=NEW_KEY, SECRET_KEY_FILE=None, CLIENT_CERTIFICATE_PATH=operator.certificate
+            ),
+        }
+        for what, it_happens in happens.items():
+            crowd.phase = what
+            it_happens()
+            crowd.settle()
+            print(f"{time.monotonic() - began:4.0f} s {what:45} {crowd.ends()}", flush=True)  # for docs/operate.md
+    expected = documented()
+    assert expected.keys() == happens.keys() - {"nothing"}
+    known = {(what, how) for what in expected for how in (*expected[what], AT_THE_TENANT)}
+    odd = {each: text for each, text in crowd.unexpected.items() if each not in known}
+    assert not odd
+    assert time.monotonic() - began < SECONDS

@@ -1,6 +1,6 @@
 """A stored session of each version that there has been, for `test_upgrades.py`: a record that cannot be read signs everybody out.
 
-`.venv/bin/python -m tests.kept_sessions` adds that of the present version; run it for each release.
+`.venv/bin/python tests/kept_sessions.py` adds that of the present version; run it for each release.
 """
 
 import importlib.metadata

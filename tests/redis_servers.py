@@ -34,7 +34,8 @@ class Redis:
 
     def start(self):
         command = ["redis-server", "--port", str(self.port), "--bind", HOST, "--dir", str(self.folder)]
-        self._process = subprocess.Popen([*command, *self._options], stdout=subprocess.DEVNULL)
+        # Python ignores SIGXFSZ, and so does what it starts: otherwise, that would end the server where `fill_disk` lets it fail.
+        self._process = subprocess.Popen([*command, *self._options], stdout=subprocess.DEVNULL, restore_signals=False)
         _await(lambda: self.client().ping(), "redis-server does not start")
 
     def client(self):
@@ -50,6 +51,24 @@ class Redis:
 
     def go_on(self):
         self._process.send_signal(signal.SIGCONT)
+
+    def fill_disk(self, full=True):
+        """Let each write to a file fail from now on, as on a full disk, or succeed again. (Linux.)"""
+        import resource  # here, because Windows has none
+
+        limit = 1 if full else resource.RLIM_INFINITY
+        resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+
+    @property
+    def role(self):
+        """`master`, `slave` if it follows its master, `lost slave` if it does not; nothing while it does not say."""
+        try:
+            info = self.client().info("replication")
+        except redis.RedisError:  # Sentinel closes its connections when it makes something else of it
+            return ""
+        if info["role"] == "master":
+            return "master"
+        return "slave" if info["master_link_status"] == "up" else "lost slave"
 
     def stop(self, how=signal.SIGTERM):
         self._process.send_signal(how)
@@ -115,13 +134,15 @@ class Cluster:
 class Watched:
     """A master and a replica, and a Sentinel that makes the replica the master when the master is gone.
 
+    :param options: of both, besides.
     :param down_after: milliseconds without an answer after which the master counts as gone.
     """
 
-    def __init__(self, folder, down_after=500):
+    def __init__(self, folder, *options, down_after=500):
         folder.mkdir(exist_ok=True)
-        self.master = Redis(folder / "master", "--save", "", "--repl-diskless-sync-delay", "0")
-        self.replica = Redis(folder / "replica", "--save", "", "--replicaof", f"{HOST} {self.master.port}")
+        options = ("--save", "", *options)
+        self.master = Redis(folder / "master", *options, "--repl-diskless-sync-delay", "0")
+        self.replica = Redis(folder / "replica", *options, "--replicaof", f"{HOST} {self.master.port}")
         _await(self._replicates, "there is no replica")
         self._port = free_port()
         settings = folder / "sentinel.conf"

@@ -1,5 +1,6 @@
 """Every text that points somewhere points to something that is there: the files, the settings and the commands that it names."""
 
+import ast
 import re
 
 import pytest
@@ -63,3 +64,18 @@ def test_a_section_that_a_page_sends_to_is_on_that_page(page):
     text = page.read_text()
     headings = set(re.findall(r"^#+ (.*)$", text, re.MULTILINE))
     assert set(re.findall(r"\b(?:[Ss]ee|[Vv]oir|[Vv]oyez) \*([^*]+)\*", text)) <= headings
+
+
+@pytest.mark.parametrize("page", ["operate.md", "operate.fr.md"])
+def test_every_line_of_the_log_that_a_page_explains_is_one_that_is_written(page):
+    strings = []
+    for path in (ROOT / "flask_entra").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                strings.append(re.sub(r"%(?:\.\df|\w)", "…", node.value))
+            elif isinstance(node, ast.ClassDef):
+                strings += [f"{status} {node.name}: …" for status in (502, 503, 504)]
+    table = (ROOT / "docs" / page).read_text(encoding="utf-8").split("\n|---|---|\n| `Not ready")[1].split("\n\n")[0]
+    lines = re.findall(r"`([^`]*…[^`]*)`", f"| `Not ready{table}")
+    assert len(lines) > 15
+    assert not [line for line in lines if not any(all(part in each for part in line.split("…")) for each in strings)]

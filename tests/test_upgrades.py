@@ -56,7 +56,7 @@ def test_a_session_of_an_earlier_version_is_read(client_with, version):
 
 
 def test_each_release_keeps_a_session_of_its_own():
-    assert VERSION in kept_sessions.read(), "run .venv/bin/python -m tests.kept_sessions"
+    assert VERSION in kept_sessions.read(), "run .venv/bin/python tests/kept_sessions.py"
 
 
 def test_the_changes_tell_what_to_do_for_this_version():
