@@ -72,8 +72,10 @@ def _may_change() -> bool:
 
     Browsers open a WebSocket to any site, with its cookies (RFC 6455, 10.2): what comes by it then is in the person's name.
     """
-    upgrade = request.headers.get("Upgrade", "").lower().split(",")
-    return request.method not in SAFE or "websocket" in (each.strip() for each in upgrade)
+    if request.method not in SAFE:
+        return True
+    upgrade = request.environ.get("HTTP_UPGRADE", "").lower()
+    return "websocket" in (each.strip() for each in upgrade.split(","))
 
 
 def init_app(app: Flask, config: Config, *, exempt: Callable[[], bool]) -> None:

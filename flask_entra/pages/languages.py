@@ -144,8 +144,7 @@ def language() -> str:
 def _of_the_request() -> str:
     config, chosen = current(), ""
     if "ENTRA_LANGUAGES" in config.on:
-        cookie = cookies.attributes(config, "lang")["key"]
-        chosen = request.args.get("lang") or request.cookies.get(cookie, "")
+        chosen = request.args.get("lang") or request.cookies.get(cookies.name_of(config, "lang"), "")
     accepted = request.headers.get("Accept-Language", "")[:ACCEPTED_LENGTH]
     return chosen if chosen in LANGUAGES else _first_of(accepted)
 
