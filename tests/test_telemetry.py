@@ -4,11 +4,12 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from conftest import ROOT, bare_environment
-from programs import free_port, gunicorn_command, posix
+from programs import free_port, granian_command, gunicorn_command, posix, until
 from test_deploy import gunicorn as gunicorn  # a fixture
 from visitor import Visitor
 
@@ -147,6 +148,19 @@ def test_the_trace_goes_along_and_no_password_does(gunicorn, box):
     asked = [seen.headers["traceparent"] for seen in box.seen("discovery") if "traceparent" in seen.headers]
     assert asked
     assert all(each.split("-")[1] == trace for each in asked)
+
+
+@posix
+@pytest.mark.slow
+def test_another_server_begins_it_by_the_command_in_front(serve):
+    port = free_port()
+    instrument = str(Path(sys.executable).with_name("opentelemetry-instrument"))
+    command = [instrument, *granian_command(port, "--workers", "1", "--blocking-threads", "4")]
+    soon = {"OTEL_BSP_SCHEDULE_DELAY": "200"}  # ms: granian lets its processes export nothing at their end
+    app = serve(command=command, port=port, THREADS="4", PYTHONWARNINGS="default", **TO_THE_CONSOLE, **soon)
+    assert Visitor(app.url).sign_in(path="/call_graph").status_code == 200
+    wanted = {"GET /call_graph", "sign-in", "store add"}
+    until(lambda: wanted <= set(re.findall(r'"name": "([^"]+)"', app.log())))
 
 
 WITHOUT = """
