@@ -11,7 +11,9 @@ PEOPLE = ("adele", "alex", "patti", "noor")
 TABS = ("/account", "/call_graph")  # the store alone, and the store, the tenant and Graph
 PAUSE_SECONDS = 0.03  # between two looks: the machine's two processors serve the crowd too
 WELL = ("right", "signed in")
-AT_SECOND_TRY = "sign-in 502, well at the second try"  # a connection was cut over which nginx had just sent the code
+AT_SECOND_TRY = (
+    "sign-in 502 of nginx, well at the second try"  # a connection was cut over which nginx had just sent the code
+)
 AT_THE_TENANT = "ended at the tenant"  # which the app has no part in
 NOBODY_ELSES, NOT_SIGNED_OUT = "of another person", "signed out"
 
@@ -37,7 +39,9 @@ class Crowd:
             person = self._visitor()
             assert person.sign_in(who, "/call_graph").status_code == 200
             for path in TABS:
-                self._begin(f"{who} at {path}", self._look, person.cookies, who, path)
+                tab = self._visitor()
+                tab.cookies.update(person.cookies)
+                self._begin(f"{who} at {path}", self._look, tab, who, path)
         for who in PEOPLE[:2]:
             self._begin(f"sign-ins of {who}", self._sign_in, who)
         return self
@@ -82,9 +86,8 @@ class Crowd:
 
     def _again_and_again(self, name, act, *arguments):
         number = 0
-        session = self._visitor()
         while not self._stop.is_set():
-            how, text = act(session, *arguments)
+            how, text = act(*arguments)
             number += 1
             self._last[name] = number, how, text
             self.counted[self.phase, how] += 1
@@ -94,15 +97,14 @@ class Crowd:
                 self.unexpected.setdefault((self.phase, how), text)
             time.sleep(PAUSE_SECONDS)
 
-    def _look(self, session, cookies, who, path):
-        session.cookies.update(cookies)
+    def _look(self, tab, who, path):
         try:
-            page = session.get(path, follow=False)
+            page = tab.get(path, follow=False)
         except requests.RequestException as error:
             return "cut", repr(error)
         return self._how(page, who, "right"), page.text
 
-    def _sign_in(self, _session, who):
+    def _sign_in(self, who):
         person = self._visitor()
         try:
             page = person.get("/account")
@@ -112,12 +114,12 @@ class Crowd:
         except requests.RequestException as error:
             return "sign-in cut" if error.request.url.startswith(self._url) else AT_THE_TENANT, repr(error)
         how = self._how(page, who, "signed in")
-        if how == "502" and "nginx" in page.text:
+        if how == "502 of nginx":
             again = person.get(page.url)  # a reload, which finds the code redeemed, or not
             if again.status_code == 400:
                 again = person.sign_in(who, "/account")
             how = self._how(again, who, "")
-            return f"sign-in 502, then {how}" if how else AT_SECOND_TRY, again.text
+            return f"sign-in 502 of nginx, then {how}" if how else AT_SECOND_TRY, again.text
         return how if how in ("signed in", NOBODY_ELSES) else f"sign-in {how}", page.text
 
     def _how(self, page, who, well):
@@ -127,4 +129,6 @@ class Crowd:
             return well
         if page.status_code in (200, 302, 303, 401):
             return NOT_SIGNED_OUT
-        return str(page.status_code)
+        if page.status_code == 503 and "Retry-After" not in page.headers:
+            return "503 that does not say when to come back"
+        return f"{page.status_code} of nginx" if "X-Request-ID" not in page.headers else str(page.status_code)
