@@ -80,7 +80,7 @@ class Crowd:
         return person
 
     def _begin(self, name, act, *arguments):
-        thread = threading.Thread(target=self._again_and_again, args=(name, act, *arguments), name=name)
+        thread = threading.Thread(target=self._again_and_again, args=(name, act, *arguments), name=name, daemon=True)
         thread.start()
         self._threads.append(thread)
 
@@ -111,9 +111,14 @@ class Crowd:
             if page.url.startswith(self._url):  # no tenant's page: the sign-in could not even begin
                 return "sign-in " + self._how(page, who, "right"), page.text
             page = person.go_on(page, who)
+            how = self._how(page, who, "signed in")
+            if how == "signed in" and self._how(person.get("/account", follow=False), who, "") == NOT_SIGNED_OUT:
+                return "signed in, and then not", page.text
+        except requests.TooManyRedirects as error:
+            return "sign-in in a circle", repr(error)
         except requests.RequestException as error:
-            return "sign-in cut" if error.request.url.startswith(self._url) else AT_THE_TENANT, repr(error)
-        how = self._how(page, who, "signed in")
+            at = getattr(error.request, "url", self._url)
+            return "sign-in cut" if at.startswith(self._url) else AT_THE_TENANT, repr(error)
         if how == "502 of nginx":
             again = person.get(page.url)  # a reload, which finds the code redeemed, or not
             if again.status_code == 400:
