@@ -162,13 +162,13 @@ class Bench:
     def in_turns(self, servers: dict[str, Server], paths: dict[str, str], **kwargs) -> dict[str, list[Load]]:
         """Load everybody, round after round.
 
-        :param kwargs: `people`, how many different ones; others as for `load`.
+        :param kwargs: `people`, how many different ones, or `signed_in`, the cookies for each server; others as for `load`.
         """
-        people = kwargs.pop("people", 1)
+        people, signed_in = kwargs.pop("people", 1), kwargs.pop("signed_in", None)
         loads: dict[str, list[Load]] = {who: [] for who in servers}
         for number in self.pace.numbers:
             for who, server in servers.items():
-                cookies = self.cookies(who, people) if people else []
+                cookies = signed_in[who] if signed_in else self.cookies(who, people) if people else []
                 result = self.load(server, paths[who], cookies, **kwargs)
                 if number:
                     loads[who].append(result)
@@ -372,14 +372,9 @@ def sessions(bench: Bench) -> Iterator[Row]:
                 for database, (what, count) in enumerate(((MANY, bench.pace.many), (FEW, 100))):
                     place = bench.place(APP, f"{store}-{count}")
                     more = {"REDIS_URL": f"{redis}/{database}"} if store == "Redis" else {}
-                    cookies[what] = _fill(bench, place, cookie, count, more)
+                    cookies[what] = [_fill(bench, place, cookie, count, more)]
                     servers[what] = stack.enter_context(bench.serving(APP, *ONE_WORKER, place=place, **more))
-                loads: dict[str, list[Load]] = {what: [] for what in servers}
-                for number in bench.pace.numbers:
-                    for what, server in servers.items():
-                        result = bench.load(server, "/", [cookies[what]])
-                        if number:
-                            loads[what].append(result)
+                loads = bench.in_turns(servers, dict.fromkeys(servers, "/"), signed_in=cookies)
             values = {what: [1000 / load.rate for load in results] for what, results in loads.items()}
             row = Row(
                 "sessions",
@@ -436,12 +431,8 @@ def telemetry(bench: Bench) -> Iterator[Row]:
         servers = {
             what: stack.enter_context(bench.serving(APP, *ONE_WORKER, **more)) for what, more in settings.items()
         }
-        times: dict[str, list[float]] = {what: [] for what in servers}
-        for number in bench.pace.numbers:
-            for what, server in servers.items():
-                result = bench.load(server, "/", cookies)
-                if number:
-                    times[what].append(1000 / result.rate)
+        loads = bench.in_turns(servers, dict.fromkeys(servers, "/"), signed_in=dict.fromkeys(servers, cookies))
+    times = {what: [1000 / load.rate for load in results] for what, results in loads.items()}
     goals = {OFF: [Goal(1.03, most=True, against=ABSENT)], ON: []}
     for what, goal in goals.items():
         values = {APP: times[what], ABSENT: times[ABSENT]}

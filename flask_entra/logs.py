@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import functools
 import logging
 import logging.config
 import random
@@ -134,15 +133,7 @@ def moment(at: float) -> str:
 
     :param at: Unix seconds.
     """
-    day_and_time, offset = _second(int(at))
-    return f"{day_and_time}.{int(at % 1 * 1000):03}{offset}"
-
-
-@functools.lru_cache(maxsize=2)
-def _second(at: int) -> tuple[str, str]:
-    # A line in each millisecond asks for the same second: the time zone's rules are looked up once for all of them.
-    written = datetime.datetime.fromtimestamp(at).astimezone().isoformat(" ", "seconds")
-    return written[:19], written[19:]
+    return datetime.datetime.fromtimestamp(at).astimezone().isoformat(" ", "milliseconds")
 
 
 class _Json(JsonFormatter):

@@ -268,6 +268,14 @@ class Sandbox:
         """
         self.registration.add_certificate(pem)
 
+    def remove_certificate(self, pem: str) -> None:
+        """Remove a certificate that was registered.
+
+        :param pem: the certificate as PEM text.
+        :raises KeyError: it is not registered.
+        """
+        self.registration.remove_certificate(pem)
+
     def register_federation(
         self, issuer: str, subject: str, public_key_pem: str, audience: str = "api://AzureADTokenExchange"
     ) -> None:

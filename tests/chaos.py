@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from certificates import as_pem, make_certificate
@@ -82,7 +83,7 @@ class Operator:
             before = children(server.process.pid)
             server.process.send_signal(signal.SIGHUP)
             until(lambda server=server, before=before: not before & children(server.process.pid))
-            until(lambda server=server: answer_of(server, "/readyz").status_code == 200)
+            self._await_ready(server)
 
     def a_killed_process(self):
         first, second = self.servers
@@ -99,8 +100,12 @@ class Operator:
             server.cwd = folder
             server.settings = {k: v for k, v in {**server.settings, **settings}.items() if v is not None}
             server.start()
-            until(lambda server=server: answer_of(server, "/readyz").status_code == 200)
+            self._await_ready(server)
             self.crowd.settle()  # both versions serve everybody
+
+    @staticmethod
+    def _await_ready(server):
+        until(lambda: answer_of(server, "/readyz").status_code == 200)
 
     # --- Redis --------------------------------------------------------------------------------------------------------
 
@@ -113,19 +118,16 @@ class Operator:
     def redis_dies(self):
         self.master.await_replica()
         self.master.stop(signal.SIGKILL)
-        until(lambda: self.replica.role == "master")
-        self.crowd.settle()
-        self.master.start()
-        self._swap()
+        self._fail_over(self.master.start)
 
     def redis_hangs(self):
         self.master.pause()
+        self._fail_over(self.master.go_on)
+
+    def _fail_over(self, come_back):
         until(lambda: self.replica.role == "master")
         self.crowd.settle()
-        self.master.go_on()
-        self._swap()
-
-    def _swap(self):
+        come_back()
         self.master, self.replica = self.replica, self.master
         until(lambda: self.replica.role == "slave")
 
@@ -185,15 +187,15 @@ class Operator:
         self.box.client_secret = "no longer valid"
 
     def a_certificate_in_a_file(self):
+        first = Path(self.certificate).read_text()
         self._certificate("second")
         time.sleep(SEEN_SECONDS)
-        certificates = self.box.registration.certificates  # by SHA-256 and by SHA-1 of each
-        first, _, second, _ = certificates
+        _, _, second, _ = self.box.registration.certificates  # by SHA-256 and by SHA-1 of each
         (used,) = {
             get_unverified_header(each.form["client_assertion"])["x5t#S256"] for each in self.box.seen("token")[-3:]
         }
         assert used.rstrip("=") == second
-        del certificates[first]
+        self.box.remove_certificate(first)
 
     def _certificate(self, owner):
         key, certificate = make_certificate(owner=owner)

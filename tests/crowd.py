@@ -15,7 +15,7 @@ AT_SECOND_TRY = (
     "sign-in 502 of nginx, well at the second try"  # a connection was cut over which nginx had just sent the code
 )
 AT_THE_TENANT = "ended at the tenant"  # which the app has no part in
-NOBODY_ELSES, NOT_SIGNED_OUT = "of another person", "signed out"
+NOBODY_ELSES, SIGNED_OUT = "of another person", "signed out"
 
 
 class Crowd:
@@ -112,7 +112,7 @@ class Crowd:
                 return "sign-in " + self._how(page, who, "right"), page.text
             page = person.go_on(page, who)
             how = self._how(page, who, "signed in")
-            if how == "signed in" and self._how(person.get("/account", follow=False), who, "") == NOT_SIGNED_OUT:
+            if how == "signed in" and self._how(person.get("/account", follow=False), who, "") == SIGNED_OUT:
                 return "signed in, and then not", page.text
         except requests.TooManyRedirects as error:
             return "sign-in in a circle", repr(error)
@@ -133,7 +133,7 @@ class Crowd:
         if page.status_code == 200 and self._names[who] in page.text:
             return well
         if page.status_code in (200, 302, 303, 401):
-            return NOT_SIGNED_OUT
+            return SIGNED_OUT
         if page.status_code == 503 and "Retry-After" not in page.headers:
             return "503 that does not say when to come back"
         return f"{page.status_code} of nginx" if "X-Request-ID" not in page.headers else str(page.status_code)

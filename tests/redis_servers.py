@@ -105,10 +105,7 @@ class Cluster:
 
     @staticmethod
     def _is_whole(node):
-        info = node.client().info("replication")
-        return node.client().cluster("info")["cluster_state"] == "ok" and (
-            info["role"] == "master" or info["master_link_status"] == "up"
-        )
+        return node.client().cluster("info")["cluster_state"] == "ok" and node.role in ("master", "slave")
 
     @staticmethod
     def _masters(node):

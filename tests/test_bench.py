@@ -263,7 +263,7 @@ def test_the_picture_is_an_svg_with_a_text_alternative_and_both_modes():
 
 
 @pytest.mark.slow
-def test_who_has_signed_in_for_the_bench_is_known_to_each_server_that_it_loads(tmp_path):
+def test_who_has_signed_in_for_the_bench_is_known_to_each_server_that_it_loads():
     """Each server has a port of its own, and the name of the app's cookie follows REDIRECT_URI."""
     with prepare(Pace(rounds=1, seconds=1, people=2)) as bench:
         people = bench.cookies(APP, 2)

@@ -115,6 +115,18 @@ class Registration:
         """
         certificate = x509.load_pem_x509_certificate(pem.encode())
         text = certificate.public_bytes(serialization.Encoding.PEM).decode("ascii")
-        # x5t#S256 and x5t (RFC 7515 sections 4.1.8 and 4.1.7).
-        for algorithm in (hashes.SHA256(), hashes.SHA1()):
-            self.certificates[b64url(certificate.fingerprint(algorithm))] = text
+        self.certificates.update(dict.fromkeys(_thumbprints(certificate), text))
+
+    def remove_certificate(self, pem: str) -> None:
+        """Remove a certificate, as an administrator does once another one is in use.
+
+        :param pem: as for `add_certificate`.
+        :raises KeyError: it is not registered.
+        """
+        for thumbprint in _thumbprints(x509.load_pem_x509_certificate(pem.encode())):
+            del self.certificates[thumbprint]
+
+
+def _thumbprints(certificate: x509.Certificate) -> list[str]:
+    # x5t#S256 and x5t (RFC 7515 sections 4.1.8 and 4.1.7).
+    return [b64url(certificate.fingerprint(algorithm)) for algorithm in (hashes.SHA256(), hashes.SHA1())]
