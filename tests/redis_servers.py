@@ -158,6 +158,16 @@ class Watched:
         found = redis.Redis(HOST, self._port).sentinel_slaves("sessions")
         return found and found[0]["master-link-status"] == "ok"
 
+    def fail_over(self):
+        """Let the replica become the master by Sentinel's own command, while the master is well."""
+        self.master.await_replica()
+        sentinel = redis.Redis(HOST, self._port)
+        sentinel.sentinel_failover("sessions")
+        _await(lambda: sentinel.sentinel_masters()["sessions"]["port"] == self.replica.port, "no failover")
+
+    def pause_sentinel(self):
+        self._sentinel.send_signal(signal.SIGSTOP)
+
     def stop(self):
         self._sentinel.kill()
         self._sentinel.wait(10)

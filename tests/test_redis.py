@@ -19,7 +19,7 @@ from programs import free_port, gunicorn_command, listens, needs, until
 from redis_servers import HOST, Cluster, Redis, Watched
 from visitor import Visitor, cookies_of
 
-from flask_entra.sessions import redis_client
+from flask_entra.sessions import redis_client, redis_pools
 from flask_entra.sessions.index import Index
 from flask_entra.sessions.redis import RedisStore
 from flask_entra.sessions.redis_address import read_address
@@ -119,6 +119,36 @@ def test_a_failover_under_load_signs_nobody_out(serve, servers):
     late = Visitor(app.url)
     assert late.sign_in().status_code == 200
     assert late.signed_in
+
+
+@pytest.mark.parametrize("servers", [Watched], indirect=True)
+def test_nothing_is_written_to_a_former_master_that_does_not_know_it_yet(servers):
+    """It answers for some ten seconds more, and forgets all of it when it begins to follow the new one."""
+    store = RedisStore(servers.url, threads=8)
+    with ThreadPoolExecutor(8) as pool:  # so that there are several connections to it
+        list(pool.map(lambda number: store.add(f"{number:064x}", b"before", 100), range(8)))
+    servers.fail_over()
+    time.sleep(redis_pools.MASTER_SECONDS)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: store.add(f"{number:064x}", b"after", 100), range(8, 16)))
+    assert servers.master.role == "master"  # it still says so
+    kept = servers.replica.client()
+    assert [kept.get(f"session:{number:064x}") for number in range(16)] == [b"before"] * 8 + [b"after"] * 8
+
+
+@pytest.mark.parametrize("servers", [Watched], indirect=True)
+def test_while_sentinel_hangs_the_master_that_is_known_serves(servers):
+    store = RedisStore(servers.url, threads=8)
+    store.add(KEY, b"1", 100)
+    servers.pause_sentinel()
+    time.sleep(redis_pools.MASTER_SECONDS)
+    took = []
+    for _ in range(200):
+        began = time.monotonic()
+        assert store.get(KEY) == b"1"
+        took.append(time.monotonic() - began)
+    assert sum(each > 0.5 for each in took) == 1  # who asked Sentinel
+    assert max(took) < 3
 
 
 @pytest.mark.parametrize("servers", [Cluster], indirect=True)

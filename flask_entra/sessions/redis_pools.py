@@ -7,12 +7,17 @@ but not behind Sentinel, and nowhere when it is interrupted between sending and 
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import threading
+import time
 from typing import Any
 
 import redis
 import redis.sentinel
 
+MASTER_SECONDS = 1  # from one question to Sentinel to the next
+ASKING_SECONDS = 0.1  # that others wait for the one who asks
 # Raised when the whole answer has been read.
 _ANSWERED = (redis.ResponseError, redis.WatchError)
 
@@ -33,4 +38,32 @@ class Pool(redis.ConnectionPool):
 
 
 class SentinelPool(Pool, redis.sentinel.SentinelConnectionPool):
-    """The same, for the master that Sentinel names."""
+    """The same, for the master that Sentinel names, which is asked again every second.
+
+    A master in whose place another one has come does not learn it for some ten seconds (after a hang, a network that was cut, a
+    disk that was full, `SENTINEL FAILOVER`). It answers meanwhile, and what is written to it is lost. redis-py asks Sentinel only
+    when it connects, and an open connection to such a master stays open.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self._asking, self._next_question = threading.Lock(), 0.0
+
+    def get_connection(self, *args: Any, **kwargs: Any) -> Any:
+        if self._is_time() and self._asking.acquire(timeout=ASKING_SECONDS):
+            try:
+                if self._is_time():
+                    self._ask()
+            finally:
+                self._asking.release()
+        return super().get_connection(*args, **kwargs)
+
+    def _is_time(self) -> bool:
+        return time.monotonic() >= self._next_question
+
+    def _ask(self) -> None:
+        began = time.monotonic()
+        with contextlib.suppress(redis.ConnectionError, redis.TimeoutError):  # without Sentinel, the master is the one known
+            self.get_master_address()  # closes the connections to another one; those in use, when they come back
+        now = time.monotonic()
+        self._next_question = now + max(MASTER_SECONDS, 10 * (now - began))  # a Sentinel that hangs holds few requests up
