@@ -9,6 +9,7 @@ import uuid
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from gunicorn import glogging
+from gunicorn.workers.gthread import ThreadWorker
 
 import app_config
 from flask_entra import logs
@@ -25,7 +26,6 @@ bind = f"0.0.0.0:{os.environ['PORT']}" if "PORT" in os.environ else "127.0.0.1:8
 # Graph is waited for, not computed: threads serve many people at once while a process computes for one.
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 threads = number(str(loaded["ENTRA_THREADS"])) or 64
-worker_class = "gthread"
 keepalive = 75  # longer than the proxy in front keeps its connections, so that it never sends on one just closed
 timeout = 60
 try:  # where each process tells that it is alive
@@ -47,6 +47,26 @@ class logger_class(glogging.Logger):
 
     def access(self, resp, req, environ, request_time):
         """Do nothing. With `logconfig_dict`, gunicorn would collect eighty values for a line that nobody sees."""
+
+
+class worker_class(ThreadWorker):
+    """gunicorn's threads. A process that is stopped lets no new connection begin.
+
+    gunicorn's own (24 to 27) keeps its socket open until its last request has ended, and then cuts all connections that have come
+    meanwhile. A proxy cannot know whether what it has sent over one of them was done: the code of a sign-in is lost.
+    """
+
+    def set_accept_enabled(self, enabled):
+        """As gunicorn says; at a stop, accept the connections that are there, and close the socket."""
+        super().set_accept_enabled(enabled)
+        if self.alive:
+            return
+        for listener in self.sockets:
+            before = None
+            while before != self.nr_conns:
+                before = self.nr_conns
+                self.accept(listener)
+            listener.close()
 
 
 # The libraries are imported once, and the processes share their memory. The app itself is not, so that a reload (HUP) serves new

@@ -25,7 +25,7 @@ from certificates import as_pem, as_pfx, make_certificate
 from conftest import ROOT, bare_environment
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from programs import free_port, granian_command, gunicorn_command, needs, posix, until
+from programs import free_port, granian_command, gunicorn_command, listens, needs, posix, until
 from visitor import Page, Visitor
 
 from sandbox.faults import Answer, Hold
@@ -148,6 +148,24 @@ def test_stopping_lets_requests_end(request, box, server, says):
         held.wait()
         stopped = pool.submit(app.stop)
         until(lambda: says in app.log())
+        held.release()
+        assert page.result().status_code == 200
+        person.close()
+        stopped.result()
+
+
+@posix
+def test_a_server_that_is_stopped_takes_no_request_that_it_will_not_answer(gunicorn, box):
+    app = gunicorn()
+    person = Visitor(app.url)
+    person.sign_in()
+    held = Hold()
+    box.misbehave("me", held)
+    with ThreadPoolExecutor(2) as pool:
+        page = pool.submit(person.get, "/call_graph")
+        held.wait()
+        stopped = pool.submit(app.stop)
+        until(lambda: not listens(app.port), seconds=2)
         held.release()
         assert page.result().status_code == 200
         person.close()
