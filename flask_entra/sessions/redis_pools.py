@@ -63,7 +63,11 @@ class SentinelPool(Pool, redis.sentinel.SentinelConnectionPool):
 
     def _ask(self) -> None:
         began = time.monotonic()
-        with contextlib.suppress(redis.ConnectionError, redis.TimeoutError):  # without Sentinel, the master is the one known
+        with contextlib.suppress(
+            redis.ConnectionError, redis.TimeoutError
+        ):  # without Sentinel, the master is the one known
             self.get_master_address()  # closes the connections to another one; those in use, when they come back
         now = time.monotonic()
-        self._next_question = now + max(MASTER_SECONDS, 10 * (now - began))  # a Sentinel that hangs holds few requests up
+        self._next_question = now + max(
+            MASTER_SECONDS, 10 * (now - began)
+        )  # a Sentinel that hangs holds few requests up
