@@ -147,6 +147,9 @@ def test_a_person_signs_in_to_the_image_with_a_read_only_root(image, box, tmp_pa
             with socket.create_connection(("127.0.0.2", port)):  # at all addresses
                 pass
             assert list((sessions / "sealed-sessions").iterdir())
+            revoke = inside(image, ["flask", "sessions", "revoke", "--user", "adele@contoso.com"], settings, sessions)
+            assert subprocess.run(revoke, capture_output=True, check=True).stdout
+            assert not list((sessions / "sealed-sessions").glob("*/*"))
             status = Path(f"/proc/{app.pid}/status").read_text()
             assert re.search(r"^CapEff:\t0+$", status, re.MULTILINE)
             assert re.search(r"^Uid:\t10001\t", status, re.MULTILINE)

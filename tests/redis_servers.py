@@ -161,9 +161,12 @@ class Watched:
     def fail_over(self):
         """Let the replica become the master by Sentinel's own command, while the master is well."""
         self.master.await_replica()
-        sentinel = redis.Redis(HOST, self._port)
-        sentinel.sentinel_failover("sessions")
-        _await(lambda: sentinel.sentinel_masters()["sessions"]["port"] == self.replica.port, "no failover")
+        redis.Redis(HOST, self._port).sentinel_failover("sessions")
+        _await(lambda: self.names(self.replica), "no failover")
+
+    def names(self, server):
+        """Whether Sentinel says that a server is the master."""
+        return redis.Redis(HOST, self._port).sentinel_masters()["sessions"]["port"] == server.port
 
     def pause_sentinel(self):
         self._sentinel.send_signal(signal.SIGSTOP)

@@ -106,14 +106,15 @@ def test_the_composition_signs_people_in(services, serve, box, tmp_path):
 
 
 def kubernetes():
-    return {each["kind"]: each for each in yaml.safe_load_all((ROOT / "deploy" / "kubernetes.yaml").read_text())}
+    documents = yaml.safe_load_all((ROOT / "deploy" / "kubernetes.yaml").read_text())
+    return {f"{each['kind']} {each['metadata']['name']}": each for each in documents}
 
 
 def test_what_starts_containers_agrees_with_the_image(services, monkeypatch):
     monkeypatch.setenv("PORT", environment()["PORT"])
     served = runpy.run_path(str(ROOT / "gunicorn.conf.py"))
     assert served["bind"] == f"0.0.0.0:{the('EXPOSE')}"
-    pod = kubernetes()["Deployment"]["spec"]["template"]["spec"]
+    pod = kubernetes()["Deployment flask-entra"]["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     user = pod["securityContext"]
     assert the("USER") == f"{user['runAsUser']}:{user['runAsGroup']}"
@@ -127,22 +128,36 @@ def test_what_starts_containers_agrees_with_the_image(services, monkeypatch):
         assert services[name]["read_only"]
 
 
+def test_the_ingress_treats_sign_ins_as_nginx_does():
+    found, site = kubernetes(), (ROOT / "nginx.conf").read_text()
+    sign_in = found["Ingress flask-entra-sign-in"]
+    (rule,) = sign_in["spec"]["rules"]
+    paths = {each["path"] for each in rule["http"]["paths"]}
+    assert paths == {"/login", urlsplit(found["ConfigMap flask-entra"]["data"]["REDIRECT_URI"]).path}
+    annotations = sign_in["metadata"]["annotations"]
+    assert f"zone=strangers:10m rate={annotations['nginx.org/limit-req-rate']};" in site
+    assert f"zone=strangers burst={annotations['nginx.org/limit-req-burst']} nodelay;" in site
+    assert annotations["nginx.org/proxy-next-upstream"] == "off"
+    hosts = {each["spec"]["rules"][0]["host"] for kind, each in found.items() if kind.startswith("Ingress")}
+    assert len(hosts) == 1
+
+
 def test_a_pod_signs_people_in_by_its_mounted_secret(serve, box, redis_server, tmp_path):
-    container = kubernetes()["Deployment"]["spec"]["template"]["spec"]["containers"][0]
+    container = kubernetes()["Deployment flask-entra"]["spec"]["template"]["spec"]["containers"][0]
     (mounted,) = [each["mountPath"] for each in container["volumeMounts"] if each["name"] == "secrets"]
     files = {"client-secret": box.settings["CLIENT_SECRET"], "secret-key": "k" * 32, "redis-url": redis_server.url}
     for name, value in files.items():
         (tmp_path / name).write_text(value + "\n")
     settings = {each["name"]: each["value"].replace(mounted, str(tmp_path)) for each in container["env"]}
     assert sorted(settings.values()) == sorted(str(tmp_path / name) for name in files)
-    assert kubernetes()["ConfigMap"]["data"].keys() | settings.keys() <= SETTINGS.keys()
+    assert kubernetes()["ConfigMap flask-entra"]["data"].keys() | settings.keys() <= SETTINGS.keys()
     app = serve(**settings, CLIENT_SECRET=None)
     assert "Retail Manager" in Visitor(app.url).sign_in(path="/call_graph").text
     assert redis_server.client().keys("*")
 
 
 def test_the_probes_are_answered_as_orchestrators_ask(app):
-    container = kubernetes()["Deployment"]["spec"]["template"]["spec"]["containers"][0]
+    container = kubernetes()["Deployment flask-entra"]["spec"]["template"]["spec"]["containers"][0]
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
         path = container[probe]["httpGet"]["path"]
         headers = {"Host": f"10.1.2.3:{urlsplit(app.url).port}", "User-Agent": "kube-probe/1.37"}

@@ -122,18 +122,40 @@ def test_a_failover_under_load_signs_nobody_out(serve, servers):
 
 
 @pytest.mark.parametrize("servers", [Watched], indirect=True)
-def test_nothing_is_written_to_a_former_master_that_does_not_know_it_yet(servers):
+def test_a_former_master_that_does_not_know_it_yet_loses_nothing(servers, monkeypatch):
     """It answers for some ten seconds more, and forgets all of it when it begins to follow the new one."""
-    store = RedisStore(servers.url, threads=8)
-    with ThreadPoolExecutor(8) as pool:  # so that there are several connections to it
-        list(pool.map(lambda number: store.add(f"{number:064x}", b"before", 100), range(8)))
+    monkeypatch.setattr(redis_pools, "MASTER_SECONDS", 60)  # so that no question comes in between by itself
+    keys = [f"{number:064x}" for number in range(16)]
+    stores = [RedisStore(servers.url, threads=8) for _ in range(2)]  # as in two processes
+
+    def at_once(act, keys):  # so that each has several connections
+        with ThreadPoolExecutor(8) as pool:
+            return list(pool.map(act, keys))
+
+    for store in stores:
+        at_once(lambda key, store=store: store.add(key, b"before", 100), keys[:8])
     servers.fail_over()
-    time.sleep(redis_pools.MASTER_SECONDS)
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda number: store.add(f"{number:064x}", b"after", 100), range(8, 16)))
+    one, other = stores
+    at_once(lambda key: one.update(key, lambda _: b"changed", 100), keys[:4])
+    at_once(lambda key: one.add(key, b"after", 100), keys[8:])
+    one.note("label", b"entry", 100)
+    assert one.delete(keys[4])
+    assert at_once(other.get, keys[8:]) == [b"after"] * 8
     assert servers.master.role == "master"  # it still says so
     kept = servers.replica.client()
-    assert [kept.get(f"session:{number:064x}") for number in range(16)] == [b"before"] * 8 + [b"after"] * 8
+    found = [kept.get("session:" + key) for key in keys]
+    assert found == [b"changed"] * 4 + [None] + [b"before"] * 3 + [b"after"] * 8
+    assert kept.zrange("index:label", 0, -1) == [b"entry"]
+
+
+@pytest.mark.parametrize("servers", [Watched], indirect=True)
+def test_a_former_master_is_read_for_a_second_at_most(servers):
+    store = RedisStore(servers.url, threads=8)
+    store.add(KEY, b"before", 100)
+    servers.fail_over()
+    servers.replica.client().set("session:" + KEY, b"after")
+    time.sleep(redis_pools.MASTER_SECONDS)
+    assert store.get(KEY) == b"after"
 
 
 @pytest.mark.parametrize("servers", [Watched], indirect=True)
@@ -145,6 +167,7 @@ def test_while_sentinel_hangs_the_master_that_is_known_serves(servers):
     took = []
     for _ in range(200):
         began = time.monotonic()
+        store.add(KEY, b"1", 100)
         assert store.get(KEY) == b"1"
         took.append(time.monotonic() - began)
     assert sum(each > 0.5 for each in took) == 1  # who asked Sentinel

@@ -96,11 +96,14 @@ class Visitor(requests.Session):
                 response = self.press(response, who if who in values else "accept", allow_redirects=False)
         return response.headers["Location"]
 
-    def sign_out(self, **kwargs):
-        """Press the app's own button, and go where the page that it answers leads."""
+    def press_sign_out(self):
+        """Press the app's own button: a form."""
         origin = {"Origin": self.url, "Sec-Fetch-Site": "same-origin", "Sec-Fetch-Dest": "document"}
-        page = self.post(f"{self.url}/logout", headers=origin, timeout=30, allow_redirects=False)
-        return self.go_where(page, **kwargs)
+        return self.post(f"{self.url}/logout", headers=origin, timeout=30, allow_redirects=False)
+
+    def sign_out(self, **kwargs):
+        """Press it, and go where the page that it answers leads."""
+        return self.go_where(self.press_sign_out(), **kwargs)
 
     def go_where(self, page, **kwargs):
         """Go where a page leads by itself, as a browser does at once."""

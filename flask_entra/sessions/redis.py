@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import cast
+from typing import TypeVar, cast
 
 import redis
 import redis.client
@@ -18,7 +18,7 @@ import redis.sentinel
 from flask_entra import deadlines
 from flask_entra.bulkhead import Bulkhead, Refusal
 from flask_entra.sessions.redis_address import RedisAddress, read_address
-from flask_entra.sessions.redis_client import connect, server_of, servers
+from flask_entra.sessions.redis_client import connect, master_of, server_of, servers
 from flask_entra.sessions.store import StoreMisconfigured, StoreUnavailable, probe, unavailable
 from flask_entra.watched_file import WatchedFile, read_text
 
@@ -31,6 +31,7 @@ _BROKEN = (AttributeError, ValueError, OSError)
 REFUSED_SECONDS = 1  # after a server has not answered
 LEASE_SECONDS = 4  # that a lock outlives a process that dies; it is renewed while it is held
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
@@ -163,13 +164,25 @@ class RedisStore:
         node = server_of(client, name)
         return self._servers.get(node) or self._servers.setdefault(node, _Server(f"Redis node {node}"))
 
+    def _run(self, name: str, command: Callable[[redis.Redis], T], *, reads: bool = False) -> T:
+        """Run a command for a key; once more if Sentinel then names another master, because a former one may have answered.
+
+        :param reads: it changes nothing, so that an answer that is not None need not be asked for again.
+        """
+        with self._reaching(name) as client:
+            before = master_of(client)
+            answer = command(client)
+            if not (reads and answer is not None) and master_of(client, now=True) != before:
+                answer = command(client)
+            return answer
+
     def get(self, key: str) -> bytes | None:
-        with self._reaching("session:" + key) as client:
-            return cast("bytes | None", client.get("session:" + key))
+        name = "session:" + key
+        return self._run(name, lambda client: cast("bytes | None", client.get(name)), reads=True)
 
     def add(self, key: str, value: bytes, seconds: int) -> None:
-        with self._reaching("session:" + key) as client:
-            client.set("session:" + key, value, ex=seconds)
+        name = "session:" + key
+        self._run(name, lambda client: client.set(name, value, ex=seconds))
 
     def update(self, key: str, change: Callable[[bytes], bytes | None], seconds: int) -> None:
         name = "session:" + key
@@ -185,24 +198,29 @@ class RedisStore:
                 pipe.set(name, value, ex=seconds, xx=True)
 
         try:
-            with self._reaching(name) as client:
-                client.transaction(transaction, name)  # again, whenever another has changed it in between
+            # The transaction is run again, whenever another has changed the value in between.
+            self._run(name, lambda client: client.transaction(transaction, name))
         except _OfTheChange as raised:
             raise raised.error from None
 
     def delete(self, key: str) -> bool:
-        with self._reaching("session:" + key) as client:
-            return bool(client.delete("session:" + key))
+        name, deleted = "session:" + key, []
+        self._run(name, lambda client: deleted.append(client.delete(name)))
+        return any(deleted)
 
     # --- The index: a sorted set a label, by when its entries end. Each command is for one key, as a cluster needs it. ----
 
     def note(self, label: str, entry: bytes, seconds: int) -> None:
         name, now = "index:" + label, time.time()
-        with self._reaching(name) as client, client.pipeline(transaction=True) as pipe:
-            pipe.zremrangebyscore(name, "-inf", now)
-            pipe.zadd(name, {entry: now + seconds})
-            pipe.expire(name, seconds)
-            pipe.execute()
+
+        def add(client: redis.Redis) -> None:
+            with client.pipeline(transaction=True) as pipe:
+                pipe.zremrangebyscore(name, "-inf", now)
+                pipe.zadd(name, {entry: now + seconds})
+                pipe.expire(name, seconds)
+                pipe.execute()
+
+        self._run(name, add)
 
     def notes(self, label: str) -> list[bytes]:
         name = "index:" + label
@@ -210,8 +228,8 @@ class RedisStore:
             return cast("list[bytes]", client.zrangebyscore(name, time.time(), "+inf"))
 
     def drop_note(self, label: str, entry: bytes) -> None:
-        with self._reaching("index:" + label) as client:
-            client.zrem("index:" + label, entry)
+        name = "index:" + label
+        self._run(name, lambda client: client.zrem(name, entry))
 
     def all_notes(self) -> Iterator[bytes]:
         for node, names in self._steps("index:"):

@@ -58,6 +58,17 @@ def server_of(client: redis.Redis, key: str) -> str:
     return str(client.get_node_from_key(key).name) if isinstance(client, redis.cluster.RedisCluster) else ""
 
 
+def master_of(client: redis.Redis, *, now: bool = False) -> Any:
+    """The address of the master that a client behind Sentinel asks; None for any other client.
+
+    :param now: ask Sentinel first.
+    """
+    pool = getattr(client, "connection_pool", None)  # a cluster's client has one for each node
+    if not isinstance(pool, SentinelPool):
+        return None
+    return pool.master_now() if now else pool.master_address
+
+
 def _server_or_cluster(address: RedisAddress, options: dict[str, Any]) -> redis.Redis:
     deadline, failure = time.monotonic() + CONNECT_SECONDS, None
     for url in random.sample(address.urls, len(address.urls)):

@@ -7,10 +7,10 @@ but not behind Sentinel, and nowhere when it is interrupted between sending and 
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import redis
@@ -38,7 +38,7 @@ class Pool(redis.ConnectionPool):
 
 
 class SentinelPool(Pool, redis.sentinel.SentinelConnectionPool):
-    """The same, for the master that Sentinel names, which is asked again every second.
+    """The same, for the master that Sentinel names, which is asked again every second, and after a write.
 
     A master in whose place another one has come does not learn it for some ten seconds (after a hang, a network that was cut, a
     disk that was full, `SENTINEL FAILOVER`). It answers meanwhile, and what is written to it is lost. redis-py asks Sentinel only
@@ -46,28 +46,34 @@ class SentinelPool(Pool, redis.sentinel.SentinelConnectionPool):
     """
 
     def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        self._asking, self._next_question = threading.Lock(), 0.0
+        super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
+        self._asking = threading.Lock()
+        self._next_question = self._not_before = 0.0
 
     def get_connection(self, *args: Any, **kwargs: Any) -> Any:
-        if self._is_time() and self._asking.acquire(timeout=ASKING_SECONDS):
-            try:
-                if self._is_time():
-                    self._ask()
-            finally:
-                self._asking.release()
+        if time.monotonic() >= self._next_question:
+            self._ask(lambda: self._next_question)
         return super().get_connection(*args, **kwargs)
 
-    def _is_time(self) -> bool:
-        return time.monotonic() >= self._next_question
+    def master_now(self) -> Any:
+        """The address of the master, by Sentinel's word of this moment; the one known, while Sentinel does not answer."""
+        self._ask(lambda: self._not_before)
+        return self.master_address
 
-    def _ask(self) -> None:
-        began = time.monotonic()
-        with contextlib.suppress(
-            redis.ConnectionError, redis.TimeoutError
-        ):  # without Sentinel, the master is the one known
-            self.get_master_address()  # closes the connections to another one; those in use, when they come back
-        now = time.monotonic()
-        self._next_question = now + max(
-            MASTER_SECONDS, 10 * (now - began)
-        )  # a Sentinel that hangs holds few requests up
+    def _ask(self, when: Callable[[], float]) -> None:
+        if not self._asking.acquire(timeout=ASKING_SECONDS):
+            return
+        try:
+            began = time.monotonic()
+            if began < when():
+                return  # whoever held the lock has just asked
+            silent = False
+            try:
+                self.proxy.get_master_address()  # closes the connections to another one; those in use, when they come back
+            except (redis.ConnectionError, redis.TimeoutError):
+                silent = True
+            now = time.monotonic()
+            self._not_before = now + 10 * (now - began) if silent else now  # one that hangs holds few requests up
+            self._next_question = max(now + MASTER_SECONDS, self._not_before)
+        finally:
+            self._asking.release()
