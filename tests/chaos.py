@@ -22,7 +22,7 @@ from crowd import AT_SECOND_TRY, AT_THE_TENANT, PEOPLE, Crowd
 from cryptography.hazmat.primitives.serialization import Encoding
 from jwt import get_unverified_header
 from programs import gunicorn_command, needs, posix, until
-from redis_servers import Watched
+from redis_servers import HOST, Watched
 from test_deploy import answer_of, children
 from test_deploy import nginx as nginx  # a fixture
 
@@ -129,7 +129,13 @@ class Operator:
     def redis_dies(self):
         self.master.await_replica()
         self.master.stop(signal.SIGKILL)
-        self._fail_over(self.master.start)
+        dead, other = self.master, self.replica
+
+        def come_back():
+            dead.start()
+            dead.client().replicaof(HOST, other.port)  # as Sentinel tells it too, some ten seconds later
+
+        self._fail_over(come_back)
 
     def redis_hangs(self):
         self.master.pause()
@@ -167,7 +173,7 @@ class Operator:
     def _tenant(self, endpoints, fault):
         for endpoint in endpoints:
             self.box.misbehave(endpoint, fault, times=None)
-        time.sleep(5)
+        time.sleep(4)
         self.box.behave()
 
     # --- What is replaced ---------------------------------------------------------------------------------------------
