@@ -75,7 +75,9 @@ def test_every_line_of_the_log_that_a_page_explains_is_one_that_is_written(page)
                 strings.append(re.sub(r"%(?:\.\df|\w)", "…", node.value))
             elif isinstance(node, ast.ClassDef):
                 strings += [f"{status} {node.name}: …" for status in (502, 503, 504)]
-    table = (ROOT / "docs" / page).read_text(encoding="utf-8").split("\n|---|---|---|\n| `Not ready")[1].split("\n\n")[0]
+    table = (
+        (ROOT / "docs" / page).read_text(encoding="utf-8").split("\n|---|---|---|\n| `Not ready")[1].split("\n\n")[0]
+    )
     lines = re.findall(r"`([^`]*…[^`]*)`", f"| `Not ready{table}")
     assert len(lines) > 15
     assert not [line for line in lines if not any(all(part in each for part in line.split("…")) for each in strings)]
