@@ -62,10 +62,11 @@ class worker_class(ThreadWorker):
         if self.alive:
             return
         for listener in self.sockets:
-            before = None
-            while before != self.nr_conns:
+            for _ in range(self.cfg.backlog):  # more cannot have come, and a flood must not hold up the stop
                 before = self.nr_conns
                 self.accept(listener)
+                if self.nr_conns == before:
+                    break
             listener.close()
 
 

@@ -171,6 +171,10 @@ class Watched:
     def pause_sentinel(self):
         self._sentinel.send_signal(signal.SIGSTOP)
 
+    def forbid_sentinel(self):
+        """Let Sentinel answer no question any more."""
+        redis.Redis(HOST, self._port).execute_command("ACL", "SETUSER", "default", "-sentinel")
+
     def stop(self):
         self._sentinel.kill()
         self._sentinel.wait(10)

@@ -159,6 +159,16 @@ def test_a_former_master_is_read_for_a_second_at_most(servers):
 
 
 @pytest.mark.parametrize("servers", [Watched], indirect=True)
+def test_while_sentinel_refuses_the_master_that_is_known_serves(servers):
+    store = RedisStore(servers.url, threads=8)
+    store.add(KEY, b"1", 100)
+    servers.forbid_sentinel()
+    time.sleep(redis_pools.MASTER_SECONDS)
+    store.add(KEY, b"2", 100)
+    assert store.get(KEY) == b"2"
+
+
+@pytest.mark.parametrize("servers", [Watched], indirect=True)
 def test_while_sentinel_hangs_the_master_that_is_known_serves(servers):
     store = RedisStore(servers.url, threads=8)
     store.add(KEY, b"1", 100)

@@ -70,7 +70,7 @@ class SentinelPool(Pool, redis.sentinel.SentinelConnectionPool):
             silent = False
             try:
                 self.proxy.get_master_address()  # closes the connections to another one; those in use, when they come back
-            except (redis.ConnectionError, redis.TimeoutError):
+            except redis.RedisError:
                 silent = True
             now = time.monotonic()
             self._not_before = now + 10 * (now - began) if silent else now  # one that hangs holds few requests up
