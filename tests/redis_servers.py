@@ -168,6 +168,10 @@ class Watched:
         """Whether Sentinel says that a server is the master."""
         return redis.Redis(HOST, self._port).sentinel_masters()["sessions"]["port"] == server.port
 
+    def questions(self):
+        """How many questions Sentinel has been asked so far."""
+        return redis.Redis(HOST, self._port).info("stats")["total_commands_processed"]
+
     def pause_sentinel(self):
         self._sentinel.send_signal(signal.SIGSTOP)
 

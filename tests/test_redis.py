@@ -125,27 +125,38 @@ def test_a_failover_under_load_signs_nobody_out(serve, servers):
 def test_a_former_master_that_does_not_know_it_yet_loses_nothing(servers, monkeypatch):
     """It answers for some ten seconds more, and forgets all of it when it begins to follow the new one."""
     monkeypatch.setattr(redis_pools, "MASTER_SECONDS", 60)  # so that no question comes in between by itself
-    keys = [f"{number:064x}" for number in range(16)]
-    stores = [RedisStore(servers.url, threads=8) for _ in range(2)]  # as in two processes
-
-    def at_once(act, keys):  # so that each has several connections
-        with ThreadPoolExecutor(8) as pool:
-            return list(pool.map(act, keys))
-
+    changed, ended, added, found = (letter * 64 for letter in "abcd")
+    acts = [  # each as the first that a process does after the failover
+        lambda store: store.update(changed, lambda _: b"changed", 100),
+        lambda store: store.delete(ended),
+        lambda store: store.add(added, b"added", 100),
+        lambda store: store.note("label", b"entry", 100),
+        lambda store: store.drop_note("other label", b"entry"),
+        lambda store: store.get(found),
+    ]
+    stores = [RedisStore(servers.url, threads=8) for _ in acts]
     for store in stores:
-        at_once(lambda key, store=store: store.add(key, b"before", 100), keys[:8])
+        for key in (changed, ended):
+            store.add(key, b"before", 100)
+        store.note("other label", b"entry", 100)
     servers.fail_over()
-    one, other = stores
-    at_once(lambda key: one.update(key, lambda _: b"changed", 100), keys[:4])
-    at_once(lambda key: one.add(key, b"after", 100), keys[8:])
-    one.note("label", b"entry", 100)
-    assert one.delete(keys[4])
-    assert at_once(other.get, keys[8:]) == [b"after"] * 8
+    new = servers.replica.client()
+    new.set("session:" + found, b"found")  # as another process has stored it
+    assert [act(store) for act, store in zip(acts, stores, strict=True)] == [None, True, None, None, None, b"found"]
     assert servers.master.role == "master"  # it still says so
-    kept = servers.replica.client()
-    found = [kept.get("session:" + key) for key in keys]
-    assert found == [b"changed"] * 4 + [None] + [b"before"] * 3 + [b"after"] * 8
-    assert kept.zrange("index:label", 0, -1) == [b"entry"]
+    assert [new.get("session:" + key) for key in (changed, ended, added)] == [b"changed", None, b"added"]
+    assert new.zrange("index:label", 0, -1) == [b"entry"]
+    assert not new.exists("index:other label")
+
+
+@pytest.mark.parametrize("servers", [Watched], indirect=True)
+def test_a_session_that_is_found_costs_sentinel_no_question(servers):
+    store = RedisStore(servers.url, threads=8)
+    store.add(KEY, b"1", 100)
+    asked = servers.questions()
+    for _ in range(200):
+        assert store.get(KEY) == b"1"
+    assert servers.questions() - asked < 20
 
 
 @pytest.mark.parametrize("servers", [Watched], indirect=True)

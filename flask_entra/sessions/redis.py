@@ -204,9 +204,8 @@ class RedisStore:
             raise raised.error from None
 
     def delete(self, key: str) -> bool:
-        name, deleted = "session:" + key, []
-        self._run(name, lambda client: deleted.append(client.delete(name)))
-        return any(deleted)
+        name = "session:" + key
+        return bool(self._run(name, lambda client: client.delete(name)))
 
     # --- The index: a sorted set a label, by when its entries end. Each command is for one key, as a cluster needs it. ----
 
